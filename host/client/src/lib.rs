@@ -1,0 +1,1 @@
+//! Speaks to an engine: sends graphs and files, receives values, logs and progress.

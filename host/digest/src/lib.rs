@@ -1,0 +1,1 @@
+//! The one digest type: blake3, 32 bytes.

@@ -1,0 +1,1 @@
+//! Starts an engine in a container of a Docker daemon.

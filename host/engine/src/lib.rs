@@ -1,0 +1,1 @@
+//! Evaluates graphs in containers and remembers every result.

@@ -1,0 +1,1 @@
+//! Runs one step, described by an OCI runtime specification, in a container.

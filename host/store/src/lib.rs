@@ -1,0 +1,1 @@
+//! Where layers, results and logs live: one directory owned by one engine.

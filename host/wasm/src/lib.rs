@@ -1,0 +1,1 @@
+//! Loads pipeline modules, WebAssembly components, and gives them the wharf:pipeline interface.

@@ -1,0 +1,1 @@
+//! The module macro of wharf-sdk.

@@ -1,0 +1,1 @@
+//! Write Wharf pipeline modules in Rust.

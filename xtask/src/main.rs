@@ -1,0 +1,2 @@
+//! Developer commands: setup, fixtures, demo, test, bench.
+fn main() {}
