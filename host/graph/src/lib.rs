@@ -1,1 +1,21 @@
-//! The graph that a module's calls build: pure data, and the keys derived from it.
+//! The graph that a module's calls build, and the plan that an engine makes of it. Pure data: no I/O, no clock.
+//!
+//! - [`node`], [`op`]: what the calls build. A [`Node`] is an operation and its inputs, named by the digest of both.
+//! - [`build`]: typed handles ([`Directory`], [`File`], [`Container`] …) whose methods append nodes, one for each builder of
+//!   `wharf:pipeline`.
+//! - [`read`]: the questions that can be asked of a node, and their answers.
+//! - [`plan`]: what a node means once its sources are pinned: metadata folded into one configuration, and for each tree
+//!   the key under which its result is remembered.
+
+pub mod build;
+mod error;
+pub mod image;
+pub mod node;
+pub mod op;
+pub mod plan;
+pub mod read;
+
+pub use build::{Container, Directory, File, Secret, Volume};
+pub use error::{Denial, Error, ExecFailure};
+pub use node::{Node, NodeId};
+pub use op::Op;

@@ -1,0 +1,1 @@
+//! Builds modules: from Rust source to one component that carries its own documentation.

@@ -1,0 +1,444 @@
+//! The operations. What they mean is in [`crate::plan`]; how they are made is in [`crate::build`].
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{error::Error, image::Platform, node::NodeId};
+
+/// What of a tree is taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Filter {
+    /// Gitignore patterns of which one must match; empty takes everything.
+    pub include: Vec<String>,
+    /// Gitignore patterns that leave out.
+    pub exclude: Vec<String>,
+    /// Leave out what the tree's own ignore files leave out.
+    pub gitignore: bool,
+}
+
+impl Filter {
+    /// Does it let everything through?
+    pub fn is_all(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// How copied files arrive.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct CopyOptions {
+    /// What is taken.
+    pub filter: Filter,
+    /// `user[:group]`, names or numbers; as in the source when absent.
+    pub owner: Option<String>,
+    /// Permission bits of files; as in the source when absent.
+    pub mode: Option<u32>,
+}
+
+/// A change of a directory tree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TreeEdit {
+    /// Lay a directory's contents over what is under `path`.
+    CopyDirectory {
+        /// Where to; made when missing.
+        path: String,
+        /// A directory node.
+        source: NodeId,
+        /// What and how.
+        options: CopyOptions,
+    },
+    /// Put files.
+    CopyFiles {
+        /// Where to.
+        path: String,
+        /// File nodes.
+        sources: Vec<NodeId>,
+        /// `path` is a directory whatever it looks like.
+        into_directory: bool,
+        /// How they arrive; the filter is not used.
+        options: CopyOptions,
+    },
+    /// Write a file.
+    NewFile {
+        /// Where to; parents are made.
+        path: String,
+        /// Its bytes.
+        contents: Vec<u8>,
+        /// Permission bits.
+        mode: u32,
+        /// `user[:group]`; root when absent.
+        owner: Option<String>,
+    },
+    /// Make a directory and its parents.
+    NewDirectory {
+        /// Where.
+        path: String,
+        /// Permission bits.
+        mode: u32,
+        /// `user[:group]`; root when absent.
+        owner: Option<String>,
+    },
+    /// Make a symbolic link.
+    Symlink {
+        /// What it points to, as it stands.
+        target: String,
+        /// Where it is.
+        path: String,
+    },
+    /// Remove paths with all below them.
+    Remove {
+        /// The paths.
+        paths: Vec<String>,
+    },
+    /// Set the owner of a path and all below it.
+    Chown {
+        /// The path.
+        path: String,
+        /// `user[:group]`.
+        owner: String,
+    },
+    /// Set every modification time.
+    Timestamps {
+        /// Seconds since 1970.
+        seconds: u64,
+    },
+}
+
+impl TreeEdit {
+    fn inputs(&self) -> Vec<NodeId> {
+        match self {
+            Self::CopyDirectory { source, .. } => vec![*source],
+            Self::CopyFiles { sources, .. } => sources.clone(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// A change of one file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FileEdit {
+    /// Another name.
+    Rename(String),
+    /// Another owner, `uid[:gid]`.
+    Chown(String),
+    /// A modification time in seconds since 1970.
+    Timestamp(u64),
+}
+
+/// Which exit codes count as done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Expect {
+    /// 0.
+    #[default]
+    Success,
+    /// All but 0.
+    Failure,
+    /// All.
+    Any,
+}
+
+impl Expect {
+    /// Is this exit code one of them?
+    pub fn accepts(self, exit_code: i32) -> bool {
+        match self {
+            Self::Success => exit_code == 0,
+            Self::Failure => exit_code != 0,
+            Self::Any => true,
+        }
+    }
+}
+
+/// What a step's standard input is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stdin {
+    /// At its end from the start.
+    #[default]
+    Empty,
+    /// This text.
+    Text(String),
+    /// A secret's value.
+    Secret(SecretId),
+}
+
+/// Limits of a step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Thousandths of a processor.
+    pub millicpus: Option<u32>,
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+    /// Processes and threads at once.
+    pub pids: Option<u32>,
+}
+
+/// How a command runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecOptions {
+    /// Standard input.
+    pub stdin: Stdin,
+    /// Write standard output to this file of the container, too.
+    pub redirect_stdout: Option<String>,
+    /// Write standard error to this file of the container, too.
+    pub redirect_stderr: Option<String>,
+    /// Which exit codes count as done.
+    pub expect: Expect,
+    /// Put the entrypoint before the arguments.
+    pub use_entrypoint: bool,
+    /// Expand variables in the arguments.
+    pub expand: bool,
+    /// End the step after this long.
+    pub timeout: Option<Duration>,
+    /// Run it even when its result is remembered.
+    pub no_cache: bool,
+    /// Limits.
+    pub limits: Limits,
+    /// Shown to the user instead of the arguments.
+    pub reason: Option<String>,
+}
+
+/// What a step can reach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Network {
+    /// Loopback only.
+    #[default]
+    None,
+    /// Everything but the host itself.
+    All,
+}
+
+/// Identity of a secret: who it belongs to and where its value comes from, never the value.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SecretId {
+    /// The project or module that it was given to.
+    pub owner: String,
+    /// `env:NAME`, `file:PATH` or `cmd:COMMAND`.
+    pub uri: String,
+}
+
+/// How steps share a cache volume.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Sharing {
+    /// All at once.
+    #[default]
+    Shared,
+    /// Each its own.
+    Private,
+    /// One at a time.
+    Locked,
+    /// Not writable.
+    ReadOnly,
+}
+
+/// A cache volume.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CacheVolume {
+    /// The module or project that named it.
+    pub scope: String,
+    /// Its name there.
+    pub name: String,
+    /// How it is shared.
+    pub sharing: Sharing,
+    /// A directory node that fills it when it is first used.
+    pub source: Option<NodeId>,
+    /// Owner of its root when it is first used, `uid[:gid]`.
+    pub owner: Option<String>,
+}
+
+/// What is mounted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mount {
+    /// A directory node; writes are discarded.
+    Directory {
+        /// The directory.
+        source: NodeId,
+        /// `user[:group]` of all of it.
+        owner: Option<String>,
+    },
+    /// A file node, read-only.
+    File {
+        /// The file.
+        source: NodeId,
+        /// `user[:group]`.
+        owner: Option<String>,
+    },
+    /// A cache volume.
+    Cache(CacheVolume),
+    /// A secret's value as a file.
+    Secret {
+        /// The secret.
+        secret: SecretId,
+        /// `user[:group]`; root when absent.
+        owner: Option<String>,
+        /// Permission bits.
+        mode: u32,
+    },
+    /// An empty directory in memory.
+    Temp {
+        /// Bytes at most.
+        size: Option<u64>,
+    },
+}
+
+impl Mount {
+    fn input(&self) -> Option<NodeId> {
+        match self {
+            Self::Directory { source, .. } | Self::File { source, .. } => Some(*source),
+            Self::Cache(volume) => volume.source,
+            Self::Secret { .. } | Self::Temp { .. } => None,
+        }
+    }
+}
+
+/// A change of a container that runs nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Configure {
+    /// Set a variable.
+    Env {
+        /// Name.
+        name: String,
+        /// Value.
+        value: String,
+        /// Expand variables in the value.
+        expand: bool,
+    },
+    /// Remove a variable.
+    UnsetEnv(String),
+    /// Set a variable to a secret's value.
+    SecretEnv(String, SecretId),
+    /// Remove a secret variable.
+    UnsetSecretEnv(String),
+    /// Set a variable that is in no key.
+    VolatileEnv(String, String),
+    /// Set the working directory.
+    Workdir(String),
+    /// Back to `/`.
+    UnsetWorkdir,
+    /// Set the user.
+    User(String),
+    /// Back to root.
+    UnsetUser,
+    /// Set or remove (empty) the entrypoint.
+    Entrypoint {
+        /// The entrypoint.
+        args: Vec<String>,
+        /// Do not reset the default arguments.
+        keep_default_args: bool,
+    },
+    /// Set or remove (empty) the default arguments.
+    DefaultArgs(Vec<String>),
+    /// Set a label.
+    Label(String, String),
+    /// Remove a label.
+    UnsetLabel(String),
+    /// Note a port, as `80/tcp`.
+    Expose(String),
+    /// Remove a noted port.
+    Unexpose(String),
+    /// What later steps can reach.
+    Network(Network),
+    /// Mount at a path.
+    Mount(String, Mount),
+    /// Take the mount at a path away.
+    Unmount(String),
+}
+
+/// One operation. Inputs are named by id; the comment says what kind of node each makes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Op {
+    /// Fails when it is forced; stands for any kind.
+    Fail(Error),
+
+    /// Directory: empty.
+    EmptyDirectory,
+    /// Directory: of the caller's host.
+    HostDirectory {
+        /// Absolute path on the caller's host.
+        path: String,
+        /// What is taken.
+        filter: Filter,
+    },
+    /// Directory: the part of a directory below a path.
+    Subdirectory(NodeId, String),
+    /// Directory: changed.
+    EditDirectory(NodeId, TreeEdit),
+    /// Directory: filtered.
+    FilterDirectory(NodeId, Filter),
+    /// Directory: what the second has that the first has not.
+    Diff(NodeId, NodeId),
+    /// Directory: a container's root file system.
+    Rootfs(NodeId),
+    /// Directory: a path of a container, mounts seen.
+    ContainerDirectory(NodeId, String),
+
+    /// File: of the caller's host.
+    HostFile(String),
+    /// File: of this name and with these bytes.
+    NewFile {
+        /// Its name.
+        name: String,
+        /// Its bytes.
+        contents: Vec<u8>,
+    },
+    /// File: in a directory.
+    FileAt(NodeId, String),
+    /// File: in a container, mounts seen.
+    ContainerFile(NodeId, String),
+    /// File: changed.
+    EditFile(NodeId, FileEdit),
+
+    /// Container: empty, of the engine's platform unless given.
+    Scratch(Option<Platform>),
+    /// Container: an image of a registry.
+    Image {
+        /// As Docker reads it.
+        reference: String,
+        /// The engine's unless given.
+        platform: Option<Platform>,
+    },
+    /// Container: the first with the second as its root file system.
+    WithRootfs(NodeId, NodeId),
+    /// Container: configured.
+    Configure(NodeId, Configure),
+    /// Container: its root file system changed.
+    EditRootfs(NodeId, TreeEdit),
+    /// Container: after a command.
+    Exec {
+        /// Where it runs.
+        container: NodeId,
+        /// The command; empty runs the default arguments.
+        args: Vec<String>,
+        /// How.
+        options: ExecOptions,
+    },
+}
+
+impl Op {
+    /// The nodes that the operation names, in a fixed order.
+    pub fn inputs(&self) -> Vec<NodeId> {
+        match self {
+            Self::Fail(_)
+            | Self::EmptyDirectory
+            | Self::HostDirectory { .. }
+            | Self::HostFile(_)
+            | Self::NewFile { .. }
+            | Self::Scratch(_)
+            | Self::Image { .. } => Vec::new(),
+            Self::Subdirectory(node, _)
+            | Self::FilterDirectory(node, _)
+            | Self::Rootfs(node)
+            | Self::ContainerDirectory(node, _)
+            | Self::FileAt(node, _)
+            | Self::ContainerFile(node, _)
+            | Self::EditFile(node, _) => vec![*node],
+            Self::Exec { container, .. } => vec![*container],
+            Self::Diff(one, other) | Self::WithRootfs(one, other) => vec![*one, *other],
+            Self::EditDirectory(base, edit) | Self::EditRootfs(base, edit) => {
+                std::iter::once(*base).chain(edit.inputs()).collect()
+            }
+            Self::Configure(container, change) => {
+                let mounted = if let Configure::Mount(_, mount) = change { mount.input() } else { None };
+                std::iter::once(*container).chain(mounted).collect()
+            }
+        }
+    }
+}

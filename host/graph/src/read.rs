@@ -1,0 +1,129 @@
+//! Questions to a node, and their answers: what `wharf:pipeline/eval` asks, in one shape for the protocol.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{image::Platform, node::NodeId};
+
+/// The largest text or byte string that one read returns.
+pub const READ_LIMIT: u64 = 16 * 1024 * 1024;
+
+/// What is asked. Each names the kind of node that it is asked of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Question {
+    /// Container: standard output of the last step. [`Answer::Text`].
+    Stdout,
+    /// Container: standard error of the last step. [`Answer::Text`].
+    Stderr,
+    /// Container: both in the order of their arrival. [`Answer::Text`].
+    CombinedOutput,
+    /// Container: exit code of the last step. [`Answer::ExitCode`].
+    ExitCode,
+    /// Container: the configuration; runs nothing. [`Answer::Configuration`].
+    Configuration,
+    /// Directory: names at a path, directories with a `/` behind. [`Answer::Names`].
+    Entries(String),
+    /// Directory: paths that match a pattern. [`Answer::Names`].
+    Glob(String),
+    /// Directory, container: does the path exist? [`Answer::Bool`].
+    Exists(String),
+    /// Directory, container: facts about a path. [`Answer::Stat`].
+    Stat(String),
+    /// Directory, file: digest of the content. [`Answer::Text`].
+    Digest,
+    /// Directory, file: bytes of all files together. [`Answer::Size`].
+    Size,
+    /// Any kind: do what is needed, read nothing. [`Answer::Done`].
+    Sync,
+    /// File: at most `length` bytes from `offset` on. [`Answer::Bytes`].
+    Range {
+        /// Where to start.
+        offset: u64,
+        /// How much at most, up to [`READ_LIMIT`].
+        length: u64,
+    },
+    /// File: all of it, up to [`READ_LIMIT`]. [`Answer::Bytes`].
+    Contents,
+    /// File: facts about it. [`Answer::Stat`].
+    FileStat,
+}
+
+/// A question and the node it is asked of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Read {
+    /// The node.
+    pub node: NodeId,
+    /// The question.
+    pub question: Question,
+}
+
+/// What a path is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FileKind {
+    /// A regular file.
+    Regular,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A named pipe.
+    Fifo,
+    /// A socket.
+    Socket,
+    /// A character device.
+    CharacterDevice,
+    /// A block device.
+    BlockDevice,
+}
+
+/// Facts about a path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stat {
+    /// Last component.
+    pub name: String,
+    /// What it is.
+    pub kind: FileKind,
+    /// Bytes.
+    pub size: u64,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// What is known of a container without running it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configuration {
+    /// The folded configuration.
+    pub config: crate::image::ImageConfig,
+    /// Paths that have a mount.
+    pub mounts: Vec<String>,
+    /// The platform.
+    pub platform: Platform,
+    /// The image it started from, with digest.
+    pub image_ref: Option<String>,
+}
+
+/// The answer to a [`Question`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// Nothing but that it is done.
+    Done,
+    /// Text.
+    Text(String),
+    /// Bytes.
+    Bytes(Vec<u8>),
+    /// An exit code.
+    ExitCode(i32),
+    /// Names or paths.
+    Names(Vec<String>),
+    /// Yes or no.
+    Bool(bool),
+    /// Facts about a path.
+    Stat(Stat),
+    /// Bytes.
+    Size(u64),
+    /// A container's configuration.
+    Configuration(Box<Configuration>),
+}
