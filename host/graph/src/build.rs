@@ -8,8 +8,8 @@ use crate::{
     image::Platform,
     node::Node,
     op::{
-        CacheVolume, Configure, CopyOptions, ExecOptions, FileEdit, Filter, Mount, Network, Op, SecretId, Sharing, Stdin,
-        TreeEdit,
+        CacheVolume, Configure, CopyOptions, ExecOptions, FileEdit, Filter, Mount, Network, Op, SecretId,
+        Sharing, Stdin, TreeEdit,
     },
 };
 
@@ -122,7 +122,13 @@ impl Directory {
 
     /// A directory of the caller's host, by absolute path.
     pub fn host(path: &str, filter: Filter) -> Self {
-        Self::with(Op::HostDirectory { path: path.to_owned(), filter }, &[])
+        Self::with(
+            Op::HostDirectory {
+                path: path.to_owned(),
+                filter,
+            },
+            &[],
+        )
     }
 
     /// The part below `path`.
@@ -165,17 +171,30 @@ pub struct Edit {
 
 impl Edit {
     fn onto(self, base: &Arc<Node>) -> (TreeEdit, Vec<Arc<Node>>) {
-        (self.edit, std::iter::once(Arc::clone(base)).chain(self.sources).collect())
+        (
+            self.edit,
+            std::iter::once(Arc::clone(base)).chain(self.sources).collect(),
+        )
     }
 
     fn plain(edit: TreeEdit) -> Self {
-        Self { edit, sources: Vec::new() }
+        Self {
+            edit,
+            sources: Vec::new(),
+        }
     }
 
     /// Lay a directory's contents over what is under `path`.
     pub fn copy_directory(path: &str, source: &Directory, options: CopyOptions) -> Self {
-        let edit = TreeEdit::CopyDirectory { path: path.to_owned(), source: source.0.id(), options };
-        Self { edit, sources: vec![Arc::clone(&source.0)] }
+        let edit = TreeEdit::CopyDirectory {
+            path: path.to_owned(),
+            source: source.0.id(),
+            options,
+        };
+        Self {
+            edit,
+            sources: vec![Arc::clone(&source.0)],
+        }
     }
 
     /// Put a file at `path`, or into it when it ends in `/` or names a directory.
@@ -190,8 +209,16 @@ impl Edit {
 
     fn files(path: &str, sources: &[File], into_directory: bool, options: CopyOptions) -> Self {
         let ids = sources.iter().map(|file| file.0.id()).collect();
-        let edit = TreeEdit::CopyFiles { path: path.to_owned(), sources: ids, into_directory, options };
-        Self { edit, sources: sources.iter().map(|file| Arc::clone(&file.0)).collect() }
+        let edit = TreeEdit::CopyFiles {
+            path: path.to_owned(),
+            sources: ids,
+            into_directory,
+            options,
+        };
+        Self {
+            edit,
+            sources: sources.iter().map(|file| Arc::clone(&file.0)).collect(),
+        }
     }
 
     /// Write a file.
@@ -215,17 +242,25 @@ impl Edit {
 
     /// Make a symbolic link at `path`.
     pub fn symlink(target: &str, path: &str) -> Self {
-        Self::plain(TreeEdit::Symlink { target: target.to_owned(), path: path.to_owned() })
+        Self::plain(TreeEdit::Symlink {
+            target: target.to_owned(),
+            path: path.to_owned(),
+        })
     }
 
     /// Remove paths.
     pub fn remove(paths: &[String]) -> Self {
-        Self::plain(TreeEdit::Remove { paths: paths.to_vec() })
+        Self::plain(TreeEdit::Remove {
+            paths: paths.to_vec(),
+        })
     }
 
     /// Change the owner of all below `path`.
     pub fn chown(path: &str, owner: &str) -> Self {
-        Self::plain(TreeEdit::Chown { path: path.to_owned(), owner: owner.to_owned() })
+        Self::plain(TreeEdit::Chown {
+            path: path.to_owned(),
+            owner: owner.to_owned(),
+        })
     }
 
     /// Set every modification time.
@@ -237,7 +272,13 @@ impl Edit {
 impl File {
     /// A file of this name with this text.
     pub fn new(name: &str, contents: &[u8]) -> Self {
-        Self::with(Op::NewFile { name: name.to_owned(), contents: contents.to_vec() }, &[])
+        Self::with(
+            Op::NewFile {
+                name: name.to_owned(),
+                contents: contents.to_vec(),
+            },
+            &[],
+        )
     }
 
     /// A file of the caller's host, by absolute path.
@@ -260,7 +301,13 @@ impl Container {
 
     /// An image of a registry.
     pub fn image(reference: &str, platform: Option<Platform>) -> Self {
-        Self::with(Op::Image { reference: reference.to_owned(), platform }, &[])
+        Self::with(
+            Op::Image {
+                reference: reference.to_owned(),
+                platform,
+            },
+            &[],
+        )
     }
 
     /// The same configuration over another root.
@@ -287,7 +334,14 @@ impl Container {
     /// Run a command.
     #[must_use]
     pub fn with_exec(&self, args: &[String], options: ExecOptions) -> Self {
-        Self::with(Op::Exec { container: self.0.id(), args: args.to_vec(), options }, &[&self.0])
+        Self::with(
+            Op::Exec {
+                container: self.0.id(),
+                args: args.to_vec(),
+                options,
+            },
+            &[&self.0],
+        )
     }
 
     /// Change what runs nothing.
@@ -311,20 +365,29 @@ impl Container {
 
     fn mount(&self, path: &str, mount: Mount, source: Option<&Arc<Node>>) -> Self {
         let inputs: Vec<_> = std::iter::once(&self.0).chain(source).collect();
-        Self::with(Op::Configure(self.0.id(), Configure::Mount(path.to_owned(), mount)), &inputs)
+        Self::with(
+            Op::Configure(self.0.id(), Configure::Mount(path.to_owned(), mount)),
+            &inputs,
+        )
     }
 
     /// Mount a directory; writes to it are discarded.
     #[must_use]
     pub fn with_mounted_directory(&self, path: &str, source: &Directory, owner: Option<&str>) -> Self {
-        let mount = Mount::Directory { source: source.0.id(), owner: owner.map(str::to_owned) };
+        let mount = Mount::Directory {
+            source: source.0.id(),
+            owner: owner.map(str::to_owned),
+        };
         self.mount(path, mount, Some(&source.0))
     }
 
     /// Mount a file, read-only.
     #[must_use]
     pub fn with_mounted_file(&self, path: &str, source: &File, owner: Option<&str>) -> Self {
-        let mount = Mount::File { source: source.0.id(), owner: owner.map(str::to_owned) };
+        let mount = Mount::File {
+            source: source.0.id(),
+            owner: owner.map(str::to_owned),
+        };
         self.mount(path, mount, Some(&source.0))
     }
 
@@ -337,7 +400,13 @@ impl Container {
 
     /// Mount a secret's value as a file.
     #[must_use]
-    pub fn with_mounted_secret(&self, path: &str, secret: &Secret, owner: Option<&str>, mode: Option<u32>) -> Self {
+    pub fn with_mounted_secret(
+        &self,
+        path: &str,
+        secret: &Secret,
+        owner: Option<&str>,
+        mode: Option<u32>,
+    ) -> Self {
         let mount = Mount::Secret {
             secret: secret.id.clone(),
             owner: owner.map(str::to_owned),
@@ -382,7 +451,11 @@ mod tests {
     fn a_closure_is_in_order_and_decodes_to_the_same_nodes() {
         let source = Directory::host("/src", Filter::default());
         let container = Container::image("python:3.11-slim", None)
-            .edit(Edit::copy_directory("/src", &source, crate::op::CopyOptions::default()))
+            .edit(Edit::copy_directory(
+                "/src",
+                &source,
+                crate::op::CopyOptions::default(),
+            ))
             .with_exec(&["make".to_owned()], ExecOptions::default());
         let mut known = HashMap::new();
         for node in container.node().closure(|_| false) {

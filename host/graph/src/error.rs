@@ -65,7 +65,10 @@ pub enum Error {
 impl Error {
     /// An error of the kind `other`.
     pub fn other(code: &str, message: impl Into<String>) -> Self {
-        Self::Other { code: code.to_owned(), message: message.into() }
+        Self::Other {
+            code: code.to_owned(),
+            message: message.into(),
+        }
     }
 }
 

@@ -23,14 +23,20 @@ impl Platform {
             "aarch64" => "arm64",
             other => other,
         };
-        Self { os: "linux".to_owned(), architecture: architecture.to_owned(), variant: None }
+        Self {
+            os: "linux".to_owned(),
+            architecture: architecture.to_owned(),
+            variant: None,
+        }
     }
 }
 
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.os, self.architecture)?;
-        self.variant.iter().try_for_each(|variant| write!(f, "/{variant}"))
+        self.variant
+            .iter()
+            .try_for_each(|variant| write!(f, "/{variant}"))
     }
 }
 
@@ -59,7 +65,10 @@ pub struct ImageConfig {
 impl ImageConfig {
     /// Value of a variable.
     pub fn env(&self, name: &str) -> Option<&str> {
-        self.env.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.env
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// Set a variable; one that is there keeps its place.
@@ -101,13 +110,17 @@ impl ImageConfig {
 /// Splits `$NAME…` or `${NAME}…` into name and rest.
 fn variable_reference(text: &str) -> Option<(&str, &str)> {
     let is_name = |name: &str| {
-        name.chars().all(|c| c == '_' || c.is_ascii_alphanumeric()) && name.starts_with(|c: char| !c.is_ascii_digit())
+        name.chars().all(|c| c == '_' || c.is_ascii_alphanumeric())
+            && name.starts_with(|c: char| !c.is_ascii_digit())
     };
     let text = text.strip_prefix('$')?;
     let (name, rest) = if let Some(braced) = text.strip_prefix('{') {
         braced.split_once('}')?
     } else {
-        text.split_at(text.find(|c: char| c != '_' && !c.is_ascii_alphanumeric()).unwrap_or(text.len()))
+        text.split_at(
+            text.find(|c: char| c != '_' && !c.is_ascii_alphanumeric())
+                .unwrap_or(text.len()),
+        )
     };
     is_name(name).then_some((name, rest))
 }

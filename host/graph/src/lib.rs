@@ -16,6 +16,6 @@ pub mod plan;
 pub mod read;
 
 pub use build::{Container, Directory, File, Secret, Volume};
-pub use error::{Denial, Error, ExecFailure};
+pub use error::{Denial, Error, ExecFailure, shell_words};
 pub use node::{Node, NodeId};
 pub use op::Op;

@@ -42,11 +42,19 @@ impl Node {
             "a node's inputs are those that its operation names"
         );
         let encoding = postcard::to_stdvec(&op).expect("operations always encode");
-        Arc::new(Self { id: NodeId(Digest::of(&encoding)), encoding, op, inputs })
+        Arc::new(Self {
+            id: NodeId(Digest::of(&encoding)),
+            encoding,
+            op,
+            inputs,
+        })
     }
 
     /// The node in these bytes; `find` supplies inputs by id.
-    pub fn decode(encoding: &[u8], find: impl Fn(NodeId) -> Option<Arc<Node>>) -> Result<Arc<Self>, NodeError> {
+    pub fn decode(
+        encoding: &[u8],
+        find: impl Fn(NodeId) -> Option<Arc<Node>>,
+    ) -> Result<Arc<Self>, NodeError> {
         let op: Op = postcard::from_bytes(encoding).map_err(|_| NodeError::Encoding)?;
         let inputs: Option<Vec<_>> = op.inputs().into_iter().map(find).collect();
         Ok(Self::new(op, inputs.ok_or(NodeError::MissingInput)?))
@@ -82,7 +90,12 @@ impl Node {
             if inputs_done {
                 order.push(node);
             } else if !skip(node.id) && seen.insert(node.id) {
-                let inputs: Vec<_> = node.inputs.iter().rev().map(|input| (Arc::clone(input), false)).collect();
+                let inputs: Vec<_> = node
+                    .inputs
+                    .iter()
+                    .rev()
+                    .map(|input| (Arc::clone(input), false))
+                    .collect();
                 stack.push((node, true));
                 stack.extend(inputs);
             }

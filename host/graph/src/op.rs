@@ -35,15 +35,15 @@ pub struct CopyOptions {
     pub mode: Option<u32>,
 }
 
-/// A change of a directory tree.
+/// A change of a directory tree. `S` is what sources are named by: nodes in the graph, locations in a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum TreeEdit {
+pub enum TreeEdit<S = NodeId> {
     /// Lay a directory's contents over what is under `path`.
     CopyDirectory {
         /// Where to; made when missing.
         path: String,
-        /// A directory node.
-        source: NodeId,
+        /// A directory.
+        source: S,
         /// What and how.
         options: CopyOptions,
     },
@@ -51,8 +51,8 @@ pub enum TreeEdit {
     CopyFiles {
         /// Where to.
         path: String,
-        /// File nodes.
-        sources: Vec<NodeId>,
+        /// Files.
+        sources: Vec<S>,
         /// `path` is a directory whatever it looks like.
         into_directory: bool,
         /// How they arrive; the filter is not used.
@@ -104,13 +104,72 @@ pub enum TreeEdit {
     },
 }
 
-impl TreeEdit {
-    fn inputs(&self) -> Vec<NodeId> {
+impl<S> TreeEdit<S> {
+    /// What it takes from.
+    pub fn sources(&self) -> &[S] {
         match self {
-            Self::CopyDirectory { source, .. } => vec![*source],
-            Self::CopyFiles { sources, .. } => sources.clone(),
-            _ => Vec::new(),
+            Self::CopyDirectory { source, .. } => std::slice::from_ref(source),
+            Self::CopyFiles { sources, .. } => sources,
+            _ => &[],
         }
+    }
+
+    /// The same edit with other names for its sources and with every path of its target passed through `path`.
+    pub fn try_map<T, E>(
+        &self,
+        mut source: impl FnMut(&S) -> Result<T, E>,
+        at: impl Fn(&str) -> String,
+    ) -> Result<TreeEdit<T>, E> {
+        Ok(match self {
+            Self::CopyDirectory {
+                path,
+                source: from,
+                options,
+            } => TreeEdit::CopyDirectory {
+                path: at(path),
+                source: source(from)?,
+                options: options.clone(),
+            },
+            Self::CopyFiles {
+                path,
+                sources,
+                into_directory,
+                options,
+            } => TreeEdit::CopyFiles {
+                path: at(path),
+                sources: sources.iter().map(source).collect::<Result<_, _>>()?,
+                into_directory: *into_directory || path.ends_with('/'),
+                options: options.clone(),
+            },
+            Self::NewFile {
+                path,
+                contents,
+                mode,
+                owner,
+            } => TreeEdit::NewFile {
+                path: at(path),
+                contents: contents.clone(),
+                mode: *mode,
+                owner: owner.clone(),
+            },
+            Self::NewDirectory { path, mode, owner } => TreeEdit::NewDirectory {
+                path: at(path),
+                mode: *mode,
+                owner: owner.clone(),
+            },
+            Self::Symlink { target, path } => TreeEdit::Symlink {
+                target: target.clone(),
+                path: at(path),
+            },
+            Self::Remove { paths } => TreeEdit::Remove {
+                paths: paths.iter().map(|path| at(path)).collect(),
+            },
+            Self::Chown { path, owner } => TreeEdit::Chown {
+                path: at(path),
+                owner: owner.clone(),
+            },
+            Self::Timestamps { seconds } => TreeEdit::Timestamps { seconds: *seconds },
+        })
     }
 }
 
@@ -231,38 +290,38 @@ pub enum Sharing {
 
 /// A cache volume.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CacheVolume {
+pub struct CacheVolume<S = NodeId> {
     /// The module or project that named it.
     pub scope: String,
     /// Its name there.
     pub name: String,
     /// How it is shared.
     pub sharing: Sharing,
-    /// A directory node that fills it when it is first used.
-    pub source: Option<NodeId>,
+    /// A directory that fills it when it is first used.
+    pub source: Option<S>,
     /// Owner of its root when it is first used, `uid[:gid]`.
     pub owner: Option<String>,
 }
 
 /// What is mounted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Mount {
-    /// A directory node; writes are discarded.
+pub enum Mount<S = NodeId> {
+    /// A directory; writes are discarded.
     Directory {
         /// The directory.
-        source: NodeId,
+        source: S,
         /// `user[:group]` of all of it.
         owner: Option<String>,
     },
-    /// A file node, read-only.
+    /// A file, read-only.
     File {
         /// The file.
-        source: NodeId,
+        source: S,
         /// `user[:group]`.
         owner: Option<String>,
     },
     /// A cache volume.
-    Cache(CacheVolume),
+    Cache(CacheVolume<S>),
     /// A secret's value as a file.
     Secret {
         /// The secret.
@@ -279,13 +338,41 @@ pub enum Mount {
     },
 }
 
-impl Mount {
-    fn input(&self) -> Option<NodeId> {
+impl<S> Mount<S> {
+    /// What it takes from.
+    pub fn source(&self) -> Option<&S> {
         match self {
-            Self::Directory { source, .. } | Self::File { source, .. } => Some(*source),
-            Self::Cache(volume) => volume.source,
+            Self::Directory { source, .. } | Self::File { source, .. } => Some(source),
+            Self::Cache(volume) => volume.source.as_ref(),
             Self::Secret { .. } | Self::Temp { .. } => None,
         }
+    }
+
+    /// The same mount with another name for its source.
+    pub fn try_map<T, E>(&self, source: impl FnOnce(&S) -> Result<T, E>) -> Result<Mount<T>, E> {
+        Ok(match self {
+            Self::Directory { source: from, owner } => Mount::Directory {
+                source: source(from)?,
+                owner: owner.clone(),
+            },
+            Self::File { source: from, owner } => Mount::File {
+                source: source(from)?,
+                owner: owner.clone(),
+            },
+            Self::Cache(volume) => Mount::Cache(CacheVolume {
+                scope: volume.scope.clone(),
+                name: volume.name.clone(),
+                sharing: volume.sharing,
+                source: volume.source.as_ref().map(source).transpose()?,
+                owner: volume.owner.clone(),
+            }),
+            Self::Secret { secret, owner, mode } => Mount::Secret {
+                secret: secret.clone(),
+                owner: owner.clone(),
+                mode: *mode,
+            },
+            Self::Temp { size } => Mount::Temp { size: *size },
+        })
     }
 }
 
@@ -432,11 +519,15 @@ impl Op {
             | Self::EditFile(node, _) => vec![*node],
             Self::Exec { container, .. } => vec![*container],
             Self::Diff(one, other) | Self::WithRootfs(one, other) => vec![*one, *other],
-            Self::EditDirectory(base, edit) | Self::EditRootfs(base, edit) => {
-                std::iter::once(*base).chain(edit.inputs()).collect()
-            }
+            Self::EditDirectory(base, edit) | Self::EditRootfs(base, edit) => std::iter::once(*base)
+                .chain(edit.sources().iter().copied())
+                .collect(),
             Self::Configure(container, change) => {
-                let mounted = if let Configure::Mount(_, mount) = change { mount.input() } else { None };
+                let mounted = if let Configure::Mount(_, mount) = change {
+                    mount.source().copied()
+                } else {
+                    None
+                };
                 std::iter::once(*container).chain(mounted).collect()
             }
         }

@@ -1,0 +1,296 @@
+//! Containers, folded: what a chain of builder calls leaves.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    path::{absolute, below},
+    tree::{Location, Make, Step, Tree},
+};
+use crate::{
+    error::Error,
+    image::{ImageConfig, Platform},
+    op::{Configure, CopyOptions, ExecOptions, Mount, Network, SecretId, TreeEdit},
+    read::Configuration,
+};
+
+/// A container: root file system, configuration and mounts.
+#[derive(Clone, Debug)]
+pub struct ContainerPlan {
+    /// The root file system.
+    pub root: Arc<Tree>,
+    /// The tree of the last step, whose output reads are about.
+    pub last_step: Option<Arc<Tree>>,
+    /// The configuration; what an image of this container would say.
+    pub config: ImageConfig,
+    /// Mounts by absolute path.
+    pub mounts: BTreeMap<String, Mount<Location>>,
+    /// Secret variables.
+    pub secret_env: BTreeMap<String, SecretId>,
+    /// Variables whose values are in no key.
+    pub volatile_env: BTreeMap<String, String>,
+    /// What later steps can reach.
+    pub network: Network,
+    /// The platform.
+    pub platform: Platform,
+    /// The image it started from, with digest.
+    pub image_ref: Option<String>,
+}
+
+impl ContainerPlan {
+    /// An empty container.
+    pub(super) fn scratch(platform: Platform) -> Self {
+        Self {
+            root: Tree::new(Make::Empty),
+            last_step: None,
+            config: ImageConfig::default(),
+            mounts: BTreeMap::new(),
+            secret_env: BTreeMap::new(),
+            volatile_env: BTreeMap::new(),
+            network: Network::None,
+            platform,
+            image_ref: None,
+        }
+    }
+
+    /// A path as the container's working directory makes it absolute.
+    pub(super) fn at(&self, path: &str) -> String {
+        absolute(&self.config.workdir, path)
+    }
+
+    /// What reads about the configuration see.
+    pub fn configuration(&self) -> Configuration {
+        Configuration {
+            config: self.config.clone(),
+            mounts: self.mounts.keys().cloned().collect(),
+            platform: self.platform.clone(),
+            image_ref: self.image_ref.clone(),
+        }
+    }
+
+    /// The same container with its root file system changed.
+    pub(super) fn edited(mut self, edit: TreeEdit<Location>) -> Self {
+        self.root = Tree::new(Make::Edit {
+            base: self.root,
+            edit,
+        });
+        self
+    }
+
+    /// The place of `path` as steps see it: in a mount where one lies above it, in the root file system otherwise, with
+    /// the directories and files that are mounted below it.
+    pub(super) fn place(&self, path: &str) -> Result<Location, Error> {
+        let path = self.at(path);
+        let mounted_above = self
+            .mounts
+            .iter()
+            .rev()
+            .find_map(|(at, mount)| Some((at, mount, below(&path, at)?)));
+        let mut place = match mounted_above {
+            None => Location {
+                tree: Arc::clone(&self.root),
+                path: path.clone(),
+            },
+            Some((at, mount, rest)) => match mount {
+                Mount::Directory { source, .. } => Location {
+                    tree: Arc::clone(&source.tree),
+                    path: absolute(&source.path, &rest[1..]),
+                },
+                Mount::File { source, .. } if rest == "/" => source.clone(),
+                Mount::File { .. } => return Err(Error::NotFound(format!("{path}: {at} is a mounted file"))),
+                _ => {
+                    let what = mount_kind(mount);
+                    return Err(Error::Invalid(format!(
+                        "{path} lies in {what} ({at}), which is not part of a snapshot"
+                    )));
+                }
+            },
+        };
+        for (at, mount) in &self.mounts {
+            let Some(rest) = below(at, &path).filter(|rest| *rest != "/") else {
+                continue;
+            };
+            let edit = match mount {
+                Mount::Directory { source, .. } => TreeEdit::CopyDirectory {
+                    path: rest.to_owned(),
+                    source: source.clone(),
+                    options: CopyOptions::default(),
+                },
+                Mount::File { source, .. } => TreeEdit::CopyFiles {
+                    path: rest.to_owned(),
+                    sources: vec![source.clone()],
+                    into_directory: false,
+                    options: CopyOptions::default(),
+                },
+                _ => continue,
+            };
+            place = Location::root(Tree::new(Make::Edit {
+                base: place.rooted(),
+                edit,
+            }));
+        }
+        Ok(place)
+    }
+
+    /// The step that a command would be, and the container after it.
+    pub(super) fn after(mut self, args: &[String], options: &ExecOptions, nonce: u64) -> Result<Self, Error> {
+        let given = if args.is_empty() {
+            &self.config.default_args
+        } else {
+            args
+        };
+        let entrypoint = if options.use_entrypoint {
+            self.config.entrypoint.as_slice()
+        } else {
+            &[]
+        };
+        let args: Vec<String> = entrypoint
+            .iter()
+            .chain(given)
+            .map(|arg| {
+                if options.expand {
+                    self.config.expand(arg)
+                } else {
+                    arg.clone()
+                }
+            })
+            .collect();
+        if args.is_empty() {
+            let message = "with-exec has no arguments and the container has no default arguments";
+            return Err(Error::Invalid(message.to_owned()));
+        }
+        if args[0].is_empty() {
+            return Err(Error::Invalid("with-exec has an empty program name".to_owned()));
+        }
+        if let Some(bad) = args.iter().find(|arg| arg.contains('\0')) {
+            return Err(Error::Invalid(format!(
+                "an argument holds a NUL character: {bad:?}"
+            )));
+        }
+        let redirect = |path: &Option<String>| path.as_deref().map(|path| self.at(path));
+        let step = Step {
+            root: Arc::clone(&self.root),
+            args,
+            env: self.config.env.iter().cloned().collect(),
+            secret_env: self.secret_env.clone(),
+            volatile_env: self.volatile_env.clone(),
+            workdir: self.at(""),
+            user: self.config.user.clone(),
+            stdin: options.stdin.clone(),
+            redirect_stdout: redirect(&options.redirect_stdout),
+            redirect_stderr: redirect(&options.redirect_stderr),
+            mounts: self.mounts.clone(),
+            network: self.network,
+            platform: self.platform.clone(),
+            expect: options.expect,
+            limits: options.limits,
+            timeout: options.timeout,
+            nonce: options.no_cache.then_some(nonce),
+            reason: options.reason.clone(),
+        };
+        self.root = Tree::new(Make::Exec(Box::new(step)));
+        self.last_step = Some(Arc::clone(&self.root));
+        Ok(self)
+    }
+
+    /// The container after a change that runs nothing.
+    pub(super) fn configured(
+        mut self,
+        change: &Configure,
+        mount: Option<Mount<Location>>,
+    ) -> Result<Self, Error> {
+        let config = &mut self.config;
+        match change {
+            Configure::Env { name, value, expand } => {
+                check_variable(name, value)?;
+                let value = if *expand {
+                    config.expand(value)
+                } else {
+                    value.clone()
+                };
+                config.set_env(name, value);
+                self.secret_env.remove(name);
+                self.volatile_env.remove(name);
+            }
+            Configure::UnsetEnv(name) => {
+                config.unset_env(name);
+                self.volatile_env.remove(name);
+            }
+            Configure::SecretEnv(name, secret) => {
+                check_variable(name, "")?;
+                config.unset_env(name);
+                self.volatile_env.remove(name);
+                self.secret_env.insert(name.clone(), secret.clone());
+            }
+            Configure::UnsetSecretEnv(name) => {
+                self.secret_env.remove(name);
+            }
+            Configure::VolatileEnv(name, value) => {
+                check_variable(name, value)?;
+                config.unset_env(name);
+                self.secret_env.remove(name);
+                self.volatile_env.insert(name.clone(), value.clone());
+            }
+            Configure::Workdir(path) => config.workdir = absolute(&config.workdir, path),
+            Configure::UnsetWorkdir => config.workdir.clear(),
+            Configure::User(user) => config.user.clone_from(user),
+            Configure::UnsetUser => config.user.clear(),
+            Configure::Entrypoint {
+                args,
+                keep_default_args,
+            } => {
+                config.entrypoint.clone_from(args);
+                if !keep_default_args {
+                    config.default_args.clear();
+                }
+            }
+            Configure::DefaultArgs(args) => config.default_args.clone_from(args),
+            Configure::Label(name, value) => {
+                config.labels.insert(name.clone(), value.clone());
+            }
+            Configure::UnsetLabel(name) => {
+                config.labels.remove(name);
+            }
+            Configure::Expose(port) => {
+                if !config.exposed_ports.contains(port) {
+                    config.exposed_ports.push(port.clone());
+                    config.exposed_ports.sort();
+                }
+            }
+            Configure::Unexpose(port) => config.exposed_ports.retain(|exposed| exposed != port),
+            Configure::Network(network) => self.network = *network,
+            Configure::Mount(path, _) => {
+                let at = self.at(path);
+                if at == "/" {
+                    return Err(Error::Invalid(
+                        "nothing can be mounted on /: use with-rootfs".to_owned(),
+                    ));
+                }
+                self.mounts.extend(mount.map(|mount| (at, mount)));
+            }
+            Configure::Unmount(path) => {
+                let at = self.at(path);
+                self.mounts.remove(&at);
+            }
+        }
+        Ok(self)
+    }
+}
+
+fn mount_kind<S>(mount: &Mount<S>) -> &'static str {
+    match mount {
+        Mount::Directory { .. } => "a mounted directory",
+        Mount::File { .. } => "a mounted file",
+        Mount::Cache(_) => "a cache volume",
+        Mount::Secret { .. } => "a mounted secret",
+        Mount::Temp { .. } => "a temporary directory",
+    }
+}
+
+fn check_variable(name: &str, value: &str) -> Result<(), Error> {
+    if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+        return Err(Error::Invalid(format!(
+            "{name:?} cannot be the name of a variable, or its value holds a NUL"
+        )));
+    }
+    Ok(())
+}

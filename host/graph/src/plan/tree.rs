@@ -1,0 +1,255 @@
+//! Trees: directory trees to be made, each with its keys.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use wharf_digest::Digest;
+
+use super::key;
+use crate::{
+    error::{Error, shell_words},
+    image::Platform,
+    node::NodeId,
+    op::{CopyOptions, Expect, Limits, Mount, Network, SecretId, Stdin, TreeEdit},
+};
+
+/// A path in a tree. What directories and files of the graph are: nothing is copied until somebody needs a root.
+#[derive(Clone, Debug)]
+pub struct Location {
+    /// The tree.
+    pub tree: Arc<Tree>,
+    /// Absolute path in it.
+    pub path: String,
+}
+
+/// A directory tree to be made.
+#[derive(Debug)]
+pub struct Tree {
+    /// The digest under which the result is remembered: the operation and its inputs' keys.
+    pub key: Digest,
+    /// The digest of the operation alone: equal for the same work on other inputs.
+    pub op_key: Digest,
+    /// How it is made.
+    pub make: Make,
+}
+
+/// How a tree is made.
+#[derive(Debug)]
+pub enum Make {
+    /// Nothing in it.
+    Empty,
+    /// An image's root file system.
+    Image {
+        /// The node whose pin holds the manifest.
+        node: NodeId,
+        /// Digest of the manifest.
+        manifest: String,
+        /// For people.
+        reference: String,
+    },
+    /// What the caller's host sent.
+    Upload {
+        /// The node that was pinned.
+        node: NodeId,
+        /// Digest of the sent content.
+        content: Digest,
+        /// For people: the path on the caller's host.
+        path: String,
+    },
+    /// Another tree, changed.
+    Edit {
+        /// The tree.
+        base: Arc<Tree>,
+        /// The change; its paths are absolute.
+        edit: TreeEdit<Location>,
+    },
+    /// What `upper` has that `lower` has not.
+    Diff {
+        /// What there was.
+        lower: Location,
+        /// What there is.
+        upper: Location,
+    },
+    /// A step's root file system afterwards.
+    Exec(Box<Step>),
+}
+
+/// A process to run, as far as the graph settles it.
+#[derive(Debug)]
+pub struct Step {
+    /// Its root file system.
+    pub root: Arc<Tree>,
+    /// Program and arguments, expanded.
+    pub args: Vec<String>,
+    /// Variables, sorted; `HOME` and the like come when it runs.
+    pub env: BTreeMap<String, String>,
+    /// Secret variables.
+    pub secret_env: BTreeMap<String, SecretId>,
+    /// Variables whose values are in no key.
+    pub volatile_env: BTreeMap<String, String>,
+    /// Absolute.
+    pub workdir: String,
+    /// As it was set; empty is root.
+    pub user: String,
+    /// Standard input.
+    pub stdin: Stdin,
+    /// Absolute path that also gets standard output.
+    pub redirect_stdout: Option<String>,
+    /// Absolute path that also gets standard error.
+    pub redirect_stderr: Option<String>,
+    /// Mounts by absolute path.
+    pub mounts: BTreeMap<String, Mount<Location>>,
+    /// What it can reach.
+    pub network: Network,
+    /// Its platform.
+    pub platform: Platform,
+    /// Not in the key: which exit codes count as done.
+    pub expect: Expect,
+    /// Not in the key.
+    pub limits: Limits,
+    /// Not in the key.
+    pub timeout: Option<std::time::Duration>,
+    /// Set when the step is never looked up: a number of this run, in the key.
+    pub nonce: Option<u64>,
+    /// Not in the key: shown instead of the arguments.
+    pub reason: Option<String>,
+}
+
+impl Location {
+    /// The root of a tree.
+    pub fn root(tree: Arc<Tree>) -> Self {
+        Self {
+            tree,
+            path: "/".to_owned(),
+        }
+    }
+
+    /// A tree whose root is this place: the tree itself where the place is its root.
+    pub fn rooted(&self) -> Arc<Tree> {
+        if self.path == "/" {
+            return Arc::clone(&self.tree);
+        }
+        let edit = TreeEdit::CopyDirectory {
+            path: "/".to_owned(),
+            source: self.clone(),
+            options: CopyOptions::default(),
+        };
+        Tree::new(Make::Edit {
+            base: Tree::new(Make::Empty),
+            edit,
+        })
+    }
+}
+
+impl Tree {
+    /// A tree and its keys.
+    pub fn new(make: Make) -> Arc<Self> {
+        let (key, op_key) = key::keys(&make);
+        Arc::new(Self { key, op_key, make })
+    }
+
+    /// The places whose content decides the result, in a fixed order.
+    pub fn inputs(&self) -> Vec<Location> {
+        match &self.make {
+            Make::Empty | Make::Image { .. } | Make::Upload { .. } => Vec::new(),
+            Make::Edit { base, edit } => std::iter::once(Location::root(Arc::clone(base)))
+                .chain(edit.sources().iter().cloned())
+                .collect(),
+            Make::Diff { lower, upper } => vec![lower.clone(), upper.clone()],
+            Make::Exec(step) => std::iter::once(Location::root(Arc::clone(&step.root)))
+                .chain(step.mounts.values().filter_map(|mount| mount.source().cloned()))
+                .collect(),
+        }
+    }
+
+    /// The step, when a step makes the tree.
+    pub fn step(&self) -> Option<&Step> {
+        if let Make::Exec(step) = &self.make {
+            Some(step)
+        } else {
+            None
+        }
+    }
+
+    /// What people call it: the command, the image, the path.
+    pub fn title(&self) -> String {
+        match &self.make {
+            Make::Empty => "empty directory".to_owned(),
+            Make::Image { reference, .. } => format!("pull {reference}"),
+            Make::Upload { path, .. } => format!("upload {path}"),
+            Make::Edit { edit, .. } => edit_title(edit),
+            Make::Diff { .. } => "difference".to_owned(),
+            Make::Exec(step) => step.reason.clone().unwrap_or_else(|| shell_words(&step.args)),
+        }
+    }
+}
+
+fn edit_title<S>(edit: &TreeEdit<S>) -> String {
+    match edit {
+        TreeEdit::CopyDirectory { path, .. } => format!("copy to {path}"),
+        TreeEdit::CopyFiles { path, sources, .. } => format!("copy {} file(s) to {path}", sources.len()),
+        TreeEdit::NewFile { path, .. } => format!("write {path}"),
+        TreeEdit::NewDirectory { path, .. } => format!("make {path}"),
+        TreeEdit::Symlink { path, .. } => format!("link {path}"),
+        TreeEdit::Remove { paths } => format!("remove {}", paths.join(", ")),
+        TreeEdit::Chown { path, owner } => format!("give {path} to {owner}"),
+        TreeEdit::Timestamps { .. } => "set timestamps".to_owned(),
+    }
+}
+
+impl Step {
+    /// The step ended with this code: is that what was asked for?
+    pub fn judge(&self, exit_code: i32) -> Result<(), Error> {
+        if self.expect.accepts(exit_code) {
+            return Ok(());
+        }
+        Err(Error::Exec(Box::new(crate::error::ExecFailure {
+            args: self.args.clone(),
+            exit_code,
+            reason: format!("exit code {exit_code}"),
+            stdout_tail: String::new(),
+            stderr_tail: String::new(),
+        })))
+    }
+}
+
+impl Drop for Tree {
+    /// Chains are thousands of trees long: taken apart in a loop, as recursion would overflow the stack.
+    fn drop(&mut self) {
+        let mut orphans = Vec::new();
+        take_inputs(&mut self.make, &mut orphans);
+        while let Some(tree) = orphans.pop() {
+            if let Some(mut tree) = Arc::into_inner(tree) {
+                take_inputs(&mut tree.make, &mut orphans);
+            }
+        }
+    }
+}
+
+/// Moves the trees that `make` holds into `orphans`; `make` is not used afterwards.
+fn take_inputs(make: &mut Make, orphans: &mut Vec<Arc<Tree>>) {
+    match std::mem::replace(make, Make::Empty) {
+        Make::Empty | Make::Image { .. } | Make::Upload { .. } => {}
+        Make::Edit { base, edit } => {
+            orphans.push(base);
+            match edit {
+                TreeEdit::CopyDirectory { source, .. } => orphans.push(source.tree),
+                TreeEdit::CopyFiles { sources, .. } => {
+                    orphans.extend(sources.into_iter().map(|source| source.tree))
+                }
+                _ => {}
+            }
+        }
+        Make::Diff { lower, upper } => orphans.extend([lower.tree, upper.tree]),
+        Make::Exec(step) => {
+            let step = *step;
+            orphans.push(step.root);
+            for mount in step.mounts.into_values() {
+                match mount {
+                    Mount::Directory { source, .. } | Mount::File { source, .. } => orphans.push(source.tree),
+                    Mount::Cache(volume) => orphans.extend(volume.source.map(|source| source.tree)),
+                    Mount::Secret { .. } | Mount::Temp { .. } => {}
+                }
+            }
+        }
+    }
+}
