@@ -1,1 +1,17 @@
 //! Speaks to an engine: sends graphs and files, receives values, logs and progress.
+//!
+//! A [`Session`] is one run. It connects when something is first forced, sends each node once, pins the host's directories
+//! by sending what the engine lacks of them, answers the engine's questions for secrets, and passes events on.
+
+mod connect;
+mod export;
+mod launch;
+mod secrets;
+mod session;
+mod upload;
+
+pub use connect::{ConnectError, Connection};
+pub use launch::{Launch, LaunchError, ensure_local, local_socket};
+pub use secrets::SecretError;
+pub use session::{Connector, Session, SessionOptions};
+pub use wharf_proto::v1 as proto;

@@ -234,7 +234,7 @@ fn take_inputs(make: &mut Make, orphans: &mut Vec<Arc<Tree>>) {
             match edit {
                 TreeEdit::CopyDirectory { source, .. } => orphans.push(source.tree),
                 TreeEdit::CopyFiles { sources, .. } => {
-                    orphans.extend(sources.into_iter().map(|source| source.tree))
+                    orphans.extend(sources.into_iter().map(|source| source.tree));
                 }
                 _ => {}
             }

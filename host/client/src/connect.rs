@@ -1,0 +1,119 @@
+//! A connection to an engine over its unix socket.
+
+use std::path::{Path, PathBuf};
+
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+use tonic::transport::{Channel, Endpoint, Uri};
+use wharf_proto::{
+    MESSAGE_LIMIT, VERSION,
+    v1::{HelloRequest, engine_client::EngineClient},
+};
+
+/// Why no engine could be spoken to.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Nobody listens.
+    #[error("no engine answers on {}: {source}", socket.display())]
+    Unreachable {
+        /// Where.
+        socket: PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Another version of Wharf listens.
+    #[error(
+        "the engine on {} is version {engine}, this is {VERSION}: `wharf engine stop` ends it, the next call starts one of \
+         this version", socket.display()
+    )]
+    Version {
+        /// Where.
+        socket: PathBuf,
+        /// Its version.
+        engine: String,
+    },
+    /// It could not be started.
+    #[error(transparent)]
+    Launch(#[from] crate::launch::LaunchError),
+    /// Another place for an engine could not offer one.
+    #[error("{0}")]
+    Place(String),
+}
+
+/// An engine that answered.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    client: EngineClient<Channel>,
+    pid: u32,
+}
+
+impl Connection {
+    /// Connects and checks that the engine is of this version.
+    pub async fn open(socket: &Path) -> Result<Self, ConnectError> {
+        let (connection, version) = Self::open_any_version(socket).await?;
+        if version != VERSION {
+            return Err(ConnectError::Version {
+                socket: socket.to_owned(),
+                engine: version,
+            });
+        }
+        Ok(connection)
+    }
+
+    /// Connects to an engine of whatever version, which is returned.
+    pub async fn open_any_version(socket: &Path) -> Result<(Self, String), ConnectError> {
+        let unreachable = |source: Box<dyn std::error::Error + Send + Sync>| ConnectError::Unreachable {
+            socket: socket.to_owned(),
+            source,
+        };
+        // Connected once by hand, so that "no such file" stays that and is not wrapped four times.
+        let first = UnixStream::connect(socket)
+            .await
+            .map_err(|error| unreachable(error.into()))?;
+        let first = std::sync::Mutex::new(Some(first));
+        let path = socket.to_owned();
+        let channel = Endpoint::from_static("http://engine.invalid")
+            .initial_stream_window_size(4 * 1024 * 1024)
+            .initial_connection_window_size(16 * 1024 * 1024)
+            .connect_with_connector(tower::service_fn(move |_: Uri| {
+                let first = first.lock().expect("nobody panics with it").take();
+                let path = path.clone();
+                async move {
+                    let stream = match first {
+                        Some(stream) => stream,
+                        None => UnixStream::connect(path).await?,
+                    };
+                    Ok::<_, std::io::Error>(TokioIo::new(stream))
+                }
+            }))
+            .await
+            .map_err(|error| unreachable(error.into()))?;
+        let mut client = EngineClient::new(channel)
+            .max_decoding_message_size(MESSAGE_LIMIT)
+            .max_encoding_message_size(MESSAGE_LIMIT);
+        let hello = client
+            .hello(HelloRequest {
+                version: VERSION.to_owned(),
+            })
+            .await
+            .map_err(|status| unreachable(status.message().to_owned().into()))?
+            .into_inner();
+        Ok((
+            Self {
+                client,
+                pid: hello.pid,
+            },
+            hello.version,
+        ))
+    }
+
+    /// The engine's process id, as the engine says.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// The generated client.
+    pub fn client(&self) -> EngineClient<Channel> {
+        self.client.clone()
+    }
+}

@@ -1,0 +1,335 @@
+//! One run: a lazily opened session with an engine.
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use futures::future::BoxFuture;
+use tokio::sync::{OnceCell, mpsc};
+use tokio_stream::{StreamExt, wrappers::UnboundedReceiverStream};
+use tokio_util::io::SyncIoBridge;
+use tonic::Status;
+use wharf_digest::Digest;
+use wharf_graph::{
+    Error, Node, NodeId, Op,
+    op::SecretId,
+    read::{Answer, Question, Read},
+};
+use wharf_proto::{
+    decode, encode,
+    v1::{
+        Event, ExportRequest, Pin, ReadRequest, SecretReply, SecretRequest, SessionOpen, SessionUp,
+        export_reply, read_reply, secret_reply, session_down, session_up,
+    },
+};
+
+use crate::{
+    connect::{ConnectError, Connection},
+    export, secrets,
+    upload::Uploader,
+};
+
+/// Finds or starts the engine when it is first needed.
+pub type Connector = Box<dyn Fn() -> BoxFuture<'static, Result<Connection, ConnectError>> + Send + Sync>;
+
+/// What holds for a whole run.
+#[derive(Clone, Debug, Default)]
+pub struct SessionOptions {
+    /// Run every step although its result is remembered.
+    pub no_cache: bool,
+    /// Report for each step why it hit or missed.
+    pub explain: bool,
+    /// Where digests of the host's files are kept between runs.
+    pub stat_cache: std::path::PathBuf,
+}
+
+/// One run. Cheap to clone; the run ends when the last clone is dropped.
+#[derive(Clone)]
+pub struct Session(Arc<Inner>);
+
+struct Inner {
+    connector: Connector,
+    options: SessionOptions,
+    events: mpsc::UnboundedSender<Event>,
+    open: OnceCell<Open>,
+    sent: Mutex<HashSet<NodeId>>,
+    secrets: Arc<Mutex<HashSet<SecretId>>>,
+    uploader: Uploader,
+    uploads: Mutex<HashMap<NodeId, Arc<OnceCell<Digest>>>>,
+}
+
+struct Open {
+    connection: Connection,
+    id: u64,
+    /// Kept open: its end ends the session.
+    _up: mpsc::UnboundedSender<SessionUp>,
+}
+
+impl Session {
+    /// A session that connects when something is first forced. Events about its work go to `events`.
+    pub fn new(connector: Connector, options: SessionOptions, events: mpsc::UnboundedSender<Event>) -> Self {
+        let uploader = Uploader::new(options.stat_cache.clone());
+        Self(Arc::new(Inner {
+            connector,
+            options,
+            events,
+            open: OnceCell::new(),
+            sent: Mutex::default(),
+            secrets: Arc::default(),
+            uploader,
+            uploads: Mutex::default(),
+        }))
+    }
+
+    /// Allows the engine to ask for this secret.
+    pub fn register_secret(&self, secret: SecretId) {
+        lock(&self.0.secrets).insert(secret);
+    }
+
+    /// The engine's connection, opened when it is not.
+    pub async fn connection(&self) -> Result<Connection, ConnectError> {
+        Ok(self.open().await?.connection.clone())
+    }
+
+    /// Asks a question of a node.
+    pub async fn read(&self, node: &Arc<Node>, question: Question) -> Result<Answer, Error> {
+        let open = self.open().await.map_err(|error| unreachable_engine(&error))?;
+        let (nodes, pins) = self.unsent(open, node).await?;
+        let request = ReadRequest {
+            session: open.id,
+            nodes: encodings(&nodes),
+            pins,
+            read: encode(&Read {
+                node: node.id(),
+                question,
+            }),
+        };
+        let reply = open
+            .connection
+            .client()
+            .read(request)
+            .await
+            .map_err(|status| broken_call(&status))?
+            .into_inner();
+        self.mark_sent(&nodes);
+        match reply.outcome {
+            Some(read_reply::Outcome::Answer(bytes)) => decode(&bytes).map_err(defect),
+            Some(read_reply::Outcome::Error(bytes)) => Err(decode(&bytes).unwrap_or_else(defect)),
+            None => Err(defect(wharf_proto::DecodeError)),
+        }
+    }
+
+    /// Writes a directory's contents into the directory `to`.
+    pub async fn export_directory(&self, node: &Arc<Node>, to: &Path) -> Result<(), Error> {
+        let to = to.to_owned();
+        self.export(node, move |stream| export::unpack(stream, &to)).await
+    }
+
+    /// Writes a file to `to`, or into it when it is a directory.
+    pub async fn export_file(&self, node: &Arc<Node>, to: &Path) -> Result<(), Error> {
+        let to = to.to_owned();
+        self.export(node, move |stream| export::unpack_file(stream, &to))
+            .await
+    }
+
+    /// Writes a container as an OCI archive to `to`.
+    pub async fn export_container(&self, node: &Arc<Node>, to: &Path) -> Result<(), Error> {
+        let to = to.to_owned();
+        self.export(node, move |stream| export::write_archive(stream, &to))
+            .await
+    }
+
+    async fn export(
+        &self,
+        node: &Arc<Node>,
+        write: impl FnOnce(Box<dyn std::io::Read + Send>) -> Result<(), Error> + Send + 'static,
+    ) -> Result<(), Error> {
+        let open = self.open().await.map_err(|error| unreachable_engine(&error))?;
+        let (nodes, pins) = self.unsent(open, node).await?;
+        let request = ExportRequest {
+            session: open.id,
+            nodes: encodings(&nodes),
+            pins,
+            node: node.id().0.as_bytes().to_vec(),
+        };
+        let mut replies = open
+            .connection
+            .client()
+            .export(request)
+            .await
+            .map_err(|status| broken_call(&status))?
+            .into_inner();
+        // The first reply says whether there is anything to write, so that nothing is touched when there is not.
+        let first = match replies.next().await {
+            Some(Ok(reply)) => reply,
+            Some(Err(status)) => return Err(broken_call(&status)),
+            None => return Err(defect(wharf_proto::DecodeError)),
+        };
+        let failure = Arc::new(Mutex::new(None));
+        let failure_seen = Arc::clone(&failure);
+        let pieces = tokio_stream::once(Ok(first)).chain(replies).map(move |reply| {
+            let error = match reply.map(|reply| reply.message) {
+                Ok(Some(export_reply::Message::Tar(bytes))) => return Ok(std::io::Cursor::new(bytes)),
+                Ok(Some(export_reply::Message::Error(bytes))) => decode(&bytes).unwrap_or_else(defect),
+                Ok(None) => defect(wharf_proto::DecodeError),
+                Err(status) => broken_call(&status),
+            };
+            *lock(&failure) = Some(error);
+            Err(std::io::Error::other("the export broke off"))
+        });
+        let reader = SyncIoBridge::new(tokio_util::io::StreamReader::new(pieces));
+        let written = tokio::task::spawn_blocking(move || write(Box::new(reader)))
+            .await
+            .map_err(defect)?;
+        self.mark_sent(&nodes);
+        match lock(&failure_seen).take() {
+            Some(error) => Err(error),
+            None => written,
+        }
+    }
+
+    async fn open(&self) -> Result<&Open, ConnectError> {
+        self.0.open.get_or_try_init(|| self.open_now()).await
+    }
+
+    async fn open_now(&self) -> Result<Open, ConnectError> {
+        let connection = (self.0.connector)().await?;
+        let (up, up_messages) = mpsc::unbounded_channel();
+        let opening = SessionOpen {
+            no_cache: self.0.options.no_cache,
+            explain: self.0.options.explain,
+        };
+        up.send(SessionUp {
+            message: Some(session_up::Message::Open(opening)),
+        })
+        .ok();
+        let broken = |why: &str| ConnectError::Place(format!("the engine did not open a session: {why}"));
+        let mut down = connection
+            .client()
+            .session(UnboundedReceiverStream::new(up_messages))
+            .await
+            .map_err(|status| broken(status.message()))?
+            .into_inner();
+        let opened = down
+            .next()
+            .await
+            .transpose()
+            .map_err(|status| broken(status.message()))?;
+        let Some(Some(session_down::Message::Opened(opened))) = opened.map(|message| message.message) else {
+            return Err(broken("its first message was another"));
+        };
+        let events = self.0.events.clone();
+        let secrets = Arc::clone(&self.0.secrets);
+        let answers = up.downgrade();
+        tokio::spawn(async move {
+            while let Some(Ok(message)) = down.next().await {
+                match message.message {
+                    Some(session_down::Message::Event(event)) => {
+                        events.send(event).ok();
+                    }
+                    Some(session_down::Message::Secret(request)) => {
+                        let Some(answers) = answers.upgrade() else { break };
+                        tokio::spawn(answer_secret(request, Arc::clone(&secrets), answers));
+                    }
+                    Some(session_down::Message::Opened(_)) | None => {}
+                }
+            }
+        });
+        Ok(Open {
+            connection,
+            id: opened.session,
+            _up: up,
+        })
+    }
+
+    /// The nodes below `node` that the engine has not seen, and pins for the host directories among them.
+    async fn unsent(&self, open: &Open, node: &Arc<Node>) -> Result<(Vec<Arc<Node>>, Vec<Pin>), Error> {
+        let nodes = {
+            let sent = lock(&self.0.sent);
+            node.closure(|id| sent.contains(&id))
+        };
+        let mut pins = Vec::new();
+        for node in &nodes {
+            if matches!(node.op(), Op::HostDirectory { .. } | Op::HostFile(_)) {
+                let content = self.pin(open, node).await?;
+                pins.push(Pin {
+                    node: node.id().0.as_bytes().to_vec(),
+                    content: content.as_bytes().to_vec(),
+                });
+            }
+        }
+        Ok((nodes, pins))
+    }
+
+    /// The content of a host directory or file, uploaded once per run however many reads need it.
+    async fn pin(&self, open: &Open, node: &Arc<Node>) -> Result<Digest, Error> {
+        let cell = Arc::clone(lock(&self.0.uploads).entry(node.id()).or_default());
+        let upload = || {
+            self.0
+                .uploader
+                .upload(&open.connection, node.op(), &self.0.events, node.id())
+        };
+        cell.get_or_try_init(upload).await.copied()
+    }
+
+    fn mark_sent(&self, nodes: &[Arc<Node>]) {
+        lock(&self.0.sent).extend(nodes.iter().map(|node| node.id()));
+    }
+}
+
+async fn answer_secret(
+    request: SecretRequest,
+    registered: Arc<Mutex<HashSet<SecretId>>>,
+    answers: mpsc::UnboundedSender<SessionUp>,
+) {
+    let id = SecretId {
+        owner: request.owner,
+        uri: request.uri,
+    };
+    let known = lock(&registered).contains(&id);
+    let outcome = if known {
+        let uri = id.uri;
+        match tokio::task::spawn_blocking(move || secrets::value(&uri)).await {
+            Ok(Ok(value)) => secret_reply::Outcome::Value(value.to_vec()),
+            Ok(Err(error)) => secret_reply::Outcome::Error(error.to_string()),
+            Err(error) => secret_reply::Outcome::Error(error.to_string()),
+        }
+    } else {
+        secret_reply::Outcome::Error(format!("the secret {} was not passed to this run", id.uri))
+    };
+    let reply = SecretReply {
+        request: request.request,
+        outcome: Some(outcome),
+    };
+    answers
+        .send(SessionUp {
+            message: Some(session_up::Message::Secret(reply)),
+        })
+        .ok();
+}
+
+fn encodings(nodes: &[Arc<Node>]) -> Vec<Vec<u8>> {
+    nodes.iter().map(|node| node.encoding().to_vec()).collect()
+}
+
+/// A lock that a panic elsewhere does not spoil: what it guards is whole at every moment.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn unreachable_engine(error: &ConnectError) -> Error {
+    Error::Unavailable(error.to_string())
+}
+
+fn broken_call(status: &Status) -> Error {
+    match status.code() {
+        tonic::Code::Cancelled => Error::Cancelled,
+        _ => Error::Unavailable(format!("the engine broke off: {}", status.message())),
+    }
+}
+
+fn defect(error: impl std::fmt::Display) -> Error {
+    Error::other("protocol", error.to_string())
+}

@@ -1,0 +1,219 @@
+//! Sends the host's directories and files: what is in them by digest first, then only what the engine lacks.
+
+mod stat_cache;
+mod walk;
+
+use std::{
+    io::{Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use tokio::sync::mpsc;
+use wharf_digest::Digest;
+use wharf_graph::{Error, NodeId, Op, op::Filter};
+use wharf_proto::{
+    Manifest, encode,
+    manifest::EntryKind,
+    v1::{Event, Finished, Kind, MissingRequest, Outcome, Started, UploadRequest, event, upload_request},
+};
+
+use crate::connect::Connection;
+
+/// Bytes of one message.
+const PIECE: usize = 1024 * 1024;
+/// Messages on their way at once.
+const PIECES_AHEAD: usize = 8;
+/// How often a tree that changes while it is read is read again.
+const ATTEMPTS: u32 = 3;
+
+/// Uploads for one run.
+pub(crate) struct Uploader {
+    stat_cache: PathBuf,
+}
+
+impl Uploader {
+    pub(crate) fn new(stat_cache: PathBuf) -> Self {
+        Self { stat_cache }
+    }
+
+    /// Makes sure that the engine has what `op` names on this host; the digest of its content is the pin.
+    pub(crate) async fn upload(
+        &self,
+        connection: &Connection,
+        op: &Op,
+        events: &mpsc::UnboundedSender<Event>,
+        node: NodeId,
+    ) -> Result<Digest, Error> {
+        let (path, filter) = match op {
+            Op::HostDirectory { path, filter } => (path, Some(filter)),
+            Op::HostFile(path) => (path, None),
+            _ => {
+                return Err(Error::other(
+                    "protocol",
+                    "only host directories and files are uploaded",
+                ));
+            }
+        };
+        let tell = |what| {
+            events
+                .send(Event {
+                    key: node.0.as_bytes().to_vec(),
+                    what: Some(what),
+                })
+                .ok();
+        };
+        let started = Instant::now();
+        tell(event::What::Started(Started {
+            title: format!("upload {path}"),
+            kind: Kind::Upload.into(),
+        }));
+        let outcome = self.upload_tree(connection, Path::new(path), filter).await;
+        let (word, error) = match &outcome {
+            Ok((_, true)) => (Outcome::Done, String::new()),
+            Ok((_, false)) => (Outcome::Hit, String::new()),
+            Err(error) => (Outcome::Failed, error.to_string()),
+        };
+        let microseconds = started.elapsed().as_micros() as u64;
+        tell(event::What::Finished(Finished {
+            outcome: word.into(),
+            microseconds,
+            error,
+        }));
+        outcome.map(|(content, _)| content)
+    }
+
+    /// The content's digest and whether anything had to be sent.
+    async fn upload_tree(
+        &self,
+        connection: &Connection,
+        path: &Path,
+        filter: Option<&Filter>,
+    ) -> Result<(Digest, bool), Error> {
+        let mut attempt = 1;
+        loop {
+            let manifest = self.read(path, filter).await?;
+            match send(connection, path, &manifest).await {
+                Err(Error::Unavailable(why)) if why.starts_with(CHANGED) && attempt < ATTEMPTS => {
+                    attempt += 1;
+                }
+                outcome => return outcome.map(|sent| (manifest.content(), sent)),
+            }
+        }
+    }
+
+    async fn read(&self, path: &Path, filter: Option<&Filter>) -> Result<Manifest, Error> {
+        let (path, filter, cache) = (path.to_owned(), filter.cloned(), self.stat_cache.clone());
+        tokio::task::spawn_blocking(move || match filter {
+            Some(filter) => walk::directory(&path, &filter, &cache),
+            None => walk::file(&path, &cache),
+        })
+        .await
+        .map_err(|error| Error::other("upload", error.to_string()))?
+    }
+}
+
+/// How the message of an error begins that another attempt may mend.
+const CHANGED: &str = "changed while it was sent: ";
+
+/// Sends what the engine lacks; says whether that was anything.
+async fn send(connection: &Connection, root: &Path, manifest: &Manifest) -> Result<bool, Error> {
+    let files = manifest.entries.iter().filter_map(|entry| match entry.kind {
+        EntryKind::File { digest, .. } => Some((digest, entry.path.as_slice())),
+        EntryKind::Directory | EntryKind::Symlink(_) => None,
+    });
+    let by_digest: std::collections::BTreeMap<Digest, &[u8]> = files.collect();
+    let mut request = MissingRequest {
+        files: Vec::new(),
+        content: manifest.content().as_bytes().to_vec(),
+        stamp: manifest.stamp().as_bytes().to_vec(),
+    };
+    let broken = |status: tonic::Status| {
+        Error::Unavailable(format!("upload of {}: {}", root.display(), status.message()))
+    };
+    // Most trees are known as they are; the list of files is sent only for one that is not.
+    if connection
+        .client()
+        .missing(request.clone())
+        .await
+        .map_err(broken)?
+        .into_inner()
+        .complete
+    {
+        return Ok(false);
+    }
+    request.files = by_digest
+        .keys()
+        .map(|digest| digest.as_bytes().to_vec())
+        .collect();
+    let reply = connection
+        .client()
+        .missing(request)
+        .await
+        .map_err(broken)?
+        .into_inner();
+    let missing: Vec<(Digest, PathBuf)> = reply
+        .files
+        .iter()
+        .filter_map(|bytes| Digest::try_from(bytes.as_slice()).ok())
+        .filter_map(|digest| Some((digest, walk::join(root, by_digest.get(&digest)?))))
+        .collect();
+    let (pieces, messages) = mpsc::channel(PIECES_AHEAD);
+    let manifest = encode(manifest);
+    let sender = tokio::task::spawn_blocking(move || send_files(&missing, &manifest, &pieces));
+    let reply = connection
+        .client()
+        .upload(tokio_stream::wrappers::ReceiverStream::new(messages))
+        .await;
+    sender
+        .await
+        .map_err(|error| Error::other("upload", error.to_string()))??;
+    reply.map_err(broken)?;
+    Ok(true)
+}
+
+fn send_files(
+    files: &[(Digest, PathBuf)],
+    manifest: &[u8],
+    pieces: &mpsc::Sender<UploadRequest>,
+) -> Result<(), Error> {
+    // A receiver that is gone has its reason in the call's own answer.
+    let send = |message| {
+        pieces
+            .blocking_send(UploadRequest {
+                message: Some(message),
+            })
+            .is_ok()
+    };
+    let mut buffer = vec![0; PIECE];
+    for (digest, path) in files {
+        let unreadable =
+            |error: std::io::Error| Error::Unavailable(format!("{CHANGED}{}: {error}", path.display()));
+        let mut file = std::fs::File::open(path).map_err(unreadable)?;
+        // What is sent must be what was hashed: read twice when it changed in between, never torn.
+        let mut hasher = wharf_digest::Hasher::default();
+        std::io::copy(&mut file, &mut hasher).map_err(unreadable)?;
+        if hasher.finish() != *digest {
+            return Err(Error::Unavailable(format!("{CHANGED}{}", path.display())));
+        }
+        file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
+        if !send(upload_request::Message::File(digest.as_bytes().to_vec())) {
+            return Ok(());
+        }
+        loop {
+            let count = file.read(&mut buffer).map_err(unreadable)?;
+            if count == 0 {
+                break;
+            }
+            if !send(upload_request::Message::Bytes(buffer[..count].to_vec())) {
+                return Ok(());
+            }
+        }
+    }
+    for piece in manifest.chunks(PIECE) {
+        if !send(upload_request::Message::Manifest(piece.to_vec())) {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
