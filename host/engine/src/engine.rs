@@ -1,0 +1,237 @@
+//! The engine: what it owns, how it starts and ends.
+
+use std::{
+    collections::HashMap,
+    io,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::{
+    net::UnixListener,
+    sync::{Semaphore, mpsc},
+};
+use tokio_stream::wrappers::UnixListenerStream;
+use tokio_util::sync::CancellationToken;
+use wharf_graph::Error;
+use wharf_oci::{Registry, RegistryConfig};
+use wharf_proto::{
+    MESSAGE_LIMIT, VERSION,
+    v1::{PruneReply, SessionDown, StatusReply, UsageReply, UsageRow, engine_server::EngineServer},
+};
+use wharf_runner::{Runner, RunnerConfig};
+use wharf_store::{Store, StoreOptions};
+
+use crate::{
+    evaluate::Flights,
+    image::Images,
+    server::{Service, until_idle},
+    session::{Session, SessionId, lock},
+};
+
+/// How many steps run at once for each processor: steps wait for networks and disks more than they compute.
+const STEPS_PER_PROCESSOR: usize = 16;
+
+/// What an engine needs to start.
+#[derive(Debug)]
+pub struct EngineConfig {
+    /// The socket to listen on.
+    pub socket: PathBuf,
+    /// The directory that holds everything it remembers.
+    pub store: PathBuf,
+    /// The store's size limit in bytes.
+    pub max_bytes: Option<u64>,
+    /// How steps are run.
+    pub runner: RunnerConfig,
+    /// How registries are reached.
+    pub registries: RegistryConfig,
+    /// A file of certificates that steps with network trust, beside their image's own.
+    pub ca_bundle: Option<PathBuf>,
+    /// End after this long without a client.
+    pub idle: Duration,
+}
+
+/// Why an engine did not start or did not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] wharf_store::Error),
+    /// Steps cannot be run.
+    #[error(transparent)]
+    Runner(#[from] wharf_runner::Error),
+    /// Registries cannot be reached.
+    #[error(transparent)]
+    Registry(#[from] wharf_oci::Error),
+    /// The socket cannot be listened on.
+    #[error("cannot listen on {}: {source}", socket.display())]
+    Socket {
+        /// Which.
+        socket: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The protocol's server ended.
+    #[error("the engine's server ended: {0}")]
+    Server(#[from] tonic::transport::Error),
+}
+
+/// A running engine.
+pub(crate) struct Engine {
+    pub(crate) store: Arc<Store>,
+    pub(crate) store_path: PathBuf,
+    pub(crate) runner: Runner,
+    pub(crate) runtime_name: String,
+    pub(crate) registry: Registry,
+    pub(crate) images: Images,
+    pub(crate) ca_bundle: Option<PathBuf>,
+    pub(crate) flights: Flights,
+    /// How many steps may run at once; first come, first served.
+    pub(crate) turns: Semaphore,
+    pub(crate) running_steps: AtomicUsize,
+    pub(crate) sessions: Mutex<HashMap<SessionId, Arc<Session>>>,
+    pub(crate) stopping: CancellationToken,
+    next_session: AtomicU64,
+    started: Instant,
+}
+
+/// Runs an engine until it is told to stop or nobody needed it for the idle time. The socket appears when it is ready.
+pub async fn serve(config: EngineConfig, stop: CancellationToken) -> Result<(), EngineError> {
+    let options = StoreOptions { max_bytes: config.max_bytes, ..StoreOptions::default() };
+    let store = Arc::new(Store::open(&config.store, options)?);
+    let runtime_name = config.runner.runtime.to_string();
+    let runner = Runner::start(config.runner).await?;
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let engine = Arc::new(Engine {
+        store,
+        store_path: config.store,
+        runner,
+        runtime_name,
+        registry: Registry::new(config.registries)?,
+        images: Images::default(),
+        ca_bundle: config.ca_bundle,
+        flights: Flights::default(),
+        turns: Semaphore::new(processors * STEPS_PER_PROCESSOR),
+        running_steps: AtomicUsize::new(0),
+        sessions: Mutex::default(),
+        stopping: stop,
+        next_session: AtomicU64::new(1),
+        started: Instant::now(),
+    });
+    let socket_error = |source| EngineError::Socket { socket: config.socket.clone(), source };
+    let listener = listen(&config.socket).map_err(socket_error)?;
+    tracing::info!("engine {VERSION} listens on {}", config.socket.display());
+    let service = EngineServer::new(Service(Arc::clone(&engine)))
+        .max_decoding_message_size(MESSAGE_LIMIT)
+        .max_encoding_message_size(MESSAGE_LIMIT);
+    let server = tonic::transport::Server::builder()
+        .initial_stream_window_size(4 * 1024 * 1024)
+        .initial_connection_window_size(16 * 1024 * 1024)
+        .add_service(service)
+        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), {
+            let ended = until_idle(Arc::clone(&engine), config.idle);
+            let (engine, socket) = (Arc::clone(&engine), config.socket.clone());
+            async move {
+                ended.await;
+                // Gone first, so that a client that comes now starts another engine.
+                std::fs::remove_file(socket).ok();
+                engine.close_all_sessions();
+            }
+        });
+    server.await?;
+    engine.runner.shutdown().await;
+    tracing::info!("engine ended");
+    Ok(())
+}
+
+/// Listens under another name first: the socket appears under its own when connecting to it works, readable by its owner
+/// alone.
+fn listen(socket: &std::path::Path) -> io::Result<UnixListener> {
+    use std::os::unix::fs::PermissionsExt;
+    let draft = socket.with_extension("new");
+    std::fs::remove_file(&draft).or_else(|error| match error.kind() {
+        io::ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
+    })?;
+    let listener = UnixListener::bind(&draft)?;
+    std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::rename(&draft, socket)?;
+    Ok(listener)
+}
+
+impl Engine {
+    /// Does blocking work on the store, off the threads that serve.
+    pub(crate) async fn with_store<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T, wharf_store::Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let store = Arc::clone(&self.store);
+        match tokio::task::spawn_blocking(move || work(&store)).await {
+            Ok(outcome) => outcome.map_err(|error| store_error(&error)),
+            Err(error) => Err(Error::other("defect", format!("work on the store ended badly: {error}"))),
+        }
+    }
+
+    pub(crate) fn open_session(
+        &self,
+        options: (bool, bool),
+        down: mpsc::UnboundedSender<Result<SessionDown, tonic::Status>>,
+    ) -> Arc<Session> {
+        let id = self.next_session.fetch_add(1, Ordering::Relaxed);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
+        let session = Arc::new(Session::new(id, now ^ id, options, down));
+        lock(&self.sessions).insert(id, Arc::clone(&session));
+        session
+    }
+
+    pub(crate) fn close_session(&self, id: SessionId) {
+        let session = lock(&self.sessions).remove(&id);
+        if let Some(session) = session {
+            session.close();
+        }
+    }
+
+    fn close_all_sessions(&self) {
+        let sessions: Vec<_> = lock(&self.sessions).drain().collect();
+        for (_, session) in sessions {
+            session.close();
+        }
+    }
+
+    pub(crate) fn status(&self) -> StatusReply {
+        StatusReply {
+            version: VERSION.to_owned(),
+            pid: std::process::id(),
+            store: self.store_path.display().to_string(),
+            runtime: self.runtime_name.clone(),
+            sessions: lock(&self.sessions).len() as u64,
+            running_steps: self.running_steps.load(Ordering::Relaxed) as u64,
+            uptime_seconds: self.started.elapsed().as_secs(),
+            missing: self.runner.missing(),
+        }
+    }
+
+    pub(crate) async fn usage(&self) -> Result<UsageReply, Error> {
+        let usage = self.with_store(Store::usage).await?;
+        let row = |(kind, count, bytes): (&str, u64, u64)| UsageRow { kind: kind.to_owned(), count, bytes };
+        Ok(UsageReply { rows: usage.rows().into_iter().map(row).collect() })
+    }
+
+    pub(crate) async fn prune(&self, keep: Duration, volumes: bool) -> Result<PruneReply, Error> {
+        let freed = self.with_store(move |store| store.prune(keep, volumes)).await?;
+        Ok(PruneReply { count: freed.count, bytes: freed.bytes })
+    }
+}
+
+/// The store's errors as a module sees them.
+pub(crate) fn store_error(error: &wharf_store::Error) -> Error {
+    match error {
+        wharf_store::Error::NotFound(message) => Error::NotFound(message.clone()),
+        wharf_store::Error::Invalid(message) => Error::Invalid(message.clone()),
+        other => Error::other("store", other.to_string()),
+    }
+}

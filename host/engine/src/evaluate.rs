@@ -1,0 +1,329 @@
+//! Evaluation: from a tree that is wanted to a snapshot that exists.
+//!
+//! A tree is looked up by its definition key, from the target backwards: only when it is missing are its inputs made. A step
+//! whose inputs are other trees with the same content as before is found by content. What is missing runs once, however
+//! many ask, as a task of its own; it is cancelled when the last of those who wait is gone.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Instant,
+};
+
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Shared, WeakShared},
+};
+use tokio_util::sync::CancellationToken;
+use wharf_digest::Digest;
+use wharf_graph::{
+    Error,
+    plan::{Location, Make, Step, Tree},
+};
+use wharf_proto::v1::{Finished, Kind, Outcome, Started, event};
+use wharf_store::{ResultRecord, Snapshot};
+
+use crate::{
+    engine::Engine,
+    session::{Audience, Session, lock},
+};
+
+/// A tree that exists.
+#[derive(Clone, Debug)]
+pub(crate) struct Made {
+    /// The layers.
+    pub(crate) snapshot: Snapshot,
+    /// Of a step: how it ended and what it printed.
+    pub(crate) output: Option<StepOutput>,
+    /// How long it took when it was made, in microseconds.
+    pub(crate) microseconds: u64,
+}
+
+/// How a step ended and what it printed.
+#[derive(Clone, Debug)]
+pub(crate) struct StepOutput {
+    pub(crate) exit_code: i32,
+    pub(crate) stdout: Digest,
+    pub(crate) stderr: Digest,
+    pub(crate) combined: Digest,
+}
+
+type Outcomes = Result<Arc<Made>, Error>;
+type Flight = Shared<BoxFuture<'static, Outcomes>>;
+
+/// Work under way, by key; sessions that skip the cache have their own.
+#[derive(Default)]
+pub(crate) struct Flights(Mutex<HashMap<(Digest, Option<u64>), InFlight>>);
+
+struct InFlight {
+    work: WeakShared<BoxFuture<'static, Outcomes>>,
+    audience: Audience,
+}
+
+impl Engine {
+    /// The tree, made when it is not there.
+    pub(crate) async fn realize(self: &Arc<Self>, session: &Arc<Session>, tree: &Arc<Tree>) -> Outcomes {
+        if let Some(made) = session.made(&tree.key) {
+            return Ok(made);
+        }
+        if let Some(made) = self.look_up(session, tree).await? {
+            session.tell_hit(tree, made.microseconds);
+            session.explain(tree, || "remembered: the same command on the same inputs".to_owned());
+            session.keep(tree.key, &made);
+            return Ok(made);
+        }
+        let made = self.join_flight(session, tree).await?;
+        session.keep(tree.key, &made);
+        Ok(made)
+    }
+
+    /// Many trees at once.
+    pub(crate) async fn realize_all(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        trees: impl IntoIterator<Item = Arc<Tree>>,
+    ) -> Result<Vec<Arc<Made>>, Error> {
+        let tasks = trees.into_iter().map(|tree| {
+            let (engine, session) = (Arc::clone(self), Arc::clone(session));
+            async move { engine.realize(&session, &tree).await }
+        });
+        futures::future::try_join_all(tasks).await
+    }
+
+    /// A remembered result that this session may use.
+    async fn look_up(self: &Arc<Self>, session: &Arc<Session>, tree: &Arc<Tree>) -> Result<Option<Arc<Made>>, Error> {
+        if session.no_cache && tree.step().is_some() {
+            return Ok(None);
+        }
+        let key = tree.key;
+        let record = self.with_store(move |store| store.result(&key)).await?;
+        Ok(record.and_then(|record| usable(tree, &record)))
+    }
+
+    /// Waits for the work on this tree, begun when nobody has.
+    async fn join_flight(self: &Arc<Self>, session: &Arc<Session>, tree: &Arc<Tree>) -> Outcomes {
+        let id = (tree.key, session.no_cache.then_some(session.id));
+        let flight = {
+            let mut flights = lock(&self.flights.0);
+            flights.retain(|_, flight| flight.work.upgrade().is_some());
+            if let Some((work, flight)) = flights.get(&id).and_then(|flight| Some((flight.work.upgrade()?, flight))) {
+                flight.audience.join(session);
+                work
+            } else {
+                let audience = Audience::default();
+                audience.join(session);
+                let work = self.begin(session, tree, audience.clone());
+                if let Some(weak) = work.downgrade() {
+                    flights.insert(id, InFlight { work: weak, audience });
+                }
+                work
+            }
+        };
+        tokio::select! {
+            outcome = flight => outcome,
+            () = session.cancelled.cancelled() => Err(Error::Cancelled),
+        }
+    }
+
+    /// Starts the work in a task of its own: chains of thousands of trees do not nest, and what was begun ends in order
+    /// when nobody waits any more.
+    fn begin(self: &Arc<Self>, session: &Arc<Session>, tree: &Arc<Tree>, audience: Audience) -> Flight {
+        let cancel = CancellationToken::new();
+        let (engine, session, tree) = (Arc::clone(self), Arc::clone(session), Arc::clone(tree));
+        let token = cancel.clone();
+        let task = tokio::spawn(async move { engine.make(&session, &tree, &audience, &token).await });
+        async move {
+            let _cancel_when_dropped = cancel.drop_guard();
+            match task.await {
+                Ok(outcome) => outcome,
+                Err(error) => Err(Error::other("defect", format!("work on a tree ended badly: {error}"))),
+            }
+        }
+        .boxed()
+        .shared()
+    }
+
+    async fn make(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        tree: &Arc<Tree>,
+        audience: &Audience,
+        cancel: &CancellationToken,
+    ) -> Outcomes {
+        let inputs = {
+            let trees: Vec<_> = tree.inputs().into_iter().map(|Location { tree, .. }| tree).collect();
+            tokio::select! {
+                inputs = self.realize_all(session, trees) => inputs?,
+                () = cancel.cancelled() => return Err(Error::Cancelled),
+            }
+        };
+        let Some(step) = tree.step() else {
+            return self.make_quietly(tree, &inputs, audience, cancel).await;
+        };
+        if let Some(made) = self.look_up_by_content(session, tree, step, &inputs, audience).await? {
+            session.tell_hit(tree, made.microseconds);
+            return Ok(made);
+        }
+        let _turn = tokio::select! {
+            turn = self.turns.acquire() => turn.map_err(|_| Error::Cancelled)?,
+            () = cancel.cancelled() => return Err(Error::Cancelled),
+        };
+        let started = Instant::now();
+        audience.tell(tree.key, &event::What::Started(Started { title: tree.title(), kind: Kind::Step.into() }));
+        let outcome = self.run_step(tree, step, &inputs, audience, cancel).await;
+        let microseconds = started.elapsed().as_micros() as u64;
+        audience.tell(tree.key, &event::What::Finished(finished(&outcome, microseconds)));
+        let (snapshot, output) = outcome?;
+        let made = Arc::new(Made { snapshot, output: Some(output), microseconds });
+        self.remember(tree, &inputs, &made).await?;
+        Ok(made)
+    }
+
+    /// What no step makes: images, edits, differences.
+    async fn make_quietly(
+        self: &Arc<Self>,
+        tree: &Arc<Tree>,
+        inputs: &[Arc<Made>],
+        audience: &Audience,
+        cancel: &CancellationToken,
+    ) -> Outcomes {
+        let started = Instant::now();
+        let snapshot = match &tree.make {
+            Make::Empty => Snapshot::default(),
+            Make::Image { manifest, reference, .. } => {
+                let pull = self.pull(tree.key, manifest, reference, audience);
+                tokio::select! {
+                    snapshot = pull => snapshot?,
+                    () = cancel.cancelled() => return Err(Error::Cancelled),
+                }
+            }
+            Make::Upload { path, .. } => {
+                let message = format!("what was sent of {path} is no longer in the store: run again");
+                return Err(Error::Unavailable(message));
+            }
+            Make::Edit { edit, .. } => self.edit(edit, inputs).await?,
+            Make::Diff { lower, upper } => self.difference(lower, upper, inputs).await?,
+            Make::Exec(_) => return Err(Error::other("defect", "a step is not made quietly")),
+        };
+        let made = Arc::new(Made { snapshot, output: None, microseconds: started.elapsed().as_micros() as u64 });
+        if !matches!(tree.make, Make::Empty) {
+            self.remember(tree, inputs, &made).await?;
+        }
+        Ok(made)
+    }
+
+    /// The result of the same command on inputs that are other trees with the same content.
+    async fn look_up_by_content(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        tree: &Arc<Tree>,
+        step: &Step,
+        inputs: &[Arc<Made>],
+        audience: &Audience,
+    ) -> Result<Option<Arc<Made>>, Error> {
+        let op_key = tree.op_key;
+        let candidates =
+            if session.no_cache { Vec::new() } else { self.with_store(move |store| store.results_with_op(&op_key)).await? };
+        if candidates.is_empty() {
+            audience.explain(tree, || "not remembered: this command with these settings never ran to its end".to_owned());
+            return Ok(None);
+        }
+        let places: Vec<_> = tree.inputs().into_iter().map(|place| place.path).collect();
+        let ours: Vec<Snapshot> = inputs.iter().map(|made| made.snapshot.clone()).collect();
+        let compared = {
+            let candidates = candidates.clone();
+            self.with_store(move |store| compare(store, &places, &ours, &candidates)).await?
+        };
+        let Some(at) = compared.iter().position(Vec::is_empty) else {
+            audience.explain(tree, || {
+                let names: Vec<_> = compared[0].iter().map(|input| input_name(step, *input)).collect();
+                format!("not remembered: {} changed", names.join(" and "))
+            });
+            return Ok(None);
+        };
+        let Some(made) = usable(tree, &candidates[at]) else { return Ok(None) };
+        audience.explain(tree, || "remembered: its inputs were made again, with the same content".to_owned());
+        self.remember(tree, inputs, &made).await?;
+        Ok(Some(made))
+    }
+
+    async fn remember(self: &Arc<Self>, tree: &Arc<Tree>, inputs: &[Arc<Made>], made: &Arc<Made>) -> Result<(), Error> {
+        let output = made.output.as_ref();
+        let record = ResultRecord {
+            key: tree.key,
+            op_key: tree.op_key,
+            inputs: if output.is_some() { inputs.iter().map(|made| made.snapshot.clone()).collect() } else { Vec::new() },
+            output: made.snapshot.clone(),
+            exit_code: output.map(|output| output.exit_code),
+            stdout: output.map(|output| output.stdout),
+            stderr: output.map(|output| output.stderr),
+            log: output.map(|output| output.combined),
+            duration_us: made.microseconds,
+        };
+        self.with_store(move |store| store.put_result(&record)).await
+    }
+}
+
+/// A remembered result as this tree's, when its exit code is one that the tree expects: failures are judged on read, and
+/// one that is not accepted runs again.
+fn usable(tree: &Tree, record: &ResultRecord) -> Option<Arc<Made>> {
+    let output = match tree.step() {
+        None => None,
+        Some(step) => {
+            let exit_code = record.exit_code?;
+            if !step.expect.accepts(exit_code) {
+                return None;
+            }
+            Some(StepOutput { exit_code, stdout: record.stdout?, stderr: record.stderr?, combined: record.log? })
+        }
+    };
+    Some(Arc::new(Made { snapshot: record.output.clone(), output, microseconds: record.duration_us }))
+}
+
+/// For each candidate the inputs whose content differs from ours.
+fn compare(
+    store: &wharf_store::Store,
+    places: &[String],
+    ours: &[Snapshot],
+    candidates: &[ResultRecord],
+) -> Result<Vec<Vec<usize>>, wharf_store::Error> {
+    let content = |snapshot: &Snapshot, place: &String| store.content_digest_at(snapshot, place);
+    let our_content: Vec<_> =
+        ours.iter().zip(places).map(|(snapshot, place)| content(snapshot, place)).collect::<Result<_, _>>()?;
+    let differing = |candidate: &ResultRecord| {
+        let mut differing = Vec::new();
+        for (at, place) in places.iter().enumerate() {
+            let same = match candidate.inputs.get(at) {
+                Some(theirs) if *theirs == ours[at] => true,
+                // What was evicted since cannot be compared.
+                Some(theirs) => content(theirs, place).is_ok_and(|digest| digest == our_content[at]),
+                None => false,
+            };
+            if !same {
+                differing.push(at);
+            }
+        }
+        differing
+    };
+    Ok(candidates.iter().map(differing).collect())
+}
+
+/// What people call a step's input.
+fn input_name(step: &Step, input: usize) -> String {
+    match input.checked_sub(1) {
+        None => "the root file system".to_owned(),
+        Some(at) => {
+            let mounts = step.mounts.iter().filter(|(_, mount)| mount.source().is_some());
+            mounts.map(|(path, _)| format!("what is mounted on {path}")).nth(at).unwrap_or_default()
+        }
+    }
+}
+
+fn finished<T>(outcome: &Result<T, Error>, microseconds: u64) -> Finished {
+    let (word, error) = match outcome {
+        Ok(_) => (Outcome::Done, String::new()),
+        Err(Error::Cancelled) => (Outcome::Cancelled, String::new()),
+        Err(error) => (Outcome::Failed, error.to_string()),
+    };
+    Finished { outcome: word.into(), microseconds, error }
+}

@@ -1,0 +1,204 @@
+//! The engine's side of the protocol.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use futures::{Stream, StreamExt, future::BoxFuture};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
+use tonic::{Request, Response, Status, Streaming};
+use wharf_digest::Digest;
+use wharf_graph::{Error, NodeId, read::Read};
+use wharf_proto::{
+    VERSION, decode, encode,
+    v1::{self, export_reply, read_reply, secret_reply, session_down, session_up},
+};
+use zeroize::Zeroizing;
+
+use crate::{
+    engine::Engine,
+    session::{Session, lock},
+};
+
+/// Messages of an export on their way at once.
+const EXPORT_AHEAD: usize = 8;
+
+/// The service, as tonic wants it.
+pub(crate) struct Service(pub(crate) Arc<Engine>);
+
+type Down<T> = std::pin::Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl v1::engine_server::Engine for Service {
+    type SessionStream = Down<v1::SessionDown>;
+    type ExportStream = Down<v1::ExportReply>;
+
+    async fn hello(&self, _: Request<v1::HelloRequest>) -> Result<Response<v1::HelloReply>, Status> {
+        Ok(Response::new(v1::HelloReply { version: VERSION.to_owned(), pid: std::process::id() }))
+    }
+
+    async fn session(
+        &self,
+        request: Request<Streaming<v1::SessionUp>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let mut up = request.into_inner();
+        let first = up.next().await.transpose()?.and_then(|message| message.message);
+        let Some(session_up::Message::Open(open)) = first else {
+            return Err(Status::invalid_argument("a session's first message opens it"));
+        };
+        let (down, messages) = mpsc::unbounded_channel();
+        let session = self.0.open_session((open.no_cache, open.explain), down);
+        session.send(session_down::Message::Opened(v1::SessionOpened { session: session.id }));
+        let engine = Arc::clone(&self.0);
+        let listener = Arc::clone(&session);
+        tokio::spawn(async move {
+            while let Some(Ok(message)) = up.next().await {
+                if let Some(session_up::Message::Secret(reply)) = message.message {
+                    let outcome = match reply.outcome {
+                        Some(secret_reply::Outcome::Value(value)) => Ok(Zeroizing::new(value)),
+                        Some(secret_reply::Outcome::Error(error)) => Err(error),
+                        None => Err("the client sent no value".to_owned()),
+                    };
+                    listener.secret_answered(reply.request, outcome);
+                }
+            }
+            engine.close_session(listener.id);
+        });
+        // The stream also ends the session when the client stops reading it.
+        let guard = CloseOnDrop(Arc::clone(&self.0), session.id);
+        let messages = UnboundedReceiverStream::new(messages).map(move |message| {
+            let _held = &guard;
+            message
+        });
+        Ok(Response::new(Box::pin(messages)))
+    }
+
+    async fn read(&self, request: Request<v1::ReadRequest>) -> Result<Response<v1::ReadReply>, Status> {
+        let request = request.into_inner();
+        let session = self.session_of(request.session)?;
+        let read: Read = decode(&request.read).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let outcome = async {
+            session.add(&request.nodes, &pins(&request.pins)?)?;
+            self.0.answer(&session, &read).await
+        };
+        let outcome = match cancellable(&session, outcome).await {
+            Ok(answer) => read_reply::Outcome::Answer(encode(&answer)),
+            Err(error) => read_reply::Outcome::Error(encode(&error)),
+        };
+        Ok(Response::new(v1::ReadReply { outcome: Some(outcome) }))
+    }
+
+    async fn missing(&self, request: Request<v1::MissingRequest>) -> Result<Response<v1::MissingReply>, Status> {
+        let request = request.into_inner();
+        let reply = self.0.missing(request).await.map_err(|error| internal(&error))?;
+        Ok(Response::new(reply))
+    }
+
+    async fn upload(
+        &self,
+        request: Request<Streaming<v1::UploadRequest>>,
+    ) -> Result<Response<v1::UploadReply>, Status> {
+        let content = self.0.receive_upload(request.into_inner()).await.map_err(|error| internal(&error))?;
+        Ok(Response::new(v1::UploadReply { content: content.as_bytes().to_vec() }))
+    }
+
+    async fn export(&self, request: Request<v1::ExportRequest>) -> Result<Response<Self::ExportStream>, Status> {
+        let request = request.into_inner();
+        let session = self.session_of(request.session)?;
+        let (replies, stream) = mpsc::channel(EXPORT_AHEAD);
+        let engine = Arc::clone(&self.0);
+        tokio::spawn(async move {
+            let exported = async {
+                session.add(&request.nodes, &pins(&request.pins)?)?;
+                let node = session.node(node_id(&request.node)?)?;
+                engine.export(&session, &node, replies.clone()).await
+            };
+            if let Err(error) = cancellable(&session, exported).await {
+                let message = Some(export_reply::Message::Error(encode(&error)));
+                replies.send(Ok(v1::ExportReply { message })).await.ok();
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::StatusReply>, Status> {
+        Ok(Response::new(self.0.status()))
+    }
+
+    async fn usage(&self, _: Request<v1::UsageRequest>) -> Result<Response<v1::UsageReply>, Status> {
+        Ok(Response::new(self.0.usage().await.map_err(|error| internal(&error))?))
+    }
+
+    async fn prune(&self, request: Request<v1::PruneRequest>) -> Result<Response<v1::PruneReply>, Status> {
+        let request = request.into_inner();
+        let keep = Duration::from_secs(request.keep_seconds);
+        Ok(Response::new(self.0.prune(keep, request.volumes).await.map_err(|error| internal(&error))?))
+    }
+
+    async fn stop(&self, _: Request<v1::StopRequest>) -> Result<Response<v1::StopReply>, Status> {
+        self.0.stopping.cancel();
+        Ok(Response::new(v1::StopReply {}))
+    }
+}
+
+impl Service {
+    fn session_of(&self, id: u64) -> Result<Arc<Session>, Status> {
+        lock(&self.0.sessions).get(&id).cloned().ok_or_else(|| Status::failed_precondition("the session has ended"))
+    }
+}
+
+struct CloseOnDrop(Arc<Engine>, u64);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.close_session(self.1);
+    }
+}
+
+/// The work's outcome, or `Cancelled` as soon as the session's client is gone.
+async fn cancellable<T>(session: &Session, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    tokio::select! {
+        outcome = work => outcome,
+        () = session.cancelled.cancelled() => Err(Error::Cancelled),
+    }
+}
+
+fn internal(error: &Error) -> Status {
+    Status::internal(error.to_string())
+}
+
+fn node_id(bytes: &[u8]) -> Result<NodeId, Error> {
+    Digest::try_from(bytes).map(NodeId).map_err(|error| Error::other("protocol", error.to_string()))
+}
+
+fn pins(pins: &[v1::Pin]) -> Result<Vec<(NodeId, Digest)>, Error> {
+    let pin = |pin: &v1::Pin| {
+        let content = Digest::try_from(pin.content.as_slice()).map_err(|e| Error::other("protocol", e.to_string()))?;
+        Ok((node_id(&pin.node)?, content))
+    };
+    pins.iter().map(pin).collect()
+}
+
+/// Ends when the engine has had no session for `idle`, or is told to stop.
+pub(crate) fn until_idle(engine: Arc<Engine>, idle: Duration) -> BoxFuture<'static, ()> {
+    Box::pin(async move {
+        let mut last_busy = tokio::time::Instant::now();
+        let mut tick = tokio::time::interval(Duration::from_secs(1).min(idle));
+        loop {
+            tokio::select! {
+                () = engine.stopping.cancelled() => return,
+                _ = tick.tick() => {}
+            }
+            if !lock(&engine.sessions).is_empty() || engine.running_steps.load(Ordering::Relaxed) > 0 {
+                last_busy = tokio::time::Instant::now();
+            }
+            if last_busy.elapsed() >= idle {
+                tracing::info!("no client for {} s: ending", idle.as_secs());
+                engine.stopping.cancel();
+                return;
+            }
+        }
+    })
+}
