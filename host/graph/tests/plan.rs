@@ -1,0 +1,333 @@
+//! What a graph means: keys, folding, mounts and failures.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use wharf_digest::Digest;
+use wharf_graph::{
+    Container, Directory, Error, File, Secret, Volume,
+    build::Edit,
+    image::{ImageConfig, Platform},
+    op::{
+        Configure, CopyOptions, ExecOptions, Expect, FileEdit, Filter, Limits, Network, Op, SecretId, Sharing,
+    },
+    plan::{ContainerPlan, ImagePin, Make, Pins, Planned, Planner},
+};
+
+fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+fn base() -> Container {
+    Container::image("base", None)
+}
+
+fn pins(node: &Arc<wharf_graph::Node>, content: &str) -> Pins {
+    let mut pins = Pins::default();
+    for node in node.closure(|_| false) {
+        match node.op() {
+            Op::Image { .. } => {
+                let mut config = ImageConfig {
+                    default_args: words("sh -c default"),
+                    ..ImageConfig::default()
+                };
+                config.entrypoint = words("/entry");
+                config.set_env("PATH", "/bin".to_owned());
+                let pin = ImagePin {
+                    manifest: "sha256:1".to_owned(),
+                    reference: "base@sha256:1".to_owned(),
+                    platform: Platform::host(),
+                    config,
+                };
+                pins.images.insert(node.id(), pin);
+            }
+            Op::HostDirectory { .. } | Op::HostFile(_) => {
+                pins.uploads.insert(node.id(), Digest::of(content.as_bytes()));
+            }
+            _ => {}
+        }
+    }
+    pins
+}
+
+fn plan_with(container: &Container, content: &str) -> Result<Arc<ContainerPlan>, Error> {
+    let mut planner = Planner::new(Platform::host(), 7);
+    match planner
+        .plan(container.node(), &pins(container.node(), content))
+        .unwrap()
+    {
+        Planned::Container(plan) => Ok(plan),
+        Planned::Failed(error) => Err(error),
+        other => panic!("{other:?} is no container"),
+    }
+}
+
+fn plan(container: &Container) -> Arc<ContainerPlan> {
+    plan_with(container, "content").unwrap()
+}
+
+fn key(container: &Container) -> Digest {
+    plan(container).root.key
+}
+
+fn run(container: &Container) -> Container {
+    container.with_exec(&words("make all"), ExecOptions::default())
+}
+
+fn place(directory: &Directory) -> Result<wharf_graph::plan::Location, Error> {
+    let mut planner = Planner::new(Platform::host(), 7);
+    match planner
+        .plan(directory.node(), &pins(directory.node(), "content"))
+        .unwrap()
+    {
+        Planned::Directory(place) => Ok(place),
+        Planned::Failed(error) => Err(error),
+        other => panic!("{other:?} is no directory"),
+    }
+}
+
+#[test]
+fn b27_where_a_host_directory_lies_is_not_in_the_key_its_content_is() {
+    let on = |path: &str| {
+        run(&base().edit(Edit::copy_directory(
+            "/src",
+            &Directory::host(path, Filter::default()),
+            CopyOptions::default(),
+        )))
+    };
+    assert_eq!(key(&on("/home/a/src")), key(&on("/builds/7/src")));
+    let other_content = plan_with(&on("/home/a/src"), "other").unwrap().root.key;
+    assert_ne!(key(&on("/home/a/src")), other_content);
+}
+
+#[test]
+fn b27_secrets_and_caches_are_in_the_key_by_owner_and_source() {
+    let secret = |owner: &str, uri: &str| Secret {
+        name: "TOKEN".to_owned(),
+        id: SecretId {
+            owner: owner.to_owned(),
+            uri: uri.to_owned(),
+        },
+    };
+    let with = |secret: &Secret| run(&base().with_mounted_secret("/run/token", secret, None, None));
+    assert_eq!(
+        key(&with(&secret("one", "env:T"))),
+        key(&with(&secret("one", "env:T")))
+    );
+    assert_ne!(
+        key(&with(&secret("one", "env:T"))),
+        key(&with(&secret("two", "env:T")))
+    );
+    assert_ne!(
+        key(&with(&secret("one", "env:T"))),
+        key(&with(&secret("one", "env:U")))
+    );
+    let cached = |scope: &str| run(&base().with_mounted_cache("/cache", &Volume::new(scope, "pip")));
+    assert_ne!(key(&cached("one")), key(&cached("two")));
+    // How a volume is shared is not visible to the process, unless it cannot write.
+    let shared =
+        |sharing| run(&base().with_mounted_cache("/cache", &Volume::new("one", "pip").with_sharing(sharing)));
+    assert_eq!(key(&shared(Sharing::Locked)), key(&cached("one")));
+    assert_ne!(key(&shared(Sharing::ReadOnly)), key(&cached("one")));
+}
+
+#[test]
+fn b28_order_of_steps_matters() {
+    let one = base()
+        .with_exec(&words("a"), ExecOptions::default())
+        .with_exec(&words("b"), ExecOptions::default());
+    let other = base()
+        .with_exec(&words("b"), ExecOptions::default())
+        .with_exec(&words("a"), ExecOptions::default());
+    assert_ne!(key(&one), key(&other));
+}
+
+#[test]
+fn b28_what_a_process_cannot_see_is_not_in_its_key() {
+    let plain = key(&run(&base()));
+    let labelled = base()
+        .configure(Configure::Label("a".to_owned(), "b".to_owned()))
+        .configure(Configure::Expose("80/tcp".to_owned()));
+    assert_eq!(key(&run(&labelled)), plain);
+    let options = ExecOptions {
+        expect: Expect::Any,
+        limits: Limits {
+            memory: Some(1 << 20),
+            ..Limits::default()
+        },
+        reason: Some("why".to_owned()),
+        ..ExecOptions::default()
+    };
+    assert_eq!(key(&base().with_exec(&words("make all"), options)), plain);
+    assert_ne!(key(&run(&base().with_network(Network::All))), plain);
+    let volatile =
+        |value: &str| run(&base().configure(Configure::VolatileEnv("B".to_owned(), value.to_owned())));
+    assert_eq!(key(&volatile("1")), key(&volatile("2")));
+}
+
+#[test]
+fn a_step_that_is_never_looked_up_has_a_key_of_this_run() {
+    let options = || ExecOptions {
+        no_cache: true,
+        ..ExecOptions::default()
+    };
+    let container = base().with_exec(&words("date"), options());
+    let mut other_run = Planner::new(Platform::host(), 8);
+    let Ok(Planned::Container(other)) = other_run.plan(container.node(), &pins(container.node(), "")) else {
+        panic!()
+    };
+    assert_ne!(plan(&container).root.key, other.root.key);
+}
+
+#[test]
+fn the_operation_key_is_the_same_on_other_inputs() {
+    let on = |command: &str| run(&base().with_exec(&words(command), ExecOptions::default()));
+    assert_ne!(plan(&on("a")).root.key, plan(&on("b")).root.key);
+    assert_eq!(plan(&on("a")).root.op_key, plan(&on("b")).root.op_key);
+}
+
+fn step_args(container: &Container) -> Vec<String> {
+    plan(container).root.step().expect("a step").args.clone()
+}
+
+#[test]
+fn b01_entrypoint_is_used_only_when_asked_for_and_resets_default_args() {
+    let asked = || ExecOptions {
+        use_entrypoint: true,
+        ..ExecOptions::default()
+    };
+    assert_eq!(
+        step_args(&base().with_exec(&words("a"), ExecOptions::default())),
+        ["a"]
+    );
+    assert_eq!(
+        step_args(&base().with_exec(&words("a"), asked())),
+        ["/entry", "a"]
+    );
+    assert_eq!(
+        step_args(&base().with_exec(&[], asked())),
+        ["/entry", "sh", "-c", "default"]
+    );
+    let entrypoint = |keep| Configure::Entrypoint {
+        args: words("/other"),
+        keep_default_args: keep,
+    };
+    assert_eq!(
+        step_args(&base().configure(entrypoint(false)).with_exec(&[], asked())),
+        ["/other"]
+    );
+    let kept = base().configure(entrypoint(true)).with_exec(&[], asked());
+    assert_eq!(step_args(&kept), ["/other", "sh", "-c", "default"]);
+}
+
+#[test]
+fn a_command_without_words_is_an_error_when_it_is_forced() {
+    let container = Container::scratch(None).with_exec(&[], ExecOptions::default());
+    assert!(matches!(plan_with(&container, ""), Err(Error::Invalid(_))));
+}
+
+#[test]
+fn what_is_built_on_a_failure_fails_with_it() {
+    let error = Error::Invalid("no such thing".to_owned());
+    let container = run(&base().edit(Edit::copy_file(
+        "/f",
+        &File::failed(error.clone()),
+        CopyOptions::default(),
+    )));
+    assert_eq!(plan_with(&container, "").unwrap_err(), error);
+}
+
+#[test]
+fn a_path_in_a_mounted_directory_is_that_directorys() {
+    let source = Directory::host("/src", Filter::default());
+    let container = run(&base().with_mounted_directory("/work/src", &source, None));
+    let found = place(&container.directory("/work/src/lib")).unwrap();
+    assert!(matches!(found.tree.make, Make::Upload { .. }));
+    assert_eq!(found.path, "/lib");
+    // What is mounted below a path is seen from there.
+    let above = place(&container.directory("/work")).unwrap();
+    assert_eq!(above.tree.inputs().len(), 2);
+    // The root file system has no mounts.
+    assert!(place(&container.rootfs()).unwrap().tree.step().is_some());
+}
+
+#[test]
+fn a_path_in_a_cache_volume_is_no_part_of_a_snapshot() {
+    let container = base().with_mounted_cache("/cache", &Volume::new("scope", "pip"));
+    assert!(matches!(
+        place(&container.directory("/cache/x")),
+        Err(Error::Invalid(_))
+    ));
+}
+
+#[test]
+fn relative_paths_start_at_the_working_directory() {
+    let container = base()
+        .configure(Configure::Workdir("/a".to_owned()))
+        .configure(Configure::Workdir("b".to_owned()));
+    assert_eq!(plan(&container).config.workdir, "/a/b");
+    let found = place(&container.directory("../c")).unwrap();
+    assert_eq!(found.path, "/a/c");
+}
+
+#[test]
+fn a_renamed_file_keeps_its_content_under_another_name() {
+    let file = Directory::host("/src", Filter::default())
+        .file("a/b.txt")
+        .edit(FileEdit::Rename("c.txt".to_owned()));
+    let mut planner = Planner::new(Platform::host(), 7);
+    let Ok(Planned::File(place)) = planner.plan(file.node(), &pins(file.node(), "")) else {
+        panic!()
+    };
+    assert_eq!(place.path, "/c.txt");
+    let Make::Edit { edit, .. } = &place.tree.make else {
+        panic!()
+    };
+    assert_eq!(edit.sources()[0].path, "/a/b.txt");
+}
+
+#[test]
+fn a_chain_of_ten_thousand_steps_is_planned_and_dropped() {
+    let mut container = base();
+    for step in 0..10_000 {
+        container = container.with_exec(&[step.to_string()], ExecOptions::default());
+    }
+    assert!(plan(&container).root.step().is_some());
+}
+
+/// Settings that do not interact: each name is set once.
+fn settings() -> Vec<Configure> {
+    vec![
+        Configure::Env {
+            name: "A".to_owned(),
+            value: "1".to_owned(),
+            expand: false,
+        },
+        Configure::Env {
+            name: "B".to_owned(),
+            value: String::new(),
+            expand: false,
+        },
+        Configure::Workdir("/w".to_owned()),
+        Configure::User("app".to_owned()),
+        Configure::Label("l".to_owned(), "v".to_owned()),
+        Configure::Expose("80/tcp".to_owned()),
+        Configure::VolatileEnv("V".to_owned(), "x".to_owned()),
+        Configure::SecretEnv(
+            "S".to_owned(),
+            SecretId {
+                owner: "o".to_owned(),
+                uri: "env:S".to_owned(),
+            },
+        ),
+        Configure::Network(Network::All),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn b28_order_of_settings_that_do_not_interact_does_not_matter(order in Just(settings()).prop_shuffle()) {
+        let set = |settings: Vec<Configure>| settings.into_iter().fold(base(), |all, change| all.configure(change));
+        prop_assert_eq!(key(&run(&set(order))), key(&run(&set(settings()))));
+    }
+}
