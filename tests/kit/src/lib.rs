@@ -1,1 +1,19 @@
-//! What the tests and developer commands share: a real registry, a real base image, a real Docker daemon.
+//! What the tests and developer commands share: a real registry, real base images, a real Docker daemon and a
+//! world of its own for each run of `wharf`.
+//!
+//! Nothing in here imitates: the registry is Debian's `docker-registry`, the base images are made of Debian's
+//! packages, the daemon is `dockerd`. What `cargo xtask test` started for a whole run is announced in environment
+//! variables (see [`shared`]) and used; a test that is run alone starts its own and stops it again.
+
+pub mod ca;
+pub mod docker;
+mod error;
+pub mod fixtures;
+pub mod image;
+pub mod paths;
+pub mod process;
+pub mod registry;
+pub mod shared;
+
+pub use error::{Error, Result};
+pub use registry::Registry;

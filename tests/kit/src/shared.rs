@@ -1,0 +1,19 @@
+//! What one run of `cargo xtask test` shares between all test processes, by environment variable.
+//!
+//! nextest runs each test in a process of its own; a daemon or a registry for each would cost more than the tests.
+
+use std::env;
+
+/// The address of the run's Docker daemon, as `DOCKER_HOST` has it.
+pub const DOCKER_HOST: &str = "WHARF_TEST_DOCKER_HOST";
+/// The run's mirror setting for an engine on this host, as `WHARF_REGISTRY_MIRRORS` takes it.
+pub const MIRROR: &str = "WHARF_TEST_MIRROR";
+/// The mirror setting that also works from within a container of the run's daemon.
+pub const DOCKER_MIRROR: &str = "WHARF_TEST_DOCKER_MIRROR";
+/// The `wharf` program under test.
+pub const WHARF_BIN: &str = "WHARF_BIN";
+
+/// The value of one of these variables, unless it is unset or empty.
+pub fn get(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
