@@ -5,6 +5,7 @@
 //! packages, the daemon is `dockerd`. What `cargo xtask test` started for a whole run is announced in environment
 //! variables (see [`shared`]) and used; a test that is run alone starts its own and stops it again.
 
+pub mod answers;
 pub mod ca;
 pub mod docker;
 mod error;
@@ -14,6 +15,8 @@ pub mod paths;
 pub mod process;
 pub mod registry;
 pub mod shared;
+pub mod world;
 
 pub use error::{Error, Result};
 pub use registry::Registry;
+pub use world::World;

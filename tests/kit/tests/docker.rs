@@ -1,7 +1,7 @@
 //! The kit's Docker daemon is a real one: it loads our base images, runs them, and builds on them with BuildKit.
 
 use wharf_testkit::docker::Daemon;
-use wharf_testkit::fixtures;
+use wharf_testkit::{answers, fixtures};
 
 #[test]
 fn the_daemon_runs_and_builds_on_the_base_images() {
@@ -69,4 +69,18 @@ fn the_daemon_runs_and_builds_on_the_base_images() {
     assert_eq!(made.stdout, b"built\n");
     daemon.run(["image", "rm", "kit-built"]).unwrap();
     assert!(daemon.gateway().unwrap().is_ipv4());
+}
+
+#[test]
+fn every_recorded_answer_is_still_dockers() {
+    let daemon = Daemon::existing_or_start().unwrap();
+    let mut asked = 0;
+    for entry in std::fs::read_dir(answers::recorded()).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        answers::answer_from(&answers::recorded(), name, Some(&daemon)).unwrap();
+        answers::answer_from(&answers::recorded(), name, None).unwrap();
+        asked += 1;
+    }
+    assert!(asked > 10, "{asked} answers are recorded");
 }
