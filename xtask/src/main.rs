@@ -1,2 +1,61 @@
-//! Developer commands: setup, fixtures, demo, test, bench.
-fn main() {}
+//! Developer commands, as `cargo xtask COMMAND`: setup, fixtures, demo, test, generate.
+//!
+//! The one door for developers: whoever has cloned the repository needs no other command.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "these commands speak to the person who runs them"
+)]
+
+mod demo;
+mod fixtures;
+mod generate;
+mod setup;
+mod shell;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Developer commands of Wharf.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Install what building and testing need: Rust's WebAssembly target and a few Debian packages.
+    Setup,
+    /// Make the base images that tests and the demo stand on where the public registry cannot be reached.
+    Fixtures(fixtures::Options),
+    /// Run a real Python library's tests through a pipeline, three times, and tell what was remembered.
+    Demo(demo::Options),
+    /// Run all tests, with one Docker daemon and one registry for the whole run.
+    Test(test::Options),
+    /// Write what is generated from other files of the repository.
+    Generate(generate::Options),
+    /// Fail when a generated file is not what `generate` would write.
+    Drift,
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Setup => setup::run(),
+        Command::Fixtures(options) => fixtures::run(&options),
+        Command::Demo(options) => demo::run(&options),
+        Command::Test(options) => test::run(&options),
+        Command::Generate(options) => generate::run(&options),
+        Command::Drift => generate::run(&generate::Options { check: true }),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! `cargo xtask setup`: installs what is missing, and says what it does. Where it may not, it says what is missing.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use wharf_testkit::paths;
+
+use crate::shell::{self, Done};
+
+const WASM_TARGET: &str = "wasm32-wasip2";
+
+/// What the tests and the demo run, and the Debian package that has it.
+const PROGRAMS: [(&str, &str); 16] = [
+    ("cc", "gcc"),
+    ("git", "git"),
+    ("curl", "curl"),
+    ("setpriv", "util-linux"),
+    ("ip", "iproute2"),
+    ("iptables-save", "iptables"),
+    ("nft", "nftables"),
+    ("debootstrap", "debootstrap"),
+    ("dpkg-deb", "dpkg"),
+    ("docker-registry", "docker-registry"),
+    ("skopeo", "skopeo"),
+    ("docker", "docker.io"),
+    ("dockerd", "docker.io"),
+    ("runc", "runc"),
+    ("crun", "crun"),
+    ("pip3", "python3-pip"),
+];
+
+/// Installs what is missing.
+pub(crate) fn run() -> Done {
+    wasm_target()?;
+    let mut missing: Vec<_> = PROGRAMS
+        .iter()
+        .filter(|(program, _)| paths::program(program).is_none())
+        .map(|(_, package)| *package)
+        .collect();
+    missing.sort_unstable();
+    missing.dedup();
+    if missing.is_empty() {
+        eprintln!("setup: everything is installed");
+        return Ok(());
+    }
+    if !Path::new("/etc/debian_version").exists() || !paths::is_root() {
+        let list = missing.join(" ");
+        return Err(format!(
+            "these Debian packages (or your system's) are missing: {list}; install them as root"
+        )
+        .into());
+    }
+    eprintln!("setup: installing {}", missing.join(", "));
+    let apt = || {
+        let mut command = Command::new("apt-get");
+        command.arg("-q").env("DEBIAN_FRONTEND", "noninteractive");
+        if !Path::new("/run/systemd/system").exists() {
+            // Keeps packages from starting their servers: this is no machine that runs services.
+            command.env("RUNLEVEL", "1");
+        }
+        command
+    };
+    shell::run(apt().arg("update"))?;
+    shell::run(
+        apt()
+            .args(["install", "-y", "--no-install-recommends"])
+            .args(&missing),
+    )
+}
+
+/// Modules are compiled for this target.
+fn wasm_target() -> Done {
+    let libraries = Command::new("rustc")
+        .args(["--print", "target-libdir", "--target", WASM_TARGET])
+        .current_dir(paths::workspace())
+        .output()?;
+    let dir = String::from_utf8_lossy(&libraries.stdout).trim().to_owned();
+    if fs::read_dir(&dir).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Ok(());
+    }
+    if paths::program("rustup").is_none() {
+        return Err(format!("Rust's target {WASM_TARGET} is missing; install it with your toolchain").into());
+    }
+    shell::run(
+        Command::new("rustup")
+            .args(["target", "add", WASM_TARGET])
+            .current_dir(paths::workspace()),
+    )
+}

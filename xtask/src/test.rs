@@ -1,0 +1,105 @@
+//! `cargo xtask test`: builds everything, starts what the tests share once, and runs them.
+
+use std::process::Command;
+
+use clap::Args;
+use wharf_testkit::docker::Daemon;
+use wharf_testkit::fixtures::{self, Mirror};
+use wharf_testkit::{paths, shared};
+
+use crate::setup;
+use crate::shell::{self, Done, Failure};
+
+/// How to run the tests.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Start no Docker daemon: tests that need one fail, the others use Docker's recorded answers.
+    #[arg(long)]
+    no_docker: bool,
+    /// Passed on to the test runner, such as a part of a test's name.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    runner: Vec<String>,
+}
+
+/// What the tests of one run share. Dropping it stops what was started.
+struct Shared {
+    // Declared in the order in which they stop.
+    _mirror: Mirror,
+    _docker_mirror: Option<Mirror>,
+    _daemon: Option<Daemon>,
+    variables: Vec<(&'static str, String)>,
+}
+
+/// Runs the tests. The last lines are the test runner's own.
+pub(crate) fn run(options: &Options) -> Done {
+    setup::run()?;
+    shell::run(shell::cargo().args(["build", "--package", "wharf-cli"]))?;
+    let shared = share(options)?;
+    let done = shell::run(runner(options)?.envs(shared.variables.iter().map(|(name, value)| (*name, value))));
+    drop(shared);
+    done
+}
+
+/// Starts what the tests share.
+fn share(options: &Options) -> Result<Shared, Failure> {
+    let images = fixtures::all()?;
+    let mirror = Mirror::start()?;
+    let program = paths::target().join("debug/wharf");
+    let mut variables = vec![
+        (shared::MIRROR, mirror.setting()),
+        (shared::WHARF_BIN, program.display().to_string()),
+        ("WHARF_FIXTURES_DIR", paths::fixtures().display().to_string()),
+    ];
+    if options.no_docker {
+        return Ok(Shared {
+            _mirror: mirror,
+            _docker_mirror: None,
+            _daemon: None,
+            variables,
+        });
+    }
+    let daemon = Daemon::existing_or_start()?;
+    eprintln!(
+        "Docker: {}{}",
+        daemon.host(),
+        if daemon.is_own() {
+            ", started for this run"
+        } else {
+            ""
+        }
+    );
+    for image in &images {
+        daemon.load(image)?;
+    }
+    let mut within = Mirror::start()?;
+    within.also_on(daemon.gateway()?)?;
+    variables.push((shared::DOCKER_HOST, daemon.host().to_owned()));
+    variables.push((shared::DOCKER_MIRROR, within.setting()));
+    Ok(Shared {
+        _mirror: mirror,
+        _docker_mirror: Some(within),
+        _daemon: Some(daemon),
+        variables,
+    })
+}
+
+/// nextest where it is installed, else the runner that cargo has.
+fn runner(options: &Options) -> Result<Command, Failure> {
+    let nextest = shell::cargo()
+        .args(["nextest", "--version"])
+        .output()?
+        .status
+        .success();
+    let mut command = shell::cargo();
+    if nextest {
+        command
+            .args(["nextest", "run", "--workspace", "--no-fail-fast"])
+            .args(&options.runner);
+    } else {
+        eprintln!("cargo-nextest is not installed; `cargo test` runs the same tests, slower");
+        command
+            .args(["test", "--workspace", "--no-fail-fast", "--"])
+            .args(&options.runner);
+    }
+    Ok(command)
+}
