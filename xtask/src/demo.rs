@@ -14,11 +14,11 @@ use crate::shell::{self, Done, Failure};
 use crate::{fixtures, setup};
 
 /// A pure Python library whose source distribution has its own tests, which need nothing but pytest.
-const LIBRARY: &str = "click";
+const LIBRARY: &str = "pathspec";
 /// Pinned, so that the demo shows the same today and tomorrow.
-const VERSION: &str = "8.3.1";
+const VERSION: &str = "0.12.1";
 /// The source file that the third run finds changed.
-const TOUCHED: &str = "src/click/termui.py";
+const TOUCHED: &str = "pathspec/util.py";
 
 /// How to run the demo.
 #[derive(Debug, Args)]
