@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use wharf_digest::Digest;
 use wharf_graph::{
     Error,
+    op::Expect,
     plan::{Location, Make, Step, Tree},
 };
 use wharf_proto::v1::{Finished, Kind, Outcome, Started, event};
@@ -53,7 +54,10 @@ type Flight = Shared<BoxFuture<'static, Outcomes>>;
 
 /// Work under way, by key; sessions that skip the cache have their own.
 #[derive(Default)]
-pub(crate) struct Flights(Mutex<HashMap<(Digest, Option<u64>), InFlight>>);
+pub(crate) struct Flights(Mutex<HashMap<FlightId, InFlight>>);
+
+/// What is the same work: the key, the session that skips the cache, and what exit codes count as done.
+type FlightId = (Digest, Option<u64>, Option<Expect>);
 
 struct InFlight {
     work: WeakShared<BoxFuture<'static, Outcomes>>,
@@ -102,7 +106,7 @@ impl Engine {
 
     /// Waits for the work on this tree, begun when nobody has.
     async fn join_flight(self: &Arc<Self>, session: &Arc<Session>, tree: &Arc<Tree>) -> Outcomes {
-        let id = (tree.key, session.no_cache.then_some(session.id));
+        let id = (tree.key, session.no_cache.then_some(session.id), tree.step().map(|step| step.expect));
         let flight = {
             let mut flights = lock(&self.flights.0);
             flights.retain(|_, flight| flight.work.upgrade().is_some());

@@ -1,1 +1,34 @@
-//! Where layers, results and logs live: one directory owned by one engine.
+//! Where layers, results, logs and cache volumes live: one directory owned by one engine process.
+//!
+//! - [`Store`]: opening, layers, results, blobs.
+//! - [`tree`]: reading merged trees. [`edit`]: new layers from old ones. [`archive`]: layers from and to tar streams.
+//! - [`CacheVolume`]: directories that outlive runs.
+//!
+//! A layer appears by rename and a result by one row, so what is reported is whole whatever kills the process. Layers are
+//! synced in groups behind the run; a row says whether its layers were, and what was not is dropped when the machine was
+//! started anew.
+
+pub mod archive;
+mod blob;
+mod content;
+pub mod edit;
+mod error;
+mod housekeeping;
+mod index;
+mod layer;
+mod manifest;
+mod pins;
+mod remove;
+mod store;
+pub mod tree;
+mod volume;
+
+pub use blob::LogDraft;
+pub use error::{Error, Result};
+pub use housekeeping::{Freed, Usage};
+pub use index::ResultRecord;
+pub use layer::{LayerDraft, LayerId, Snapshot};
+pub use manifest::{ManifestEntry, ManifestKind};
+pub use pins::Pin;
+pub use store::{Store, StoreOptions};
+pub use volume::{CacheVolume, Sharing, VolumeId};

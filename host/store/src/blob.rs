@@ -1,0 +1,129 @@
+//! Blobs: bytes by their digest. Uploaded files and what steps print.
+
+use std::{
+    fs::File,
+    io::{self, Read, Write},
+    path::PathBuf,
+};
+
+use tempfile::NamedTempFile;
+use wharf_digest::{Digest, Hasher};
+
+use crate::{
+    error::{Context, Error, Result},
+    store::Store,
+};
+
+/// A blob that is being written; it never sits in memory.
+#[derive(Debug)]
+pub struct LogDraft {
+    file: NamedTempFile,
+    hasher: Hasher,
+    buffer: Vec<u8>,
+}
+
+/// Bytes that are gathered before they are written.
+const BUFFER: usize = 256 * 1024;
+
+impl LogDraft {
+    fn flush_buffer(&mut self) -> io::Result<()> {
+        self.hasher.update(&self.buffer);
+        self.file.as_file_mut().write_all(&self.buffer)?;
+        self.buffer.clear();
+        Ok(())
+    }
+}
+
+impl Write for LogDraft {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= BUFFER {
+            self.flush_buffer()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.flush_buffer()
+    }
+}
+
+impl Store {
+    fn blob_path(&self, digest: &Digest) -> PathBuf {
+        let hex = digest.to_hex();
+        self.directory.join("blobs").join(&hex[..2]).join(&hex)
+    }
+
+    /// A blob to be written piece by piece.
+    pub fn new_log(&self) -> Result<LogDraft> {
+        let file =
+            NamedTempFile::new_in(self.directory.join("drafts")).context(|| "a new blob".to_owned())?;
+        Ok(LogDraft {
+            file,
+            hasher: Hasher::default(),
+            buffer: Vec::new(),
+        })
+    }
+
+    /// Makes a draft a blob.
+    pub fn publish_log(&self, mut draft: LogDraft) -> Result<Digest> {
+        draft.flush_buffer().context(|| "a new blob".to_owned())?;
+        let digest = draft.hasher.finish();
+        self.pins.made_blob(digest);
+        let path = self.blob_path(&digest);
+        if path.exists() {
+            return Ok(digest);
+        }
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).context(|| "a new blob".to_owned())?;
+        }
+        draft
+            .file
+            .persist(&path)
+            .map_err(|error| Error::io("a new blob", error.error))?;
+        Ok(digest)
+    }
+
+    /// Keeps bytes.
+    pub fn put_blob(&self, bytes: &mut dyn Read) -> Result<Digest> {
+        let mut draft = self.new_log()?;
+        io::copy(bytes, &mut draft).context(|| "a new blob".to_owned())?;
+        self.publish_log(draft)
+    }
+
+    /// Opens a blob.
+    pub fn blob(&self, digest: &Digest) -> Result<Option<File>> {
+        match File::open(self.blob_path(digest)) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io(digest.to_string(), error)),
+        }
+    }
+
+    /// Is there such a blob?
+    pub fn has_blob(&self, digest: &Digest) -> bool {
+        self.blob_path(digest).exists()
+    }
+
+    /// Removes a blob; one that is not there is no error.
+    pub(crate) fn remove_blob(&self, digest: &Digest) -> u64 {
+        let path = self.blob_path(digest);
+        let size = path.metadata().map_or(0, |metadata| metadata.len());
+        std::fs::remove_file(path).map_or(0, |()| size)
+    }
+
+    /// Digests and sizes of all blobs.
+    pub(crate) fn blobs(&self) -> Result<Vec<(Digest, u64)>> {
+        let directory = self.directory.join("blobs");
+        let mut found = Vec::new();
+        for part in std::fs::read_dir(&directory).context(|| directory.display().to_string())? {
+            let part = part.context(|| directory.display().to_string())?;
+            for blob in std::fs::read_dir(part.path()).context(|| directory.display().to_string())? {
+                let blob = blob.context(|| directory.display().to_string())?;
+                let digest = blob.file_name().to_str().and_then(|name| name.parse().ok());
+                found.extend(digest.zip(blob.metadata().ok().map(|metadata| metadata.len())));
+            }
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,198 @@
+//! The content digest of a merged tree: what a process can learn from it.
+//!
+//! Path bytes, type, mode, owner, extended attributes, link targets, device numbers, which names are hard links of one file,
+//! and modification times that were set explicitly. Not inode numbers, link counts, other times or overlay's own marks. It
+//! does not depend on how the tree is cut into layers.
+
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use wharf_digest::{Digest, Hasher};
+
+use crate::{
+    edit::{TIME_SET, xattr_names},
+    error::{Context, Result},
+    layer::Snapshot,
+    store::Store,
+    tree::{self, Kind, Place, Stat, View, shown},
+};
+
+/// Files that are hashed together: so many are open at once.
+const BATCH: usize = 256;
+
+impl Store {
+    /// Digest of the whole tree.
+    pub fn content_digest(&self, snapshot: &Snapshot) -> Result<Digest> {
+        self.content_digest_at(snapshot, "/")
+    }
+
+    /// Digest of what is at and below a path. Computed once.
+    pub fn content_digest_at(&self, snapshot: &Snapshot, path: &str) -> Result<Digest> {
+        let place = postcard::to_stdvec(&("content", snapshot, path)).expect("snapshots always encode");
+        let place = Digest::of(&place);
+        if let Some(digest) = self.index.content(&place)? {
+            return Ok(digest);
+        }
+        let digest = self.compute_content(snapshot, path)?;
+        self.index.put_content(&place, &digest)?;
+        Ok(digest)
+    }
+
+    fn compute_content(&self, snapshot: &Snapshot, path: &str) -> Result<Digest> {
+        let view = View::new(self, snapshot)?;
+        let mut sum = Summing {
+            hasher: Hasher::in_domain("wharf content"),
+            links: HashMap::new(),
+            batch: Vec::new(),
+        };
+        let start = if view.stat(path, true)?.is_directory() {
+            let directory = view.directory(path.as_bytes())?;
+            if let (Some(top), Some(stat)) = (directory.top(), directory.stat()?) {
+                sum.attributes(b"", &stat, top)?;
+            }
+            directory
+        } else {
+            sum.add(Vec::new(), view.find(path.as_bytes(), true)?)?;
+            sum.flush()?;
+            return Ok(sum.hasher.finish());
+        };
+        for item in tree::walk(start) {
+            let (path, place) = item?;
+            sum.add(path, place)?;
+        }
+        sum.flush()?;
+        Ok(sum.hasher.finish())
+    }
+}
+
+struct Summing {
+    hasher: Hasher,
+    /// The first name of each inode that has several.
+    links: HashMap<(u64, u64), Vec<u8>>,
+    batch: Vec<(Vec<u8>, Place)>,
+}
+
+impl Summing {
+    fn add(&mut self, path: Vec<u8>, place: Place) -> Result<()> {
+        self.batch.push((path, place));
+        if self.batch.len() >= BATCH {
+            self.flush()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Hashes the files of the batch on all processors and takes everything in, in order.
+    fn flush(&mut self) -> Result<()> {
+        let batch = std::mem::take(&mut self.batch);
+        let digests = hash_files(&batch)?;
+        for ((path, place), digest) in batch.iter().zip(digests) {
+            self.entry(path, place, digest)?;
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, path: &[u8], place: &Place, digest: Option<Digest>) -> Result<()> {
+        match place.stat.kind {
+            Kind::Directory => {
+                if let Some(top) = place.directory.as_ref().and_then(tree::Merged::top) {
+                    self.attributes(path, &place.stat, top)?;
+                }
+            }
+            Kind::File => {
+                self.attributes(path, &place.stat, &place.open()?)?;
+                self.hasher.field(digest.unwrap_or(Digest::ZERO).as_bytes());
+                if place.links > 1 {
+                    let first = self
+                        .links
+                        .entry(place.stat.inode)
+                        .or_insert_with(|| path.to_vec());
+                    if first != path {
+                        self.hasher.field(b"link").field(first);
+                    }
+                }
+            }
+            Kind::Symlink => {
+                self.plain(path, &place.stat);
+                self.hasher.field(&place.link_target()?);
+            }
+            Kind::Fifo | Kind::Socket | Kind::CharDevice | Kind::BlockDevice => {
+                self.plain(path, &place.stat);
+                self.hasher.field(&place.stat.device.to_le_bytes());
+            }
+        }
+        Ok(())
+    }
+
+    fn plain(&mut self, path: &[u8], stat: &Stat) {
+        let mode = if stat.kind == Kind::Symlink {
+            0o777
+        } else {
+            stat.mode
+        };
+        self.hasher
+            .field(path)
+            .field(&[stat.kind as u8])
+            .field(&mode.to_le_bytes());
+        self.hasher
+            .field(&stat.uid.to_le_bytes())
+            .field(&stat.gid.to_le_bytes());
+    }
+
+    fn attributes(&mut self, path: &[u8], stat: &Stat, file: &impl std::os::fd::AsFd) -> Result<()> {
+        self.plain(path, stat);
+        for name in xattr_names(file).context(|| shown(path))? {
+            let mut value = vec![0; 64 * 1024];
+            let length =
+                rustix::fs::fgetxattr(file, name.as_str(), value.as_mut_slice()).context(|| shown(path))?;
+            self.hasher.field(name.as_bytes()).field(&value[..length]);
+            if name == TIME_SET {
+                self.hasher.field(&stat.modified.to_le_bytes());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn hash_files(batch: &[(Vec<u8>, Place)]) -> Result<Vec<Option<Digest>>> {
+    let files: Vec<usize> = (0..batch.len())
+        .filter(|at| batch[*at].1.stat.kind == Kind::File)
+        .collect();
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<Vec<(usize, Digest)>> {
+        let mut done = Vec::new();
+        while let Some(at) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let (path, place) = &batch[*at];
+            let mut hasher = Hasher::default();
+            std::io::copy(&mut place.open()?, &mut hasher).context(|| shown(path))?;
+            done.push((*at, hasher.finish()));
+        }
+        Ok(done)
+    };
+    let bytes: u64 = files.iter().map(|at| batch[*at].1.stat.size).sum();
+    let mut digests = vec![None; batch.len()];
+    // Threads pay from about a megabyte on.
+    let threads = if bytes < 1 << 20 {
+        1
+    } else {
+        std::thread::available_parallelism().map_or(1, usize::from)
+    };
+    let results = std::thread::scope(|scope| {
+        let workers: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mut results = vec![work()];
+        results.extend(
+            workers
+                .into_iter()
+                .map(|worker| worker.join().expect("hashing does not panic")),
+        );
+        results
+    });
+    for result in results {
+        for (at, digest) in result? {
+            digests[at] = Some(digest);
+        }
+    }
+    Ok(digests)
+}

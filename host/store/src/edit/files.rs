@@ -1,0 +1,194 @@
+//! Single files and their attributes: copied, linked, made.
+
+use std::{
+    fs::File,
+    io::{Seek, SeekFrom, Write},
+    os::fd::{AsFd, OwnedFd},
+};
+
+use rustix::{
+    fs::{AtFlags, FileType, Gid, Mode, OFlags, SeekFrom as Seeking, Timespec, Timestamps, Uid},
+    io::Errno,
+};
+
+use crate::{
+    error::{Context, Error, Result},
+    tree::{Kind, Place, Stat, shown},
+};
+
+/// Makes a new regular file.
+pub(crate) fn create(directory: &OwnedFd, name: &[u8]) -> Result<File> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file =
+        rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o600)).context(|| shown(name))?;
+    Ok(File::from(file))
+}
+
+/// Owner first: a change of owner takes setuid bits away.
+pub(crate) fn set_owner_and_mode(file: &impl AsFd, owner: (u32, u32), mode: u32) -> std::io::Result<()> {
+    rustix::fs::fchown(file, Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)))?;
+    rustix::fs::fchmod(file, Mode::from_raw_mode(mode))?;
+    Ok(())
+}
+
+/// Owner, mode and times.
+pub(super) fn set_attributes(file: &impl AsFd, stat: &Stat) -> std::io::Result<()> {
+    set_owner_and_mode(file, (stat.uid, stat.gid), stat.mode)?;
+    set_times(file, stat)
+}
+
+fn timestamps(modified: i64) -> Timestamps {
+    let time = Timespec {
+        tv_sec: modified.div_euclid(1_000_000_000),
+        tv_nsec: modified.rem_euclid(1_000_000_000) as _,
+    };
+    Timestamps {
+        last_access: time,
+        last_modification: time,
+    }
+}
+
+pub(super) fn set_times(file: &impl AsFd, stat: &Stat) -> std::io::Result<()> {
+    set_modified(file, stat.modified)
+}
+
+/// Sets the modification time, in nanoseconds since 1970.
+pub(crate) fn set_modified(file: &impl AsFd, modified: i64) -> std::io::Result<()> {
+    Ok(rustix::fs::futimens(file, &timestamps(modified))?)
+}
+
+/// Sets the modification time of a name, a link's own.
+pub(crate) fn set_times_at(directory: &OwnedFd, name: &[u8], modified: i64) -> std::io::Result<()> {
+    Ok(rustix::fs::utimensat(
+        directory,
+        name,
+        &timestamps(modified),
+        AtFlags::SYMLINK_NOFOLLOW,
+    )?)
+}
+
+/// Sets the permission bits.
+pub(crate) fn set_mode(file: &impl AsFd, mode: u32) -> std::io::Result<()> {
+    Ok(rustix::fs::fchmod(file, Mode::from_raw_mode(mode))?)
+}
+
+/// Makes the modification time part of the identity.
+pub(super) fn mark_time(file: &impl AsFd) -> std::io::Result<()> {
+    Ok(rustix::fs::fsetxattr(
+        file,
+        super::TIME_SET,
+        b"1",
+        rustix::fs::XattrFlags::empty(),
+    )?)
+}
+
+pub(super) fn hard_link(from: &OwnedFd, from_name: &[u8], to: &OwnedFd, name: &[u8]) -> Result<()> {
+    match rustix::fs::unlinkat(to, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(error) => return Err(Error::io(shown(name), error)),
+    }
+    rustix::fs::linkat(from, from_name, to, name, AtFlags::empty()).context(|| shown(name))
+}
+
+/// Copies what is no directory, with these attributes; a regular file is returned.
+pub(super) fn copy_place(
+    place: &Place,
+    directory: &OwnedFd,
+    name: &[u8],
+    stat: &Stat,
+) -> Result<Option<File>> {
+    let device_kind = match place.stat.kind {
+        Kind::File => {
+            let mut source = place.open()?;
+            let mut target = create(directory, name)?;
+            copy_bytes(&mut source, &mut target, place.stat.size).context(|| shown(name))?;
+            copy_xattrs(&source, &target).context(|| shown(name))?;
+            set_attributes(&target, stat).context(|| shown(name))?;
+            return Ok(Some(target));
+        }
+        Kind::Symlink => {
+            let target = place.link_target()?;
+            rustix::fs::symlinkat(target.as_slice(), directory, name).context(|| shown(name))?;
+            None
+        }
+        Kind::Fifo => Some(FileType::Fifo),
+        Kind::Socket => Some(FileType::Socket),
+        Kind::CharDevice => Some(FileType::CharacterDevice),
+        Kind::BlockDevice => Some(FileType::BlockDevice),
+        Kind::Directory => return Err(Error::Invalid(format!("{} is a directory", shown(name)))),
+    };
+    if let Some(kind) = device_kind {
+        let mode = Mode::from_raw_mode(stat.mode);
+        rustix::fs::mknodat(directory, name, kind, mode, place.stat.device).context(|| shown(name))?;
+        rustix::fs::chmodat(directory, name, mode, AtFlags::empty()).context(|| shown(name))?;
+    }
+    let (uid, gid) = (Some(Uid::from_raw(stat.uid)), Some(Gid::from_raw(stat.gid)));
+    rustix::fs::chownat(directory, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW).context(|| shown(name))?;
+    rustix::fs::utimensat(
+        directory,
+        name,
+        &timestamps(stat.modified),
+        AtFlags::SYMLINK_NOFOLLOW,
+    )
+    .context(|| shown(name))?;
+    Ok(None)
+}
+
+/// Copies bytes, sharing them where the file system can, and keeps holes.
+pub(crate) fn copy_bytes(source: &mut File, target: &mut File, size: u64) -> std::io::Result<()> {
+    if rustix::fs::ioctl_ficlone(&*target, &*source).is_ok() {
+        return Ok(());
+    }
+    let mut at = 0;
+    while at < size {
+        let data = match rustix::fs::seek(&*source, Seeking::Data(at)) {
+            Ok(data) => data,
+            Err(Errno::NXIO) => break,
+            Err(error) => return Err(error.into()),
+        };
+        let hole = rustix::fs::seek(&*source, Seeking::Hole(data))?;
+        source.seek(SeekFrom::Start(data))?;
+        target.seek(SeekFrom::Start(data))?;
+        std::io::copy(&mut std::io::Read::take(&mut *source, hole - data), target)?;
+        at = hole;
+    }
+    target.set_len(size)?;
+    target.flush()
+}
+
+/// Copies extended attributes but overlay's own.
+pub(crate) fn copy_xattrs(source: &impl AsFd, target: &impl AsFd) -> std::io::Result<()> {
+    for name in xattr_names(source)? {
+        let mut value = vec![0; 64 * 1024];
+        let length = rustix::fs::fgetxattr(source, name.as_str(), value.as_mut_slice())?;
+        rustix::fs::fsetxattr(
+            target,
+            name.as_str(),
+            &value[..length],
+            rustix::fs::XattrFlags::empty(),
+        )?;
+    }
+    Ok(())
+}
+
+/// Names of the extended attributes but overlay's own, sorted.
+pub(crate) fn xattr_names(file: &impl AsFd) -> std::io::Result<Vec<String>> {
+    let mut list = vec![0; 4096];
+    let length = loop {
+        match rustix::fs::flistxattr(file, list.as_mut_slice()) {
+            Ok(length) => break length,
+            Err(Errno::RANGE) => list.resize(list.len() * 4, 0),
+            Err(Errno::NOTSUP) => break 0,
+            Err(error) => return Err(error.into()),
+        }
+    };
+    let names = list[..length]
+        .split(|byte| *byte == 0)
+        .filter(|name| !name.is_empty());
+    let mut names: Vec<String> = names
+        .map(|name| String::from_utf8_lossy(name).into_owned())
+        .collect();
+    names.retain(|name| !name.starts_with("trusted.overlay."));
+    names.sort();
+    Ok(names)
+}

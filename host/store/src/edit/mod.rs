@@ -1,0 +1,234 @@
+//! Edits: each makes one new layer over a snapshot, or the snapshot itself when there is nothing to change.
+
+mod copy;
+mod draft;
+mod files;
+mod filter;
+
+pub use copy::{copy_directory, copy_file, diff, subtree};
+pub use filter::Filter;
+
+pub(crate) use copy::flatten;
+pub(crate) use draft::clear;
+pub(crate) use files::{
+    copy_bytes, create, set_mode, set_modified, set_owner_and_mode, set_times_at, xattr_names,
+};
+
+use std::{collections::HashMap, os::fd::OwnedFd};
+
+use draft::Draft;
+use rustix::fs::{FileType, Mode};
+
+use crate::{
+    error::{Context, Error, Result},
+    layer::Snapshot,
+    store::Store,
+    tree::{self, Kind, Stat, shown},
+};
+
+/// Owner and group, by number.
+pub type Owner = (u32, u32);
+
+/// The attribute that says that a modification time was set explicitly and is part of the identity.
+pub(crate) const TIME_SET: &str = "trusted.wharf.time";
+
+/// How copied files arrive.
+#[derive(Clone, Debug, Default)]
+pub struct Copy {
+    /// What is taken.
+    pub filter: Filter,
+    /// As in the source when absent.
+    pub owner: Option<Owner>,
+    /// Permission bits of files; as in the source when absent.
+    pub mode: Option<u32>,
+}
+
+/// Gives the root of a new layer the attributes of the root below it.
+pub(crate) fn copy_root(below: &std::fs::File, root: &std::fs::File) -> std::io::Result<()> {
+    files::copy_xattrs(below, root)?;
+    let stat = rustix::fs::fstat(below)?;
+    files::set_attributes(root, &Stat::of(&stat))
+}
+
+/// Splits an absolute path into parent and last component.
+fn split(path: &str) -> Result<(&str, &str)> {
+    let path = path.trim_end_matches('/');
+    let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+    if name.is_empty() || name == "." || name == ".." {
+        return Err(Error::Invalid(format!("{path:?} does not name a file")));
+    }
+    Ok((if parent.is_empty() { "/" } else { parent }, name))
+}
+
+/// Writes a file; its parents are made.
+pub fn write_file(
+    store: &Store,
+    base: &Snapshot,
+    path: &str,
+    bytes: &mut dyn std::io::Read,
+    mode: u32,
+    owner: Owner,
+) -> Result<Snapshot> {
+    let mut draft = Draft::new(store, base)?;
+    let (parent, name) = draft.target(path)?;
+    let directory = draft.directory(&parent)?;
+    draft.clear(&directory, &name)?;
+    let mut file = files::create(&directory, &name)?;
+    std::io::copy(bytes, &mut file).context(|| format!("writing {path}"))?;
+    files::set_owner_and_mode(&file, owner, mode).context(|| format!("writing {path}"))?;
+    draft.publish()
+}
+
+/// Makes a directory and its parents; one that is there gets mode and owner.
+pub fn make_directory(
+    store: &Store,
+    base: &Snapshot,
+    path: &str,
+    mode: u32,
+    owner: Owner,
+) -> Result<Snapshot> {
+    let mut draft = Draft::new(store, base)?;
+    let real = draft.resolve(path)?;
+    let directory = draft.directory(&real)?;
+    files::set_owner_and_mode(&directory, owner, mode).context(|| format!("making {path}"))?;
+    draft.publish()
+}
+
+/// Makes a symbolic link; what is at `path` is replaced.
+pub fn symlink(store: &Store, base: &Snapshot, target: &str, path: &str) -> Result<Snapshot> {
+    let mut draft = Draft::new(store, base)?;
+    let (parent, name) = draft.parent_of(path)?;
+    let directory = draft.directory(&parent)?;
+    draft.clear(&directory, &name)?;
+    rustix::fs::symlinkat(target, &directory, name.as_slice()).context(|| format!("linking {path}"))?;
+    draft.publish()
+}
+
+/// Removes paths with all below them; what is not there is no error. A link is removed, not what it points to.
+pub fn remove(store: &Store, base: &Snapshot, paths: &[String]) -> Result<Snapshot> {
+    let mut draft = Draft::new(store, base)?;
+    let mut changed = false;
+    for path in paths {
+        let Ok((parent, name)) = draft.parent_of(path) else {
+            return Err(Error::Invalid(format!("{path:?} cannot be removed")));
+        };
+        let merged = draft.view()?;
+        let Some(parent_directory) = tree::resolve_directory(&merged, &parent)? else {
+            continue;
+        };
+        if parent_directory.child(&name)?.is_none() {
+            continue;
+        }
+        let directory = draft.directory(&parent)?;
+        draft.clear(&directory, &name)?;
+        if draft.is_below(&parent, &name)? {
+            let device = rustix::fs::makedev(0, 0);
+            rustix::fs::mknodat(
+                &directory,
+                name.as_slice(),
+                FileType::CharacterDevice,
+                Mode::empty(),
+                device,
+            )
+            .context(|| format!("removing {path}"))?;
+        }
+        changed = true;
+    }
+    if changed {
+        draft.publish()
+    } else {
+        Ok(base.clone())
+    }
+}
+
+/// Sets the owner of a path and all below it.
+pub fn chown(store: &Store, base: &Snapshot, path: &str, owner: Owner) -> Result<Snapshot> {
+    rewrite(
+        store,
+        base,
+        path,
+        |stat| (stat.uid, stat.gid) != owner,
+        |stat| Stat {
+            uid: owner.0,
+            gid: owner.1,
+            ..*stat
+        },
+        false,
+    )
+}
+
+/// Sets every modification time, in seconds since 1970, and makes it part of the identity.
+pub fn set_timestamps(store: &Store, base: &Snapshot, seconds: u64) -> Result<Snapshot> {
+    let modified = i64::try_from(seconds).unwrap_or(i64::MAX / 1_000_000_000) * 1_000_000_000;
+    rewrite(
+        store,
+        base,
+        "/",
+        |_| true,
+        |stat| Stat { modified, ..*stat },
+        true,
+    )
+}
+
+/// Copies what is at and below `path` into a new layer with other attributes, where `differs`.
+fn rewrite(
+    store: &Store,
+    base: &Snapshot,
+    path: &str,
+    differs: impl Fn(&Stat) -> bool,
+    change: impl Fn(&Stat) -> Stat,
+    mark_time: bool,
+) -> Result<Snapshot> {
+    let mut draft = Draft::new(store, base)?;
+    let real = draft.resolve(path)?;
+    let root = draft.base_view()?;
+    let mut done_directories = Vec::new();
+    let mut links: HashMap<(u64, u64), (OwnedFd, Vec<u8>)> = HashMap::new();
+    let start = tree::find_place(&root, &real)?.ok_or_else(|| tree::missing(path.as_bytes()))?;
+    let below: Box<dyn Iterator<Item = Result<(Vec<u8>, tree::Place)>>> = match &start.directory {
+        Some(directory) => Box::new(tree::walk(directory.clone())),
+        None => Box::new(std::iter::empty()),
+    };
+    let all = std::iter::once(Ok((Vec::new(), start))).chain(below);
+    for item in all {
+        let (relative, place) = item?;
+        if !differs(&place.stat) {
+            continue;
+        }
+        let stat = change(&place.stat);
+        let at = if relative.is_empty() {
+            real.clone()
+        } else {
+            tree::join(&real, &relative)
+        };
+        if place.directory.is_some() {
+            let directory = draft.directory(&at)?;
+            files::set_attributes(&directory, &stat).context(|| shown(&at))?;
+            if mark_time {
+                files::mark_time(&directory).context(|| shown(&at))?;
+            }
+            done_directories.push((directory, stat));
+            continue;
+        }
+        let slash = at.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+        let directory = draft.directory(&at[..slash])?;
+        let name = &at[slash + 1..];
+        if place.stat.kind != Kind::Directory
+            && let Some((other, other_name)) = links.get(&place.stat.inode)
+        {
+            files::hard_link(other, other_name, &directory, name)?;
+            continue;
+        }
+        draft.clear(&directory, name)?;
+        let copied = files::copy_place(&place, &directory, name, &stat)?;
+        if mark_time && let Some(file) = copied {
+            files::mark_time(&file).context(|| shown(&at))?;
+        }
+        links.insert(place.stat.inode, (directory, name.to_vec()));
+    }
+    // Making what is in a directory changed its time.
+    for (directory, stat) in done_directories.iter().rev() {
+        files::set_times(directory, stat).context(|| path.to_owned())?;
+    }
+    draft.publish()
+}

@@ -1,0 +1,338 @@
+//! The index: which result is where. SQLite in WAL mode, without a sync per entry: it survives the death of the process,
+//! and what a power failure takes is dropped on the next start.
+
+use std::{
+    path::Path,
+    sync::{Mutex, PoisonError},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::{Deserialize, Serialize};
+use wharf_digest::Digest;
+
+use crate::{
+    error::Result,
+    layer::{LayerId, Snapshot},
+};
+
+/// How many results of one operation are compared by content.
+const CANDIDATES: usize = 16;
+
+/// A remembered result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResultRecord {
+    /// The definition key.
+    pub key: Digest,
+    /// The key of the operation alone, the same on other inputs.
+    pub op_key: Digest,
+    /// What it worked on, for comparison by content; may be empty.
+    pub inputs: Vec<Snapshot>,
+    /// What it made.
+    pub output: Snapshot,
+    /// Of a step: its exit code.
+    pub exit_code: Option<i32>,
+    /// Of a step: the blob with its standard output.
+    pub stdout: Option<Digest>,
+    /// Of a step: the blob with its standard error.
+    pub stderr: Option<Digest>,
+    /// Of a step: the blob with both, in the order of their arrival.
+    pub log: Option<Digest>,
+    /// How long it took, in microseconds.
+    pub duration_us: u64,
+}
+
+/// What of a record is looked at only when it is found: one column.
+#[derive(Serialize, Deserialize)]
+struct Body {
+    inputs: Vec<Snapshot>,
+    output: Snapshot,
+    exit_code: Option<i32>,
+    stdout: Option<Digest>,
+    stderr: Option<Digest>,
+    log: Option<Digest>,
+    duration_us: u64,
+}
+
+/// The index's tables.
+const SCHEMA: &str = "
+create table if not exists meta (name text primary key, value text not null) strict;
+create table if not exists results (
+    key blob primary key, op_key blob not null, body blob not null, synced integer not null default 0,
+    created integer not null, used integer not null
+) strict, without rowid;
+create index if not exists results_op on results (op_key, created);
+create table if not exists content (place blob primary key, digest blob not null) strict, without rowid;
+create table if not exists notes (name blob primary key, body blob not null) strict, without rowid;
+";
+
+/// Connections to the index.
+#[derive(Debug)]
+pub(crate) struct Index {
+    writer: Mutex<Connection>,
+    readers: Mutex<Vec<Connection>>,
+    path: std::path::PathBuf,
+}
+
+impl Index {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let writer = connect(path)?;
+        writer.execute_batch(SCHEMA)?;
+        Ok(Self {
+            writer: Mutex::new(writer),
+            readers: Mutex::default(),
+            path: path.to_owned(),
+        })
+    }
+
+    pub(crate) fn write<T>(&self, work: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
+        work(&mut self.writer.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        let idle = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let reader = match idle {
+            Some(reader) => reader,
+            None => connect(&self.path)?,
+        };
+        let outcome = work(&reader);
+        self.readers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(reader);
+        outcome
+    }
+
+    pub(crate) fn meta(&self, name: &str) -> Result<Option<String>> {
+        self.read(|index| {
+            Ok(index
+                .query_row("select value from meta where name = ?1", [name], |row| row.get(0))
+                .optional()?)
+        })
+    }
+
+    pub(crate) fn set_meta(&self, name: &str, value: &str) -> Result<()> {
+        self.write(|index| {
+            index.execute(
+                "insert or replace into meta (name, value) values (?1, ?2)",
+                [name, value],
+            )?;
+            Ok(())
+        })
+    }
+
+    pub(crate) fn result(&self, key: &Digest) -> Result<Option<ResultRecord>> {
+        self.read(|index| {
+            let mut query = index.prepare_cached("select key, op_key, body from results where key = ?1")?;
+            Ok(query
+                .query_row([key.as_bytes().as_slice()], record)
+                .optional()?
+                .flatten())
+        })
+    }
+
+    pub(crate) fn results_with_op(&self, op_key: &Digest) -> Result<Vec<ResultRecord>> {
+        self.read(|index| {
+            let mut query = index.prepare_cached(
+                "select key, op_key, body from results where op_key = ?1 order by created desc limit ?2",
+            )?;
+            let rows = query.query_map(params![op_key.as_bytes().as_slice(), CANDIDATES as i64], record)?;
+            Ok(rows
+                .collect::<std::result::Result<Vec<_>, _>>()?
+                .into_iter()
+                .flatten()
+                .collect())
+        })
+    }
+
+    pub(crate) fn put_result(&self, record: &ResultRecord) -> Result<()> {
+        let body = Body {
+            inputs: record.inputs.clone(),
+            output: record.output.clone(),
+            exit_code: record.exit_code,
+            stdout: record.stdout,
+            stderr: record.stderr,
+            log: record.log,
+            duration_us: record.duration_us,
+        };
+        let body = postcard::to_stdvec(&body).expect("records always encode");
+        let now = now();
+        self.write(|index| {
+            index
+                .prepare_cached(
+                    "insert or replace into results (key, op_key, body, synced, created, used) values (?1, ?2, ?3, 0, ?4, ?4)",
+                )?
+                .execute(params![
+                    record.key.as_bytes().as_slice(),
+                    record.op_key.as_bytes().as_slice(),
+                    body,
+                    now
+                ])?;
+            Ok(())
+        })
+    }
+
+    /// Notes that results were used just now.
+    pub(crate) fn touch(&self, keys: &[Digest]) -> Result<()> {
+        let now = now();
+        self.write(|index| {
+            let transaction = index.transaction()?;
+            {
+                let mut update = transaction.prepare_cached("update results set used = ?2 where key = ?1")?;
+                for key in keys {
+                    update.execute(params![key.as_bytes().as_slice(), now])?;
+                }
+            }
+            transaction.commit()?;
+            Ok(())
+        })
+    }
+
+    pub(crate) fn remove_results(&self, keys: &[Digest]) -> Result<()> {
+        self.write(|index| {
+            let transaction = index.transaction()?;
+            for key in keys {
+                transaction.execute("delete from results where key = ?1", [key.as_bytes().as_slice()])?;
+            }
+            transaction.commit()?;
+            Ok(())
+        })
+    }
+
+    /// All results with the time of their last use in seconds since 1970, the longest unused first.
+    pub(crate) fn all_results(&self) -> Result<Vec<(ResultRecord, i64)>> {
+        self.read(|index| {
+            let mut query = index.prepare("select key, op_key, body, used from results order by used")?;
+            let rows = query.query_map([], |row| Ok((record(row)?, row.get(3)?)))?;
+            let rows = rows.collect::<std::result::Result<Vec<_>, _>>()?;
+            Ok(rows
+                .into_iter()
+                .filter_map(|(record, used)| Some((record?, used)))
+                .collect())
+        })
+    }
+
+    /// Drops what was not known to be on the disk.
+    pub(crate) fn drop_unsynced(&self) -> Result<usize> {
+        self.write(|index| Ok(index.execute("delete from results where synced = 0", [])?))
+    }
+
+    /// Results that are not known to be on the disk.
+    pub(crate) fn unsynced(&self) -> Result<Vec<Vec<u8>>> {
+        self.read(|index| {
+            let mut query = index.prepare_cached("select key from results where synced = 0")?;
+            let rows = query.query_map([], |row| row.get(0))?;
+            Ok(rows.collect::<std::result::Result<_, _>>()?)
+        })
+    }
+
+    pub(crate) fn mark_synced(&self, keys: &[Vec<u8>]) -> Result<()> {
+        self.write(|index| {
+            let transaction = index.transaction()?;
+            {
+                let mut update =
+                    transaction.prepare_cached("update results set synced = 1 where key = ?1")?;
+                for key in keys {
+                    update.execute([key])?;
+                }
+            }
+            transaction.commit()?;
+            index.execute_batch("pragma wal_checkpoint(passive)")?;
+            Ok(())
+        })
+    }
+
+    pub(crate) fn content(&self, place: &Digest) -> Result<Option<Digest>> {
+        self.read(|index| {
+            let mut query = index.prepare_cached("select digest from content where place = ?1")?;
+            let bytes: Option<Vec<u8>> = query
+                .query_row([place.as_bytes().as_slice()], |row| row.get(0))
+                .optional()?;
+            Ok(bytes.and_then(|bytes| Digest::try_from(bytes.as_slice()).ok()))
+        })
+    }
+
+    pub(crate) fn put_content(&self, place: &Digest, digest: &Digest) -> Result<()> {
+        self.write(|index| {
+            index
+                .prepare_cached("insert or replace into content (place, digest) values (?1, ?2)")?
+                .execute([place.as_bytes().as_slice(), digest.as_bytes().as_slice()])?;
+            Ok(())
+        })
+    }
+
+    pub(crate) fn note(&self, name: &Digest) -> Result<Option<Vec<u8>>> {
+        self.read(|index| {
+            let mut query = index.prepare_cached("select body from notes where name = ?1")?;
+            Ok(query
+                .query_row([name.as_bytes().as_slice()], |row| row.get(0))
+                .optional()?)
+        })
+    }
+
+    pub(crate) fn put_note(&self, name: &Digest, body: &[u8]) -> Result<()> {
+        self.write(|index| {
+            index
+                .prepare_cached("insert or replace into notes (name, body) values (?1, ?2)")?
+                .execute(params![name.as_bytes().as_slice(), body])?;
+            Ok(())
+        })
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(std::time::Duration::from_secs(30))?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    connection.pragma_update(None, "synchronous", "normal")?;
+    Ok(connection)
+}
+
+/// A row as a record; none when its body is of another version.
+fn record(row: &Row<'_>) -> rusqlite::Result<Option<ResultRecord>> {
+    let digest =
+        |at| -> rusqlite::Result<Option<Digest>> { Ok(Digest::try_from(row.get_ref(at)?.as_blob()?).ok()) };
+    let (Some(key), Some(op_key)) = (digest(0)?, digest(1)?) else {
+        return Ok(None);
+    };
+    let Ok(body) = postcard::from_bytes::<Body>(row.get_ref(2)?.as_blob()?) else {
+        return Ok(None);
+    };
+    let Body {
+        inputs,
+        output,
+        exit_code,
+        stdout,
+        stderr,
+        log,
+        duration_us,
+    } = body;
+    Ok(Some(ResultRecord {
+        key,
+        op_key,
+        inputs,
+        output,
+        exit_code,
+        stdout,
+        stderr,
+        log,
+        duration_us,
+    }))
+}
+
+/// Layers that a record needs: its output's and, for comparison, its inputs'.
+pub(crate) fn layers_of(record: &ResultRecord) -> impl Iterator<Item = LayerId> + '_ {
+    record
+        .output
+        .layers()
+        .iter()
+        .chain(record.inputs.iter().flat_map(Snapshot::layers))
+        .copied()
+}
+
+fn now() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs() as i64
+}

@@ -1,0 +1,94 @@
+//! Layers and snapshots.
+//!
+//! A layer is an immutable directory tree of changes in overlay's own format (a whiteout is a 0:0 device, an opaque
+//! directory has an attribute), published by rename. A snapshot is a stack of them.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Context, Result};
+
+/// Names a layer: a number that this store never gave to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LayerId(pub u64);
+
+impl fmt::Display for LayerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// A stack of layers, the lowest first. Empty is the empty tree.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Snapshot {
+    layers: Arc<[LayerId]>,
+}
+
+impl Snapshot {
+    /// The stack of these layers, the lowest first.
+    pub fn new(layers: impl Into<Arc<[LayerId]>>) -> Self {
+        Self {
+            layers: layers.into(),
+        }
+    }
+
+    /// The layers, the lowest first.
+    pub fn layers(&self) -> &[LayerId] {
+        &self.layers
+    }
+
+    /// The same stack with one more layer on top.
+    #[must_use]
+    pub fn with(&self, layer: LayerId) -> Self {
+        Self {
+            layers: self.layers.iter().copied().chain([layer]).collect(),
+        }
+    }
+}
+
+/// A layer that is being made: a directory of its own, removed when it is dropped without having been published.
+#[derive(Debug)]
+pub struct LayerDraft {
+    pub(crate) directory: PathBuf,
+    pub(crate) id: LayerId,
+    pub(crate) published: bool,
+}
+
+impl LayerDraft {
+    pub(crate) fn create(drafts: &Path, id: LayerId) -> Result<Self> {
+        let directory = drafts.join(id.to_string());
+        let draft = Self {
+            directory,
+            id,
+            published: false,
+        };
+        std::fs::create_dir(&draft.directory).context(|| format!("new layer {id}"))?;
+        for part in [draft.path(), draft.work()] {
+            std::fs::create_dir(&part).context(|| format!("new layer {id}"))?;
+        }
+        Ok(draft)
+    }
+
+    /// The tree of changes: what an overlay takes as upper directory.
+    pub fn path(&self) -> PathBuf {
+        self.directory.join("diff")
+    }
+
+    /// A directory that an overlay takes as its work directory.
+    pub fn work(&self) -> PathBuf {
+        self.directory.join("work")
+    }
+}
+
+impl Drop for LayerDraft {
+    fn drop(&mut self) {
+        if !self.published {
+            crate::remove::tree(&self.directory);
+        }
+    }
+}

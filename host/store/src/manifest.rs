@@ -1,0 +1,111 @@
+//! Trees that arrive as a list of entries and blobs: what the client uploads.
+
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::fs::Mode;
+use wharf_digest::Digest;
+
+use crate::{
+    edit,
+    error::{Context, Error, Result},
+    layer::Snapshot,
+    store::Store,
+    tree::{self, shown},
+};
+
+/// One path of a tree that arrives.
+#[derive(Clone, Debug)]
+pub struct ManifestEntry {
+    /// Relative to the root.
+    pub path: Vec<u8>,
+    /// Permission bits.
+    pub mode: u32,
+    /// Nanoseconds since 1970.
+    pub modified: i64,
+    /// What it is.
+    pub kind: ManifestKind,
+}
+
+/// What an entry is.
+#[derive(Clone, Debug)]
+pub enum ManifestKind {
+    /// A directory.
+    Directory,
+    /// A regular file whose bytes are this blob.
+    File(Digest),
+    /// A symbolic link.
+    Symlink(Vec<u8>),
+}
+
+impl Store {
+    /// The tree of these entries, parents before what they hold, all owned by root. Blobs of files that the tree takes over
+    /// are given up: their bytes are in the layer.
+    pub fn layer_from_manifest(&self, entries: &[ManifestEntry]) -> Result<Snapshot> {
+        let draft = self.new_layer(&Snapshot::default())?;
+        let root = tree::open_directory(&draft.path())?;
+        let mut open: Vec<(Vec<u8>, std::os::fd::OwnedFd)> = vec![(Vec::new(), root)];
+        for entry in entries {
+            let name = check(&entry.path)?;
+            let parent = &entry.path[..entry.path.len() - name.len()];
+            let parent = parent.strip_suffix(b"/").unwrap_or(parent);
+            while open.len() > 1 && open.last().is_some_and(|(path, _)| path != parent) {
+                open.pop();
+            }
+            let (_, directory) = open
+                .last()
+                .filter(|(path, _)| path == parent)
+                .ok_or_else(|| bad(&entry.path))?;
+            match &entry.kind {
+                ManifestKind::Directory => {
+                    rustix::fs::mkdirat(directory, name, Mode::from_raw_mode(0o700))
+                        .context(|| shown(&entry.path))?;
+                    let made = tree::open_child(directory, name)?;
+                    edit::set_mode(&made, entry.mode).context(|| shown(&entry.path))?;
+                    open.push((entry.path.clone(), made));
+                }
+                ManifestKind::File(blob) => self.place_blob(blob, directory, name, entry)?,
+                ManifestKind::Symlink(target) => {
+                    let target = std::ffi::OsStr::from_bytes(target);
+                    rustix::fs::symlinkat(target, directory, name).context(|| shown(&entry.path))?;
+                }
+            }
+        }
+        drop(open);
+        Ok(Snapshot::default().with(self.publish(draft)?))
+    }
+
+    fn place_blob(
+        &self,
+        blob: &Digest,
+        directory: &std::os::fd::OwnedFd,
+        name: &[u8],
+        entry: &ManifestEntry,
+    ) -> Result<()> {
+        let lost = || Error::NotFound(format!("the content of {} was not sent", shown(&entry.path)));
+        let mut source = self.blob(blob)?.ok_or_else(lost)?;
+        let size = source.metadata().context(|| shown(&entry.path))?.len();
+        let mut target = edit::create(directory, name)?;
+        edit::copy_bytes(&mut source, &mut target, size).context(|| shown(&entry.path))?;
+        edit::set_mode(&target, entry.mode).context(|| shown(&entry.path))?;
+        edit::set_modified(&target, entry.modified).context(|| shown(&entry.path))
+    }
+}
+
+/// The last component of a path that stays inside the tree.
+fn check(path: &[u8]) -> Result<&[u8]> {
+    let sound = path
+        .split(|byte| *byte == b'/')
+        .all(|name| !matches!(name, b"" | b"." | b".."));
+    let name = path
+        .rsplit(|byte| *byte == b'/')
+        .next()
+        .filter(|_| sound && !path.contains(&0));
+    name.ok_or_else(|| bad(path))
+}
+
+fn bad(path: &[u8]) -> Error {
+    Error::Invalid(format!(
+        "a tree that was sent has the path {:?}, which does not fit in it",
+        shown(path)
+    ))
+}

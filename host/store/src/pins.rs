@@ -1,0 +1,92 @@
+//! What running work needs and no result names yet: it is not removed.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use wharf_digest::Digest;
+
+use crate::{
+    index::ResultRecord,
+    layer::{LayerId, Snapshot},
+};
+
+#[derive(Debug, Default)]
+struct Pinned {
+    /// Layers that somebody holds, with how many do.
+    held: HashMap<LayerId, usize>,
+    /// Layers and blobs that were made in this process and are in no result yet.
+    young_layers: HashSet<LayerId>,
+    young_blobs: HashSet<Digest>,
+}
+
+/// What running work needs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pins(Arc<Mutex<Pinned>>);
+
+/// Keeps a snapshot's layers until it is dropped.
+#[derive(Debug)]
+pub struct Pin {
+    snapshot: Snapshot,
+    pins: Pins,
+}
+
+impl Pins {
+    fn lock(&self) -> MutexGuard<'_, Pinned> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn hold(&self, snapshot: &Snapshot) -> Pin {
+        let mut pinned = self.lock();
+        for layer in snapshot.layers() {
+            *pinned.held.entry(*layer).or_default() += 1;
+        }
+        Pin {
+            snapshot: snapshot.clone(),
+            pins: self.clone(),
+        }
+    }
+
+    pub(crate) fn made_layer(&self, layer: LayerId) {
+        self.lock().young_layers.insert(layer);
+    }
+
+    pub(crate) fn made_blob(&self, blob: Digest) {
+        self.lock().young_blobs.insert(blob);
+    }
+
+    /// What a result names is kept by it from now on.
+    pub(crate) fn recorded(&self, record: &ResultRecord) {
+        let mut pinned = self.lock();
+        for layer in record.output.layers() {
+            pinned.young_layers.remove(layer);
+        }
+        for blob in [record.stdout, record.stderr, record.log].iter().flatten() {
+            pinned.young_blobs.remove(blob);
+        }
+    }
+
+    pub(crate) fn layers(&self) -> HashSet<LayerId> {
+        let pinned = self.lock();
+        pinned.held.keys().chain(&pinned.young_layers).copied().collect()
+    }
+
+    pub(crate) fn blobs(&self) -> HashSet<Digest> {
+        self.lock().young_blobs.clone()
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        let mut pinned = self.pins.lock();
+        for layer in self.snapshot.layers() {
+            if let Some(count) = pinned.held.get_mut(layer) {
+                *count -= 1;
+                if *count == 0 {
+                    pinned.held.remove(layer);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! The store itself: opening, layers, results.
+
+use std::{
+    fs::{File, OpenOptions},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use wharf_digest::Digest;
+
+use crate::{
+    error::{Context, Error, Result},
+    index::{Index, ResultRecord},
+    layer::{LayerDraft, LayerId, Snapshot},
+    pins::{Pin, Pins},
+    remove,
+    tree::{self, Merged},
+    volume::Volumes,
+};
+
+/// Version of the store's layout.
+const VERSION: u32 = 1;
+/// How often what was made is synced to the disk.
+const SYNC_EVERY: Duration = Duration::from_secs(2);
+/// Stacks of more layers than this are mounted from one flat copy; the kernel takes 500.
+const FLATTEN_FROM: usize = 100;
+
+/// How a store is opened.
+#[derive(Clone, Debug, Default)]
+pub struct StoreOptions {
+    /// Results that were not used for longest go when there are more bytes than this.
+    pub max_bytes: Option<u64>,
+    /// Identity of the running system, to tell a restart of the machine; the kernel's when absent.
+    pub boot_id: Option<String>,
+}
+
+/// One directory with everything that is remembered.
+#[derive(Debug)]
+pub struct Store {
+    pub(crate) directory: PathBuf,
+    pub(crate) index: Index,
+    pub(crate) volumes: Volumes,
+    pub(crate) pins: Pins,
+    used: Mutex<Vec<Digest>>,
+    pub(crate) options: StoreOptions,
+    next_layer: AtomicU64,
+    flattening: Mutex<()>,
+    stopping: Arc<AtomicBool>,
+    /// Held for as long as the store is open.
+    _lock: File,
+}
+
+impl Store {
+    /// Opens the store in `directory`, made when it is not there. What an earlier process left unfinished is removed.
+    pub fn open(directory: &Path, options: StoreOptions) -> Result<Arc<Self>> {
+        let said = || directory.display().to_string();
+        std::fs::create_dir_all(directory).context(said)?;
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        std::fs::set_permissions(directory, permissions).context(said)?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(directory.join("lock"));
+        let lock = lock.context(said)?;
+        lock.try_lock().map_err(|error| match error {
+            std::fs::TryLockError::WouldBlock => Error::Locked(directory.to_owned()),
+            std::fs::TryLockError::Error(error) => Error::io(said(), error),
+        })?;
+        check_version(directory)?;
+        for part in ["layers", "drafts", "blobs", "volumes", "flat", "trash"] {
+            std::fs::create_dir_all(directory.join(part)).context(said)?;
+        }
+        let index = Index::open(&directory.join("index.sqlite"))?;
+        let mut store = Self {
+            directory: directory.to_owned(),
+            index,
+            volumes: Volumes::default(),
+            pins: Pins::default(),
+            used: Mutex::default(),
+            options,
+            next_layer: AtomicU64::new(1),
+            flattening: Mutex::default(),
+            stopping: Arc::default(),
+            _lock: lock,
+        };
+        store.recover()?;
+        let store = Arc::new(store);
+        sync_behind(&store);
+        Ok(store)
+    }
+
+    /// Brings the directory in order after whatever ended the last process.
+    fn recover(&mut self) -> Result<()> {
+        let boot_id = self.options.boot_id.clone().unwrap_or_else(|| {
+            std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+                .unwrap_or_default()
+                .trim()
+                .to_owned()
+        });
+        if self.index.meta("boot")?.is_some_and(|before| before != boot_id) {
+            let dropped = self.index.drop_unsynced()?;
+            tracing::info!(
+                "the machine was restarted: {dropped} results that were not on the disk yet are forgotten"
+            );
+        }
+        self.index.set_meta("boot", &boot_id)?;
+        for part in ["drafts", "trash", "flat"] {
+            self.empty_part(part)?;
+        }
+        let highest = self
+            .layer_ids()?
+            .into_iter()
+            .map(|LayerId(id)| id)
+            .max()
+            .unwrap_or(0);
+        self.next_layer = AtomicU64::new(highest + 1);
+        self.drop_orphans()
+    }
+
+    fn empty_part(&self, part: &str) -> Result<()> {
+        let directory = self.directory.join(part);
+        for entry in std::fs::read_dir(&directory).context(|| directory.display().to_string())? {
+            let entry = entry.context(|| directory.display().to_string())?;
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                remove::tree(&entry.path());
+            } else {
+                std::fs::remove_file(entry.path()).ok();
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn layer_ids(&self) -> Result<Vec<LayerId>> {
+        let directory = self.directory.join("layers");
+        let entries = std::fs::read_dir(&directory).context(|| directory.display().to_string())?;
+        Ok(entries
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok().map(LayerId))
+            .collect())
+    }
+
+    /// A new layer over `base`, whose root has the attributes of the root below it.
+    pub fn new_layer(&self, base: &Snapshot) -> Result<LayerDraft> {
+        let id = LayerId(self.next_layer.fetch_add(1, Ordering::Relaxed));
+        let draft = LayerDraft::create(&self.directory.join("drafts"), id)?;
+        if let Some(top) = base.layers().last() {
+            let said = || format!("new layer {id}");
+            let below = std::fs::File::open(self.layer_path(*top)).context(said)?;
+            let root = std::fs::File::open(draft.path()).context(said)?;
+            crate::edit::copy_root(&below, &root).context(said)?;
+        }
+        Ok(draft)
+    }
+
+    /// Makes a draft a layer: from now on it is whole and never changes.
+    pub fn publish(&self, mut draft: LayerDraft) -> Result<LayerId> {
+        let id = draft.id;
+        let said = || format!("layer {id}");
+        // Overlay's work directory is not part of the layer; the step's mount that used it is gone.
+        remove::tree(&draft.work());
+        std::fs::rename(&draft.directory, self.layer_directory(id)).context(said)?;
+        draft.published = true;
+        self.pins.made_layer(id);
+        Ok(id)
+    }
+
+    pub(crate) fn layer_directory(&self, id: LayerId) -> PathBuf {
+        self.directory.join("layers").join(id.to_string())
+    }
+
+    /// Where a layer's tree is.
+    pub fn layer_path(&self, id: LayerId) -> PathBuf {
+        self.layer_directory(id).join("diff")
+    }
+
+    /// The directories that an overlay of the snapshot takes as lower ones, the highest first. A long stack is flattened:
+    /// what is mounted and what the layers are is not the same.
+    pub fn lower_paths(&self, snapshot: &Snapshot) -> Result<Vec<PathBuf>> {
+        let layers = snapshot.layers();
+        let flat_count = layers.len() / FLATTEN_FROM * FLATTEN_FROM;
+        let mut paths: Vec<PathBuf> = layers[flat_count..]
+            .iter()
+            .rev()
+            .map(|id| self.layer_path(*id))
+            .collect();
+        if flat_count > 0 {
+            paths.push(self.flattened(&layers[..flat_count])?);
+        }
+        Ok(paths)
+    }
+
+    /// One directory with the merged tree of many layers: a whole number of parts, each made from the one before it.
+    fn flattened(&self, layers: &[LayerId]) -> Result<PathBuf> {
+        let _one_at_a_time = self.flattening.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lower: Option<PathBuf> = None;
+        for end in (FLATTEN_FROM..=layers.len()).step_by(FLATTEN_FROM) {
+            let name =
+                Digest::of(&postcard::to_stdvec(&layers[..end]).expect("layers always encode")).to_hex();
+            let path = self.directory.join("flat").join(name);
+            if !path.exists() {
+                let own = layers[end - FLATTEN_FROM..end]
+                    .iter()
+                    .rev()
+                    .map(|id| self.layer_path(*id));
+                let parts: Vec<PathBuf> = own.chain(lower).collect();
+                let mut draft = self.new_layer(&Snapshot::default())?;
+                crate::edit::flatten(&Merged::of_paths(&parts)?, &draft.path())?;
+                remove::tree(&draft.work());
+                std::fs::rename(&draft.directory, &path).context(|| path.display().to_string())?;
+                draft.published = true;
+            }
+            lower = Some(path.join("diff"));
+        }
+        lower.ok_or_else(|| Error::Invalid("nothing to flatten".to_owned()))
+    }
+
+    /// A remembered result. One whose layers are gone or damaged is forgotten, and said.
+    pub fn result(&self, key: &Digest) -> Result<Option<ResultRecord>> {
+        let Some(record) = self.index.result(key)? else {
+            return Ok(None);
+        };
+        if self.is_whole(&record) {
+            self.used
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(*key);
+            return Ok(Some(record));
+        }
+        tracing::warn!("the result {key} is damaged: it is forgotten and will be made again");
+        self.index.remove_results(&[*key])?;
+        Ok(None)
+    }
+
+    fn is_whole(&self, record: &ResultRecord) -> bool {
+        let layers = record
+            .output
+            .layers()
+            .iter()
+            .all(|id| self.layer_path(*id).is_dir());
+        layers
+            && [record.stdout, record.stderr, record.log]
+                .iter()
+                .flatten()
+                .all(|blob| self.has_blob(blob))
+    }
+
+    /// Keeps a snapshot's layers for as long as the pin lives.
+    pub fn pin(&self, snapshot: &Snapshot) -> Pin {
+        self.pins.hold(snapshot)
+    }
+
+    /// Remembers a result.
+    pub fn put_result(&self, record: &ResultRecord) -> Result<()> {
+        self.index.put_result(record)?;
+        self.pins.recorded(record);
+        Ok(())
+    }
+
+    /// Results of the same operation, the newest first; a bounded number.
+    pub fn results_with_op(&self, op_key: &Digest) -> Result<Vec<ResultRecord>> {
+        let mut records = self.index.results_with_op(op_key)?;
+        records.retain(|record| self.is_whole(record));
+        Ok(records)
+    }
+
+    /// Something small that was kept under a name.
+    pub fn note(&self, name: &Digest) -> Result<Option<Vec<u8>>> {
+        self.index.note(name)
+    }
+
+    /// Keeps something small under a name.
+    pub fn put_note(&self, name: &Digest, body: &[u8]) -> Result<()> {
+        self.index.put_note(name, body)
+    }
+
+    /// Syncs what was made to the disk and notes that it was.
+    pub fn sync(&self) -> Result<()> {
+        let used = std::mem::take(&mut *self.used.lock().unwrap_or_else(PoisonError::into_inner));
+        if !used.is_empty() {
+            self.index.touch(&used)?;
+        }
+        let keys = self.index.unsynced()?;
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let directory = tree::open_directory(&self.directory)?;
+        rustix::fs::syncfs(&directory).context(|| "syncing the store".to_owned())?;
+        self.index.mark_synced(&keys)
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        if let Err(error) = self.sync() {
+            tracing::warn!("the last results are not synced: {error}");
+        }
+    }
+}
+
+fn check_version(directory: &Path) -> Result<()> {
+    let file = directory.join("version");
+    match std::fs::read_to_string(&file) {
+        Ok(text) => {
+            let found = text.trim().parse().unwrap_or(u32::MAX);
+            if found > VERSION {
+                return Err(Error::Newer {
+                    path: directory.to_owned(),
+                    found,
+                    known: VERSION,
+                });
+            }
+            Ok(())
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            std::fs::write(&file, format!("{VERSION}\n")).context(|| file.display().to_string())
+        }
+        Err(error) => Err(Error::io(file.display().to_string(), error)),
+    }
+}
+
+/// Syncs in groups, behind the run, until the store is dropped.
+fn sync_behind(store: &Arc<Store>) {
+    let (weak, stopping) = (Arc::downgrade(store), Arc::clone(&store.stopping));
+    std::thread::spawn(move || {
+        while !stopping.load(Ordering::Relaxed) {
+            std::thread::sleep(SYNC_EVERY);
+            let Some(store) = weak.upgrade() else { return };
+            if let Err(error) = store.sync().and_then(|()| store.keep_to_limit()) {
+                tracing::warn!("upkeep of the store: {error}");
+            }
+        }
+    });
+}
