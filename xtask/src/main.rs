@@ -1,4 +1,4 @@
-//! Developer commands, as `cargo xtask COMMAND`: setup, fixtures, demo, test, generate.
+//! Developer commands, as `cargo xtask COMMAND`: setup, fixtures, demo, test, bench, generate.
 //!
 //! The one door for developers: whoever has cloned the repository needs no other command.
 #![allow(
@@ -7,6 +7,7 @@
     reason = "these commands speak to the person who runs them"
 )]
 
+mod bench;
 mod demo;
 mod fixtures;
 mod generate;
@@ -34,6 +35,8 @@ enum Command {
     Fixtures(fixtures::Options),
     /// Run a real Python library's tests through a pipeline, three times, and tell what was remembered.
     Demo(demo::Options),
+    /// Measure what a step costs, beside `docker build`.
+    Bench(bench::Options),
     /// Run all tests, with one Docker daemon and one registry for the whole run.
     Test(test::Options),
     /// Write what is generated from other files of the repository.
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Command::Setup => setup::run(),
         Command::Fixtures(options) => fixtures::run(&options),
         Command::Demo(options) => demo::run(&options),
+        Command::Bench(options) => bench::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Generate(options) => generate::run(&options),
         Command::Drift => generate::run(&generate::Options { check: true }),

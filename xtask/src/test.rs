@@ -33,7 +33,8 @@ struct Shared {
 /// Runs the tests. The last lines are the test runner's own.
 pub(crate) fn run(options: &Options) -> Done {
     setup::run()?;
-    shell::run(shell::cargo().args(["build", "--package", "wharf-cli"]))?;
+    // Bins and tests in one go: built apart, their dependencies would be compiled twice with other features.
+    shell::run(shell::cargo().args(["build", "--workspace", "--bins", "--tests"]))?;
     let shared = share(options)?;
     let done = shell::run(runner(options)?.envs(shared.variables.iter().map(|(name, value)| (*name, value))));
     drop(shared);

@@ -4,6 +4,7 @@ use std::io::BufWriter;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 use std::{env, fs};
 
@@ -19,12 +20,12 @@ const LOCK: &str = "/run/lock/wharf-dockerd.lock";
 /// Where a daemon listens unless told otherwise.
 const SOCKET: &str = "/var/run/docker.sock";
 
-/// A Docker daemon that answers.
-#[derive(Debug)]
+/// A Docker daemon that answers. One that was started here stops with the last clone.
+#[derive(Debug, Clone)]
 pub struct Daemon {
     host: String,
     client: PathBuf,
-    own: Option<Started>,
+    own: Option<Arc<Started>>,
 }
 
 /// A daemon that this process has started.
@@ -93,11 +94,11 @@ impl Daemon {
         let daemon = Self {
             host,
             client,
-            own: Some(Started {
+            own: Some(Arc::new(Started {
                 server,
                 firewall,
                 files,
-            }),
+            })),
         };
         daemon.wait_until_ready(&log)?;
         Ok(daemon)

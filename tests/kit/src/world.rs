@@ -40,9 +40,18 @@ impl World {
 
     /// A world on one kind of engine. The base images are to be had in it under their usual names.
     pub fn on(engine: Engine) -> Result<Self> {
+        let daemon = match engine {
+            Engine::Local => None,
+            Engine::Docker => Some(Daemon::existing_or_start()?),
+        };
+        Self::of(program()?, daemon)
+    }
+
+    /// A world for one `wharf` program, with its engine in that daemon, or on this host.
+    pub fn of(program: PathBuf, daemon: Option<Daemon>) -> Result<Self> {
         let root = TempDir::with_prefix("wharf-world-").map_err(Error::io("making", env::temp_dir()))?;
         let mut world = Self {
-            program: program()?,
+            program,
             environment: BTreeMap::new(),
             daemon: None,
             root,
@@ -65,12 +74,12 @@ impl World {
         if let Some(bundle) = ca::bundle() {
             world.set("WHARF_CA_CERT", bundle);
         }
-        match engine {
-            Engine::Local => {
+        match daemon {
+            None => {
                 world.set("WHARF_ENGINE", "local");
                 world.set("WHARF_REGISTRY_MIRRORS", mirror()?.setting());
             }
-            Engine::Docker => world.use_docker()?,
+            Some(daemon) => world.use_docker(daemon)?,
         }
         Ok(world)
     }
@@ -141,8 +150,7 @@ impl World {
         .collect()
     }
 
-    fn use_docker(&mut self) -> Result<()> {
-        let daemon = Daemon::existing_or_start()?;
+    fn use_docker(&mut self, daemon: Daemon) -> Result<()> {
         self.set("WHARF_ENGINE", "docker");
         self.set("DOCKER_HOST", daemon.host());
         let setting = match shared::get(shared::DOCKER_MIRROR) {
