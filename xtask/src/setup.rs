@@ -11,10 +11,9 @@ use crate::shell::{self, Done};
 const WASM_TARGET: &str = "wasm32-wasip2";
 
 /// What the tests and the demo run, and the Debian package that has it.
-const PROGRAMS: [(&str, &str); 16] = [
-    ("cc", "gcc"),
-    ("git", "git"),
+const PROGRAMS: [(&str, &str); 15] = [
     ("curl", "curl"),
+    ("kill", "procps"),
     ("setpriv", "util-linux"),
     ("ip", "iproute2"),
     ("iptables-save", "iptables"),
@@ -23,7 +22,7 @@ const PROGRAMS: [(&str, &str); 16] = [
     ("dpkg-deb", "dpkg"),
     ("docker-registry", "docker-registry"),
     ("skopeo", "skopeo"),
-    ("docker", "docker.io"),
+    ("docker", "docker-cli"),
     ("dockerd", "docker.io"),
     ("runc", "runc"),
     ("crun", "crun"),
