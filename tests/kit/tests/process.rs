@@ -13,7 +13,18 @@ const ROLE: &str = "WHARF_KIT_TEST_OWNER";
 #[test]
 fn a_server_ends_with_the_process_that_started_it() {
     if std::env::var_os(ROLE).is_some() {
-        own_a_registry();
+        // From a thread that ends at once, as a test's does.
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().to_owned();
+        let registry = std::thread::spawn(move || Registry::start(&path).unwrap())
+            .join()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(200));
+        assert_eq!(registry.requests(), [], "it answers");
+        println!("registry has pid {}", registry.pid());
+        loop {
+            std::thread::park();
+        }
     }
     let mut owner = Command::new(std::env::current_exe().unwrap())
         .args([
@@ -25,16 +36,15 @@ fn a_server_ends_with_the_process_that_started_it() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(owner.stdout.take().unwrap()).lines();
+    let mut lines = BufReader::new(owner.stdout.take().unwrap()).lines();
     let pid = lines
-        .filter_map(|line| {
+        .find_map(|line| {
             line.unwrap()
                 .split("registry has pid ")
                 .nth(1)?
                 .parse::<u32>()
                 .ok()
         })
-        .next()
         .expect("the owner says which process it has started");
     let running = || Path::new(&format!("/proc/{pid}/exe")).exists();
     assert!(running());
@@ -42,19 +52,4 @@ fn a_server_ends_with_the_process_that_started_it() {
     owner.wait().unwrap();
     let ended = process::wait_for(Duration::from_secs(20), || (!running()).then_some(()));
     assert!(ended.is_some(), "the registry outlives its owner");
-}
-
-/// Starts a registry from a thread that ends at once, as a test's does.
-fn own_a_registry() -> ! {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().to_owned();
-    let registry = std::thread::spawn(move || Registry::start(&path).unwrap())
-        .join()
-        .unwrap();
-    std::thread::sleep(Duration::from_millis(200));
-    assert_eq!(registry.requests(), [], "it answers");
-    println!("registry has pid {}", registry.pid());
-    loop {
-        std::thread::park();
-    }
 }
