@@ -1,1 +1,25 @@
 //! Runs one step, described by an OCI runtime specification, in a container.
+//!
+//! The specification is the seam: the built-in runtime takes it, and so does any OCI runtime such as runc. This crate knows
+//! nothing of graphs, caches or images; it is given directories and descriptors.
+//!
+//! The built-in runtime forks steps from a small single-threaded helper process ([`helper_main`]), as a fork from a large
+//! process costs tens of milliseconds. Each step gets namespaces of its own, an overlay mounted in its own mount namespace
+//! (so that no unmount ever syncs the disk), Docker's default capabilities, seccomp profile and masked paths, cgroup limits,
+//! and a tiny init that reaps orphans.
+
+mod binary;
+mod cgroup;
+mod error;
+mod helper;
+mod network;
+mod overlay;
+pub mod passwd;
+mod runner;
+mod seccomp;
+pub mod spec;
+
+pub use error::{Error, Result};
+pub use helper::helper_main;
+pub use overlay::{Overlay, OverlayMount};
+pub use runner::{Exit, NetworkMode, Runner, RunnerConfig, Runtime, Step, StepIo, StepOutcome};

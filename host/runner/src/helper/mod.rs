@@ -1,0 +1,179 @@
+//! The helper process: single-threaded, so that it may fork, and small, so that forking is cheap.
+//!
+//! It takes one message per step from the engine, clones a child into new namespaces, and answers with a descriptor of the
+//! child. The child sets the container up and runs the program (see [`child`]); what became of it goes to the engine over
+//! a pipe. When the engine is gone the helper ends, and with it every step.
+
+mod child;
+mod mounts;
+
+use std::{
+    io::{IoSlice, IoSliceMut, Read},
+    mem::MaybeUninit,
+    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
+    path::PathBuf,
+};
+
+use oci_spec::runtime::Spec;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::overlay::{Overlay, OverlayMount};
+
+pub(crate) use mounts::{PointKind, mount_overlay, place as place_in_root};
+
+/// The descriptor on which the helper finds its socket.
+pub(crate) const SOCKET: i32 = 3;
+
+/// A step, as the engine sends it. Descriptors come beside it: see [`Descriptors`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Job {
+    pub(crate) id: u64,
+    pub(crate) spec: Spec,
+    pub(crate) root: Overlay,
+    pub(crate) overlays: Vec<OverlayMount>,
+    /// An empty directory to mount the root on, and one that is a lower of trees without layers.
+    pub(crate) mount_point: PathBuf,
+    pub(crate) empty: PathBuf,
+    /// `cgroup.procs` files to join.
+    pub(crate) cgroups: Vec<PathBuf>,
+    /// Is there a network namespace among the descriptors?
+    pub(crate) has_network: bool,
+}
+
+/// What became of a step, as its init tells the engine: one JSON value a line.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Report {
+    /// Mount points that had to be made in the root, in the order of their making.
+    Stubs(Vec<String>),
+    /// The container could not be set up.
+    Setup(String),
+    /// The program could not be run: the error's number.
+    Exec(i32),
+    /// It ended with this code.
+    Exited(i32),
+    /// A signal ended it.
+    Signalled(i32),
+    /// Processor time of all its processes, in microseconds.
+    Used(u64),
+}
+
+/// The descriptors beside a job, in this order.
+pub(crate) struct Descriptors {
+    pub(crate) stdin: OwnedFd,
+    pub(crate) stdout: OwnedFd,
+    pub(crate) stderr: OwnedFd,
+    pub(crate) report: OwnedFd,
+    pub(crate) network: Option<OwnedFd>,
+}
+
+/// The helper's main function: call it before anything starts a thread.
+pub fn helper_main() -> ! {
+    // SAFETY: whoever started the helper gave it its socket on this descriptor, and nobody else uses it.
+    let socket = unsafe { OwnedFd::from_raw_fd(SOCKET) };
+    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC).ok();
+    let filters = match crate::seccomp::compile() {
+        Ok(filters) => filters,
+        Err(_) => std::process::exit(1),
+    };
+    reap_automatically();
+    loop {
+        let Some((job, descriptors)) = receive(&socket) else {
+            std::process::exit(0)
+        };
+        let answer = child::start(&job, descriptors, &filters);
+        let (number, pidfd) = match &answer {
+            Ok(pidfd) => (0, Some(pidfd.as_fd())),
+            Err(error) => (error.raw_os_error().unwrap_or(libc::EIO), None),
+        };
+        if send(
+            &socket,
+            &[&job.id.to_le_bytes()[..], &number.to_le_bytes()].concat(),
+            pidfd.as_slice(),
+        )
+        .is_err()
+        {
+            std::process::exit(0);
+        }
+    }
+}
+
+/// Children that end are forgotten by the kernel itself: the engine watches them by descriptor.
+fn reap_automatically() {
+    // SAFETY: ignoring a signal runs no code of ours.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+}
+
+/// Sends a message with descriptors.
+pub(crate) fn send(
+    socket: &impl AsFd,
+    bytes: &[u8],
+    descriptors: &[std::os::fd::BorrowedFd<'_>],
+) -> rustix::io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    ancillary.push(SendAncillaryMessage::ScmRights(descriptors));
+    rustix::net::sendmsg(
+        socket,
+        &[IoSlice::new(bytes)],
+        &mut ancillary,
+        SendFlags::NOSIGNAL,
+    )?;
+    Ok(())
+}
+
+/// Receives a message with descriptors; none at the end.
+pub(crate) fn receive_message(socket: &impl AsFd, buffer: &mut [u8]) -> Option<(usize, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let received = loop {
+        let outcome = rustix::net::recvmsg(
+            socket,
+            &mut [IoSliceMut::new(buffer)],
+            &mut ancillary,
+            RecvFlags::CMSG_CLOEXEC,
+        );
+        match outcome {
+            Err(rustix::io::Errno::INTR) => {}
+            outcome => break outcome.ok()?,
+        }
+    };
+    if received.bytes == 0 {
+        return None;
+    }
+    let mut descriptors = Vec::new();
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            descriptors.extend(rights);
+        }
+    }
+    Some((received.bytes, descriptors))
+}
+
+fn receive(socket: &OwnedFd) -> Option<(Job, Descriptors)> {
+    let mut buffer = [0; 16];
+    let (_, descriptors) = receive_message(socket, &mut buffer)?;
+    let mut descriptors = descriptors.into_iter();
+    // A job can be larger than a message may be: it comes as a file in memory.
+    let mut text = Vec::new();
+    std::fs::File::from(descriptors.next()?)
+        .read_to_end(&mut text)
+        .ok()?;
+    let job: Job = serde_json::from_slice(&text).ok()?;
+    let descriptors = Descriptors {
+        stdin: descriptors.next()?,
+        stdout: descriptors.next()?,
+        stderr: descriptors.next()?,
+        report: descriptors.next()?,
+        network: descriptors.next().filter(|_| job.has_network),
+    };
+    Some((job, descriptors))
+}
+
+/// The descriptor's number, for calls that take one.
+fn raw(descriptor: &impl AsRawFd) -> i32 {
+    descriptor.as_raw_fd()
+}

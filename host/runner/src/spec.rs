@@ -1,0 +1,166 @@
+//! OCI runtime specifications with Docker's defaults, from the few things that differ between steps.
+
+use oci_spec::runtime::Spec;
+use serde_json::{Value, json};
+
+use crate::{
+    error::{Error, Result},
+    passwd::User,
+    seccomp,
+};
+
+/// Docker's defaults as data.
+const DEFAULTS: &str = include_str!("../data/docker.json");
+
+/// A bind mount of a file or directory of the engine's host.
+#[derive(Clone, Debug)]
+pub struct Bind {
+    /// On the host.
+    pub source: String,
+    /// In the container.
+    pub destination: String,
+    /// Can the step write to it?
+    pub writable: bool,
+}
+
+/// What differs between steps.
+#[derive(Clone, Debug, Default)]
+pub struct Process {
+    /// Program and arguments.
+    pub args: Vec<String>,
+    /// `NAME=value`.
+    pub env: Vec<String>,
+    /// Absolute.
+    pub cwd: String,
+    /// Who it runs as.
+    pub user: User,
+    /// Name of the host in the container.
+    pub hostname: String,
+    /// Files and directories of the engine's host.
+    pub binds: Vec<Bind>,
+    /// Directories in memory: destination, bytes at most, mode.
+    pub temporary: Vec<(String, Option<u64>, u32)>,
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+    /// Thousandths of a processor.
+    pub millicpus: Option<u32>,
+    /// Processes and threads.
+    pub pids: Option<u32>,
+}
+
+/// The program search path of a container that sets none.
+pub fn default_path() -> String {
+    defaults()["path"].as_str().unwrap_or_default().to_owned()
+}
+
+fn defaults() -> Value {
+    serde_json::from_str(DEFAULTS).expect("the shipped defaults are JSON")
+}
+
+fn mounts(process: &Process) -> Vec<Value> {
+    let system = |destination: &str, kind: &str, options: &[&str]| json!({ "destination": destination, "type": kind, "source": kind, "options": options });
+    let mut mounts = vec![
+        system("/proc", "proc", &["nosuid", "noexec", "nodev"]),
+        system(
+            "/dev",
+            "tmpfs",
+            &["nosuid", "strictatime", "mode=755", "size=65536k"],
+        ),
+        system(
+            "/dev/pts",
+            "devpts",
+            &[
+                "nosuid",
+                "noexec",
+                "newinstance",
+                "ptmxmode=0666",
+                "mode=0620",
+                "gid=5",
+            ],
+        ),
+        system("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
+        system("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
+        system(
+            "/dev/shm",
+            "tmpfs",
+            &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"],
+        ),
+    ];
+    for (destination, size, mode) in &process.temporary {
+        let mut options = vec!["nosuid".to_owned(), "nodev".to_owned(), format!("mode={mode:o}")];
+        options.extend(size.map(|size| format!("size={size}")));
+        mounts.push(
+            json!({ "destination": destination, "type": "tmpfs", "source": "tmpfs", "options": options }),
+        );
+    }
+    for bind in &process.binds {
+        let access = if bind.writable { "rw" } else { "ro" };
+        mounts.push(json!({
+            "destination": bind.destination, "type": "bind", "source": bind.source, "options": ["rbind", "rprivate", access]
+        }));
+    }
+    mounts
+}
+
+fn resources(process: &Process) -> Value {
+    let device = |kind: &str, major: Option<i64>, minor: Option<i64>, access: &str| json!({ "allow": true, "type": kind, "major": major, "minor": minor, "access": access });
+    let mut devices = vec![
+        json!({ "allow": false, "access": "rwm" }),
+        device("c", None, None, "m"),
+        device("b", None, None, "m"),
+        device("c", Some(136), None, "rwm"),
+    ];
+    for (major, minor) in [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2)] {
+        devices.push(device("c", Some(major), Some(minor), "rwm"));
+    }
+    let mut resources = json!({ "devices": devices });
+    if let Some(memory) = process.memory {
+        resources["memory"] = json!({ "limit": memory, "swap": memory });
+    }
+    if let Some(millicpus) = process.millicpus {
+        resources["cpu"] = json!({ "period": 100_000, "quota": i64::from(millicpus) * 100 });
+    }
+    if let Some(pids) = process.pids {
+        resources["pids"] = json!({ "limit": pids });
+    }
+    resources
+}
+
+/// A specification with Docker's defaults for everything that `process` does not say. The root file system and the network
+/// namespace are added when it is run.
+pub fn docker_like(process: &Process) -> Result<Spec> {
+    let defaults = defaults();
+    let capabilities = &defaults["capabilities"];
+    let seccomp: Value = serde_json::from_str(seccomp::PROFILE).expect("the shipped profile is JSON");
+    let user = &process.user;
+    let namespaces = ["pid", "network", "ipc", "uts", "mount", "cgroup"].map(|kind| json!({ "type": kind }));
+    let spec = json!({
+        "ociVersion": "1.0.2",
+        "process": {
+            "terminal": false,
+            "user": { "uid": user.uid, "gid": user.gid, "additionalGids": user.groups, "umask": 0o22 },
+            "args": process.args,
+            "env": process.env,
+            "cwd": process.cwd,
+            "capabilities": {
+                "bounding": capabilities, "effective": capabilities, "permitted": capabilities,
+                "inheritable": [], "ambient": [],
+            },
+            "rlimits": [{ "type": "RLIMIT_CORE", "hard": 0, "soft": 0 }],
+            "noNewPrivileges": false,
+            "oomScoreAdj": 0,
+        },
+        "root": { "path": "rootfs", "readonly": false },
+        "hostname": process.hostname,
+        "mounts": mounts(process),
+        "linux": {
+            "namespaces": namespaces,
+            "resources": resources(process),
+            "maskedPaths": defaults["maskedPaths"],
+            "readonlyPaths": defaults["readonlyPaths"],
+            "seccomp": seccomp,
+        },
+    });
+    serde_json::from_value(spec)
+        .map_err(|error| Error::Setup(format!("the specification does not hold together: {error}")))
+}
