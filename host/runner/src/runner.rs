@@ -251,7 +251,8 @@ impl Runner {
         };
         let upper = step.root.upper.as_ref().map(|(upper, _)| upper.clone());
         let (process, reports) = self.launch(id, step, io, &cgroup, network.as_ref()).await?;
-        let process = AsyncFd::register(process).context("watching a step")?;
+        // SAFETY: the descriptor is owned by the registration and not replaced while it lasts.
+        let process = unsafe { AsyncFd::register(process) }.context("watching a step")?;
         let stopped = tokio::select! {
             _ = process.readable() => None,
             () = cancel.cancelled() => Some(Exit::Cancelled),
