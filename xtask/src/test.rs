@@ -16,6 +16,9 @@ pub(crate) struct Options {
     /// Start no Docker daemon: tests that need one fail, the others use Docker's recorded answers.
     #[arg(long)]
     no_docker: bool,
+    /// Test only these packages; a `wharf` that is built already is used as it is.
+    #[arg(long, short)]
+    package: Vec<String>,
     /// Passed on to the test runner, such as a part of a test's name.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     runner: Vec<String>,
@@ -34,7 +37,12 @@ struct Shared {
 pub(crate) fn run(options: &Options) -> Done {
     setup::run()?;
     // Bins and tests in one go: built apart, their dependencies would be compiled twice with other features.
-    shell::run(shell::cargo().args(["build", "--workspace", "--bins", "--tests"]))?;
+    shell::run(
+        shell::cargo()
+            .arg("build")
+            .args(packages(options))
+            .args(["--bins", "--tests"]),
+    )?;
     let shared = share(options)?;
     let done = shell::run(runner(options)?.envs(shared.variables.iter().map(|(name, value)| (*name, value))));
     drop(shared);
@@ -94,13 +102,28 @@ fn runner(options: &Options) -> Result<Command, Failure> {
     let mut command = shell::cargo();
     if nextest {
         command
-            .args(["nextest", "run", "--workspace", "--no-fail-fast"])
+            .args(["nextest", "run", "--no-fail-fast"])
+            .args(packages(options))
             .args(&options.runner);
     } else {
         eprintln!("cargo-nextest is not installed; `cargo test` runs the same tests, slower");
         command
-            .args(["test", "--workspace", "--no-fail-fast", "--"])
+            .args(["test", "--no-fail-fast"])
+            .args(packages(options))
+            .arg("--")
             .args(&options.runner);
     }
     Ok(command)
+}
+
+/// The packages to build and test, as arguments for cargo.
+fn packages(options: &Options) -> Vec<&str> {
+    if options.package.is_empty() {
+        return vec!["--workspace"];
+    }
+    options
+        .package
+        .iter()
+        .flat_map(|package| ["--package", package])
+        .collect()
 }
