@@ -102,7 +102,7 @@ pub(crate) struct Engine {
 /// Runs an engine until it is told to stop or nobody needed it for the idle time. The socket appears when it is ready.
 pub async fn serve(config: EngineConfig, stop: CancellationToken) -> Result<(), EngineError> {
     let options = StoreOptions { max_bytes: config.max_bytes, ..StoreOptions::default() };
-    let store = Arc::new(Store::open(&config.store, options)?);
+    let store = Store::open(&config.store, options)?;
     let runtime_name = config.runner.runtime.to_string();
     let runner = Runner::start(config.runner).await?;
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -218,7 +218,7 @@ impl Engine {
     pub(crate) async fn usage(&self) -> Result<UsageReply, Error> {
         let usage = self.with_store(Store::usage).await?;
         let row = |(kind, count, bytes): (&str, u64, u64)| UsageRow { kind: kind.to_owned(), count, bytes };
-        Ok(UsageReply { rows: usage.rows().into_iter().map(row).collect() })
+        Ok(UsageReply { rows: usage.rows.into_iter().map(row).collect() })
     }
 
     pub(crate) async fn prune(&self, keep: Duration, volumes: bool) -> Result<PruneReply, Error> {

@@ -205,7 +205,7 @@ impl Engine {
                 let message = format!("what was sent of {path} is no longer in the store: run again");
                 return Err(Error::Unavailable(message));
             }
-            Make::Edit { edit, .. } => self.edit(edit, inputs).await?,
+            Make::Edit { edit, .. } => self.edit(tree, edit, inputs).await?,
             Make::Diff { lower, upper } => self.difference(lower, upper, inputs).await?,
             Make::Exec(_) => return Err(Error::other("defect", "a step is not made quietly")),
         };

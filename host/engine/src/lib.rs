@@ -1,1 +1,22 @@
 //! Evaluates graphs in containers and remembers every result.
+//!
+//! One process owns a store and a runner and serves clients over a unix socket ([`serve`]). A client's run is a session;
+//! what it asks of a node is planned, looked up from the target backwards, and only what is missing is made, once, however
+//! many ask.
+
+mod answer;
+mod archive;
+mod edit;
+mod engine;
+mod evaluate;
+mod export;
+mod image;
+mod log;
+mod server;
+mod session;
+mod step;
+mod upload;
+
+pub use engine::{EngineConfig, EngineError, serve};
+pub use wharf_oci::RegistryConfig;
+pub use wharf_runner::{RunnerConfig, Runtime};

@@ -138,7 +138,7 @@ impl Scrubber {
 
 /// The forms in which a value may show up.
 fn forms(value: &[u8]) -> Vec<Vec<u8>> {
-    use base64::{Engine, engine::general_purpose as base64};
+    use ::base64::{Engine as _, engine::general_purpose as base64};
     let mut forms = vec![value.to_vec()];
     forms.extend(value.split(|byte| *byte == b'\n').map(<[u8]>::to_vec));
     if value.last() == Some(&b'\n') {

@@ -20,7 +20,7 @@ use wharf_graph::{
 use wharf_proto::v1::{Event, Explained, Kind, Log, Outcome, SecretRequest, SessionDown, Started, event, session_down};
 use zeroize::Zeroizing;
 
-use crate::evaluate::Made;
+use crate::{evaluate::Made, image::Resolutions};
 
 /// A session's number: unique while the engine lives.
 pub(crate) type SessionId = u64;
@@ -32,6 +32,7 @@ pub(crate) struct Session {
     pub(crate) explain: bool,
     /// Ends when the client is gone.
     pub(crate) cancelled: CancellationToken,
+    pub(crate) resolutions: Resolutions,
     graph: Mutex<Graph>,
     down: mpsc::UnboundedSender<Result<SessionDown, tonic::Status>>,
     secrets: Mutex<HashMap<u64, oneshot::Sender<Result<Zeroizing<Vec<u8>>, String>>>>,
@@ -61,6 +62,7 @@ impl Session {
             no_cache,
             explain,
             cancelled: CancellationToken::new(),
+            resolutions: Resolutions::default(),
             graph: Mutex::new(Graph { nodes: HashMap::new(), pins: Pins::default(), planner }),
             down,
             secrets: Mutex::default(),

@@ -78,7 +78,7 @@ impl ContainerPlan {
 
     /// The place of `path` as steps see it: in a mount where one lies above it, in the root file system otherwise, with
     /// the directories and files that are mounted below it.
-    pub(super) fn place(&self, path: &str) -> Result<Location, Error> {
+    pub fn place(&self, path: &str) -> Result<Location, Error> {
         let path = self.at(path);
         let mounted_above = self
             .mounts

@@ -132,6 +132,19 @@ pub(crate) fn flatten(tree: &Merged, to: &Path) -> Result<()> {
     copier.finish()
 }
 
+/// Copies the directory at `path` into a directory outside the store's layers: what fills a new cache volume.
+pub fn fill(store: &Store, snapshot: &Snapshot, path: &str, to: &Path) -> Result<()> {
+    let view = View::new(store, snapshot)?;
+    let directory = view.directory(path.as_bytes())?;
+    let root = Arc::new(tree::open_directory(to)?);
+    let options = Copy::default();
+    // Never linked: whoever uses the volume writes to it.
+    let mut copier = Copier::with(false, &options)?;
+    let mut chain = vec![Level { name: Vec::new(), like: None, opened: Some((root, None)) }];
+    copier.directory(b"", &directory, &mut chain)?;
+    copier.finish()
+}
+
 /// What `upper` has that `lower` has not, or has otherwise.
 pub fn diff(store: &Store, lower: &Snapshot, upper: &Snapshot) -> Result<Snapshot> {
     let (lower_view, upper_view) = (View::new(store, lower)?, View::new(store, upper)?);

@@ -5,7 +5,7 @@ mod draft;
 mod files;
 mod filter;
 
-pub use copy::{copy_directory, copy_file, diff, subtree};
+pub use copy::{copy_directory, copy_file, diff, fill, subtree};
 pub use filter::Filter;
 
 pub(crate) use copy::flatten;

@@ -1,0 +1,117 @@
+//! What clients send: files by digest, then the tree that holds them.
+
+use std::io::Write;
+
+use futures::StreamExt;
+use tonic::Streaming;
+use wharf_digest::Digest;
+use wharf_graph::{
+    Error, NodeId,
+    plan::{Make, Tree},
+};
+use wharf_proto::{
+    Manifest, decode,
+    manifest::EntryKind,
+    v1::{MissingReply, MissingRequest, UploadRequest, upload_request},
+};
+use wharf_store::{LogDraft, ManifestEntry, ManifestKind, ResultRecord};
+
+use crate::engine::Engine;
+
+/// The tree of sent content: its key is that content alone.
+fn upload_tree(content: Digest) -> std::sync::Arc<Tree> {
+    Tree::new(Make::Upload { node: NodeId(Digest::ZERO), content, path: String::new() })
+}
+
+/// Under which name the modification times of a tree's present form are noted.
+fn stamp_name(content: Digest) -> Digest {
+    Digest::of(format!("stamp {content}").as_bytes())
+}
+
+fn digest(bytes: &[u8]) -> Result<Digest, Error> {
+    Digest::try_from(bytes).map_err(|error| Error::other("protocol", error.to_string()))
+}
+
+impl Engine {
+    /// What of a tree has to be sent.
+    pub(crate) async fn missing(&self, request: MissingRequest) -> Result<MissingReply, Error> {
+        let (content, stamp) = (digest(&request.content)?, digest(&request.stamp)?);
+        self.with_store(move |store| {
+            let known = store.note(&stamp_name(content))?.is_some_and(|noted| noted == stamp.as_bytes());
+            if known && store.result(&upload_tree(content).key)?.is_some() {
+                return Ok(MissingReply { complete: true, files: Vec::new() });
+            }
+            let lacks = |bytes: &Vec<u8>| Digest::try_from(bytes.as_slice()).is_ok_and(|file| !store.has_blob(&file));
+            Ok(MissingReply { complete: false, files: request.files.into_iter().filter(lacks).collect() })
+        })
+        .await
+    }
+
+    /// Takes files and the manifest of their tree; returns the tree's content digest.
+    pub(crate) async fn receive_upload(&self, mut messages: Streaming<UploadRequest>) -> Result<Digest, Error> {
+        let mut manifest = Vec::new();
+        let mut file: Option<(Digest, LogDraft)> = None;
+        while let Some(message) = messages.next().await {
+            let message = message.map_err(|_| Error::Cancelled)?;
+            match message.message {
+                Some(upload_request::Message::File(bytes)) => {
+                    self.finish_file(file.take()).await?;
+                    file = Some((digest(&bytes)?, self.with_store(wharf_store::Store::new_log).await?));
+                }
+                Some(upload_request::Message::Bytes(bytes)) => {
+                    let (_, draft) = file.as_mut().ok_or_else(|| Error::other("protocol", "bytes of no file"))?;
+                    draft.write_all(&bytes).map_err(|error| Error::other("store", error.to_string()))?;
+                }
+                Some(upload_request::Message::Manifest(bytes)) => {
+                    self.finish_file(file.take()).await?;
+                    manifest.extend_from_slice(&bytes);
+                }
+                None => {}
+            }
+        }
+        self.finish_file(file.take()).await?;
+        let manifest: Manifest = decode(&manifest).map_err(|error| Error::other("protocol", error.to_string()))?;
+        self.take_tree(manifest).await
+    }
+
+    async fn finish_file(&self, file: Option<(Digest, LogDraft)>) -> Result<(), Error> {
+        let Some((wanted, draft)) = file else { return Ok(()) };
+        let found = self.with_store(move |store| store.publish_log(draft)).await?;
+        if found == wanted {
+            return Ok(());
+        }
+        Err(Error::Unavailable("a file changed while it was sent: run again".to_owned()))
+    }
+
+    async fn take_tree(&self, manifest: Manifest) -> Result<Digest, Error> {
+        let (content, stamp) = (manifest.content(), manifest.stamp());
+        self.with_store(move |store| {
+            let entries: Vec<ManifestEntry> = manifest.entries.into_iter().map(entry).collect();
+            let output = store.layer_from_manifest(&entries)?;
+            let tree = upload_tree(content);
+            store.put_result(&ResultRecord {
+                key: tree.key,
+                op_key: tree.op_key,
+                inputs: Vec::new(),
+                output,
+                exit_code: None,
+                stdout: None,
+                stderr: None,
+                log: None,
+                duration_us: 0,
+            })?;
+            store.put_note(&stamp_name(content), stamp.as_bytes())?;
+            Ok(content)
+        })
+        .await
+    }
+}
+
+fn entry(entry: wharf_proto::manifest::Entry) -> ManifestEntry {
+    let kind = match entry.kind {
+        EntryKind::Directory => ManifestKind::Directory,
+        EntryKind::File { digest, .. } => ManifestKind::File(digest),
+        EntryKind::Symlink(target) => ManifestKind::Symlink(target),
+    };
+    ManifestEntry { path: entry.path, mode: entry.mode, modified: entry.modified, kind }
+}
