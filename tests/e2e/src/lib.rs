@@ -1,1 +1,5 @@
-//! End-to-end tests: each behaviour by its number.
+//! A real engine for each test: a process of its own with a store of its own, spoken to as clients speak to it.
+
+pub mod engine;
+
+pub use engine::{Run, TestEngine};
