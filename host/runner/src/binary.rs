@@ -1,4 +1,7 @@
 //! Steps run by an OCI runtime's own program: the same specification, the same file systems, mounted on the host's side.
+//!
+//! The program makes and starts the container and removes it afterwards; in between it is not running, and the container's
+//! first process is a child of this one, so that its end is seen as it is.
 
 use std::{
     os::fd::{AsRawFd, OwnedFd},
@@ -6,23 +9,37 @@ use std::{
     process::Stdio,
 };
 
-use rustix::mount::UnmountFlags;
-use tokio_util::sync::CancellationToken;
+use oci_spec::runtime::{LinuxNamespaceType, Mount};
+use rustix::{
+    mount::UnmountFlags,
+    process::{Pid, PidfdFlags, WaitId, WaitIdOptions},
+};
 
 use crate::{
+    arrange::{Wanted, arrange},
+    cgroup::StepCgroup,
     error::{Context, Error, Result},
-    helper::{mount_overlay, place_in_root},
+    helper::{mount_overlay, open_directory},
     network::StepNetwork,
+    outcome::{self, Exit, StepOutcome},
     overlay::Overlay,
-    runner::{Exit, Step, StepIo, StepOutcome},
+    runner::{Step, StepIo},
+    running::{Running, Stop, wait},
+    stubs::{self, PointKind, Points, Stub},
 };
 
 /// What one run needs.
 pub(crate) struct Tools<'r> {
-    pub(crate) program: &'r Path,
+    pub(crate) runtime: &'r Path,
     pub(crate) state: &'r Path,
     pub(crate) bundle: &'r Path,
+    pub(crate) cgroup: &'r StepCgroup,
     pub(crate) id: u64,
+}
+
+/// Containers that the runtime leaves behind become children of this process.
+pub(crate) fn adopt_containers() -> Result<()> {
+    rustix::process::set_child_subreaper(rustix::process::getpid().into()).context("adopting containers")
 }
 
 /// Mounts of one run on the host's side; taken away in reverse.
@@ -31,11 +48,9 @@ struct Mounted(Vec<PathBuf>);
 impl Mounted {
     fn add(&mut self, tools: &Tools<'_>, overlay: &Overlay, at: PathBuf) -> Result<()> {
         std::fs::create_dir_all(&at).context(&at.display().to_string())?;
-        let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
-        let target: OwnedFd =
-            rustix::fs::open(&at, flags, rustix::fs::Mode::empty()).context("a mount point")?;
-        mount_overlay(overlay, &tools.state.join("empty"), &target)
-            .context("mounting a step's file system")?;
+        let target = open_directory(&at).context("a mount point")?;
+        let said = "mounting a step's file system";
+        mount_overlay(overlay, &tools.state.join("empty"), &target).context(said)?;
         self.0.push(at);
         Ok(())
     }
@@ -49,184 +64,166 @@ impl Drop for Mounted {
     }
 }
 
+/// The container of one run, as the runtime knows it; removed when it is dropped.
+struct Container<'t> {
+    tools: &'t Tools<'t>,
+    name: String,
+}
+
+impl Container<'_> {
+    fn command(&self, log: &Path) -> std::process::Command {
+        let mut command = std::process::Command::new(self.tools.runtime);
+        command.arg("--root").arg(self.tools.state.join("runtime")).arg("--log").arg(log);
+        command.args(["--log-format", "json"]);
+        command
+    }
+}
+
+impl Drop for Container<'_> {
+    fn drop(&mut self) {
+        let mut command = self.command(Path::new("/dev/null"));
+        command.args(["delete", "--force", &self.name]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().ok();
+    }
+}
+
 /// Runs a step with an OCI runtime.
 pub(crate) async fn run(
     tools: &Tools<'_>,
     mut step: Step,
     io: StepIo,
     network: Option<&StepNetwork>,
-    cancel: CancellationToken,
-    timeout: impl Future<Output = ()>,
+    program: &str,
+    stop: Stop,
 ) -> Result<StepOutcome> {
     let mut mounted = Mounted(Vec::new());
     let root = tools.bundle.join("rootfs");
     mounted.add(tools, &step.root, root.clone())?;
-    let mut mounts = step.spec.mounts().clone().unwrap_or_default();
-    for (number, mount) in step.mounts.iter().enumerate() {
-        let at = tools.bundle.join(format!("mount{number}"));
-        mounted.add(tools, &mount.overlay, at.clone())?;
-        let bind = serde_json::json!({
-            "destination": mount.destination, "type": "bind", "source": at, "options": ["rbind", "rprivate", "rw"]
+    let plain = step.spec.mounts().clone().unwrap_or_default();
+    let mut mounts = Vec::new();
+    for (number, wanted) in arrange(plain, std::mem::take(&mut step.mounts)).into_iter().enumerate() {
+        mounts.push(match wanted {
+            Wanted::Plain(mount) => mount,
+            Wanted::Overlay(mount) => {
+                let at = tools.bundle.join(format!("mount{number}"));
+                mounted.add(tools, &mount.overlay, at.clone())?;
+                bind(&mount.destination, at)
+            }
         });
-        mounts.push(serde_json::from_value(bind).map_err(|error| Error::Setup(error.to_string()))?);
     }
-    // Outer paths before inner ones; what the system needs comes first and stays in order.
-    let is_own = |mount: &oci_spec::runtime::Mount| mount.typ().as_deref() == Some("bind");
-    let depth = |mount: &oci_spec::runtime::Mount| mount.destination().components().count();
-    mounts.sort_by_key(|mount| (is_own(mount), if is_own(mount) { depth(mount) } else { 0 }));
-    let stubs = make_mount_points(&root, &mounts)?;
+    let upper = step.root.upper.take().map(|(upper, _)| upper);
+    let upper = upper.as_deref();
+    let made = make_mount_points(&root, upper, &mounts)?;
     step.spec.set_mounts(Some(mounts));
-    enter_network(&mut step, network)?;
-    step.spec
-        .save(tools.bundle.join("config.json"))
-        .map_err(|error| Error::Setup(error.to_string()))?;
-    let has_memory_limit = step
-        .spec
-        .linux()
-        .as_ref()
-        .and_then(|linux| linux.resources().as_ref()?.memory().as_ref()?.limit())
-        .is_some();
-    let exit = run_program(tools, io, has_memory_limit, cancel, timeout).await?;
-    drop(mounted);
-    if let Some((upper, _)) = &step.root.upper {
-        for stub in stubs.iter().rev() {
-            let path = upper.join(stub.trim_start_matches('/'));
-            std::fs::remove_dir(&path)
-                .or_else(|_| remove_empty_file(&path))
-                .ok();
-        }
+    if let Some(network) = network {
+        enter_network(&mut step, network);
     }
-    Ok(StepOutcome {
-        exit,
-        cpu_us: None,
-        peak_memory: None,
-    })
+    step.spec.save(tools.bundle.join("config.json")).map_err(|error| Error::Setup(error.to_string()))?;
+    let outcome = run_container(tools, io, program, stop).await;
+    drop(mounted);
+    if let Some(upper) = upper {
+        stubs::remove(upper, &made);
+    }
+    outcome
 }
 
-fn remove_empty_file(path: &Path) -> std::io::Result<()> {
-    let metadata = path.symlink_metadata()?;
-    if metadata.is_file() && metadata.len() == 0 {
-        std::fs::remove_file(path)
-    } else {
-        Ok(())
-    }
+fn bind(destination: &str, source: PathBuf) -> Mount {
+    let mut mount = Mount::default();
+    mount.set_destination(destination.into());
+    mount.set_typ(Some("bind".to_owned()));
+    mount.set_source(Some(source));
+    mount.set_options(Some(["rbind", "rprivate", "rw"].map(str::to_owned).into()));
+    mount
 }
 
 /// Makes the mount points that are missing, so that it is known which they were.
-fn make_mount_points(root: &Path, mounts: &[oci_spec::runtime::Mount]) -> Result<Vec<String>> {
-    use crate::helper::PointKind;
-    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
-    let root: OwnedFd = rustix::fs::open(root, flags, rustix::fs::Mode::empty()).context("a step's root")?;
-    let mut made = Vec::new();
-    for mount in mounts {
-        let destination = mount.destination().to_string_lossy();
-        let is_file = mount.source().as_ref().is_some_and(|source| source.is_file());
-        // What lies in a file system that is mounted later is made there by the runtime.
-        if destination.starts_with("/dev/")
-            || destination.starts_with("/proc/")
-            || destination.starts_with("/sys/")
-        {
+fn make_mount_points(root: &Path, upper: Option<&Path>, mounts: &[Mount]) -> Result<Vec<Stub>> {
+    let opened: OwnedFd = open_directory(root).context("a step's root")?;
+    let mut points = Points::new(&opened, root, upper);
+    for (number, mount) in mounts.iter().enumerate() {
+        let destination = mount.destination();
+        // What lies in something that is mounted before it is made there by the runtime.
+        if mounts[..number].iter().any(|outer| destination.starts_with(outer.destination())) {
             continue;
         }
-        let kind = if is_file {
-            PointKind::File
-        } else {
-            PointKind::Directory
-        };
-        place_in_root(&root, &destination, kind, &mut made).context(&destination)?;
+        let is_file = mount.source().as_ref().is_some_and(|source| source.is_file());
+        let kind = if is_file { PointKind::File } else { PointKind::Directory };
+        let destination = destination.to_string_lossy();
+        points.place(&destination, kind).context(&destination)?;
     }
-    Ok(made)
+    Ok(points.stubs)
 }
 
-fn enter_network(step: &mut Step, network: Option<&StepNetwork>) -> Result<()> {
-    let Some(network) = network else { return Ok(()) };
-    let path = format!(
-        "/proc/{}/fd/{}",
-        std::process::id(),
-        network.namespace.as_raw_fd()
-    );
-    let mut spec = serde_json::to_value(&step.spec).map_err(|error| Error::Setup(error.to_string()))?;
-    if let Some(namespaces) = spec["linux"]["namespaces"].as_array_mut() {
-        for namespace in namespaces
-            .iter_mut()
-            .filter(|namespace| namespace["type"] == "network")
-        {
-            namespace["path"] = serde_json::json!(path);
-        }
+fn enter_network(step: &mut Step, network: &StepNetwork) {
+    let path = format!("/proc/{}/fd/{}", std::process::id(), network.namespace.as_raw_fd());
+    let Some(linux) = step.spec.linux_mut() else { return };
+    let mut namespaces = linux.namespaces().clone().unwrap_or_default();
+    for namespace in namespaces.iter_mut().filter(|namespace| namespace.typ() == LinuxNamespaceType::Network) {
+        namespace.set_path(Some(path.clone().into()));
     }
-    step.spec = serde_json::from_value(spec).map_err(|error| Error::Setup(error.to_string()))?;
-    Ok(())
+    linux.set_namespaces(Some(namespaces));
 }
 
-async fn run_program(
-    tools: &Tools<'_>,
-    io: StepIo,
-    has_memory_limit: bool,
-    cancel: CancellationToken,
-    timeout: impl Future<Output = ()>,
-) -> Result<Exit> {
-    let name = format!("wharf-{}-{}", std::process::id(), tools.id);
+async fn run_container(tools: &Tools<'_>, io: StepIo, program: &str, stop: Stop) -> Result<StepOutcome> {
+    let container = Container { tools, name: format!("wharf-{}-{}", std::process::id(), tools.id) };
+    let said = tools.runtime.display().to_string();
     let log = tools.bundle.join("runtime.log");
-    let said = tools.program.display().to_string();
-    let command = || {
-        let mut command = tokio::process::Command::new(tools.program);
-        command.arg("--root").arg(tools.state.join("runtime"));
-        command
+    let pid_file = tools.bundle.join("pid");
+    let mut create = container.command(&log);
+    create.arg("create").arg("--bundle").arg(tools.bundle).arg("--pid-file").arg(&pid_file).arg(&container.name);
+    create.stdin(io.stdin).stdout(io.stdout).stderr(io.stderr);
+    let made = tokio::process::Command::from(create).status().await.context(&said)?;
+    if !made.success() {
+        return not_made(&log, program);
+    }
+    let process = std::fs::read_to_string(&pid_file).context("the container's process")?;
+    let process = process.trim().parse().ok().and_then(Pid::from_raw);
+    let process = process.ok_or_else(|| Error::Setup(format!("{said} named no process")))?;
+    let process = Running::new(rustix::process::pidfd_open(process, PidfdFlags::empty()).context("watching a step")?)?;
+    let mut start = container.command(&log);
+    start.args(["start", &container.name]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let started = tokio::process::Command::from(start).status().await.context(&said)?;
+    if !started.success() {
+        return not_made(&log, program);
+    }
+    let stopped = wait(&process, stop).await?;
+    let usage = tools.cgroup.usage();
+    let status = rustix::process::waitid(WaitId::PidFd(std::os::fd::AsFd::as_fd(process.descriptor())), WaitIdOptions::EXITED)
+        .context("a step's exit status")?;
+    let exit = match (stopped, status.and_then(|status| Some((status.exit_status(), status.terminating_signal())))) {
+        (Some(stopped), _) => stopped,
+        (None, _) if usage.ran_out_of_memory => Exit::OutOfMemory,
+        (None, Some((Some(code), _))) => Exit::Code(code),
+        (None, Some((_, Some(signal)))) => Exit::Signal(signal),
+        (None, _) => Exit::Signal(libc::SIGKILL),
     };
-    let mut child = command()
-        .arg("--log")
-        .arg(&log)
-        .args(["--log-format", "json", "run", "--bundle"])
-        .arg(tools.bundle)
-        .arg(&name)
-        .stdin(Stdio::from(io.stdin))
-        .stdout(Stdio::from(io.stdout))
-        .stderr(Stdio::from(io.stderr))
-        .spawn()
-        .context(&said)?;
-    let stopped = tokio::select! {
-        status = child.wait() => {
-            let status = status.context(&said)?;
-            return Ok(judge(status, &log, has_memory_limit)?);
-        }
-        () = cancel.cancelled() => Exit::Cancelled,
-        () = timeout => Exit::TimedOut,
-    };
-    command()
-        .args(["delete", "--force", &name])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .await
-        .ok();
-    child.wait().await.context(&said)?;
-    Ok(stopped)
+    Ok(StepOutcome { exit, message: None, cpu_us: usage.cpu_us, peak_memory: usage.peak_memory })
 }
 
-/// What the runtime's own end says of the step's. What went wrong before the program ran is in its log.
-fn judge(status: std::process::ExitStatus, log: &Path, has_memory_limit: bool) -> Result<Exit> {
+/// Why the container could not be made or started: the program, or something else. The runtime's log says.
+fn not_made(log: &Path, program: &str) -> Result<StepOutcome> {
     let text = std::fs::read_to_string(log).unwrap_or_default();
-    let failure = text
+    let failures: Vec<String> = text
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .find(|entry| entry["level"] == "error")
-        .and_then(|entry| entry["msg"].as_str().map(str::to_owned));
-    if let Some(message) = failure {
-        if message.contains("executable file not found") || message.contains("no such file or directory") {
-            return Ok(Exit::NotFound);
-        }
-        if message.contains("permission denied")
-            || message.contains("exec format error")
-            || message.contains("is a directory")
-        {
-            return Ok(Exit::NotExecutable);
-        }
+        .filter(|entry| entry["level"] == "error")
+        .filter_map(|entry| entry["msg"].as_str().map(str::to_owned))
+        .collect();
+    let message = failures.join("; ");
+    let quoted = format!("{program:?}");
+    // runc quotes the program after "exec:"; crun begins with "executable file".
+    let is_program = message.contains(&format!("exec: {quoted}")) || message.contains("executable file");
+    let number = if !is_program {
         return Err(Error::Setup(message));
-    }
-    let code = status.code().unwrap_or(137);
-    Ok(match code {
-        137 if has_memory_limit => Exit::OutOfMemory,
-        129..=192 => Exit::Signal(code - 128),
-        code => Exit::Code(code),
-    })
+    } else if message.contains("permission denied") || message.contains("Permission denied") {
+        libc::EACCES
+    } else if message.contains("is a directory") {
+        libc::EISDIR
+    } else if message.contains("exec format error") {
+        libc::ENOEXEC
+    } else {
+        libc::ENOENT
+    };
+    let (exit, message) = outcome::not_run(program, number)?;
+    Ok(StepOutcome { exit, message: Some(message), cpu_us: None, peak_memory: None })
 }

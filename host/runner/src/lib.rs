@@ -8,18 +8,24 @@
 //! (so that no unmount ever syncs the disk), Docker's default capabilities, seccomp profile and masked paths, cgroup limits,
 //! and a tiny init that reaps orphans.
 
+mod arrange;
 mod binary;
 mod cgroup;
 mod error;
 mod helper;
+mod helper_process;
 mod network;
+mod outcome;
 mod overlay;
 pub mod passwd;
 mod runner;
+mod running;
 mod seccomp;
 pub mod spec;
+mod stubs;
 
 pub use error::{Error, Result};
 pub use helper::helper_main;
 pub use overlay::{Overlay, OverlayMount};
-pub use runner::{Exit, NetworkMode, Runner, RunnerConfig, Runtime, Step, StepIo, StepOutcome};
+pub use outcome::{Exit, StepOutcome};
+pub use runner::{NetworkMode, Runner, RunnerConfig, Runtime, Step, StepIo};

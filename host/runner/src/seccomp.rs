@@ -1,9 +1,10 @@
 //! Docker's default seccomp profile: as data for OCI runtimes, compiled for the built-in one.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::LazyLock};
 
+use oci_spec::runtime::LinuxSeccomp;
 use seccompiler::{BpfProgram, TargetArch};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
@@ -11,7 +12,9 @@ use crate::error::{Error, Result};
 pub(crate) const PROFILE: &str = include_str!("../data/seccomp.json");
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Profile {
+    default_action: String,
     syscalls: Vec<Rule>,
 }
 
@@ -34,10 +37,47 @@ struct Condition {
     op: String,
 }
 
-/// The filters of the built-in runtime, in the order in which they are installed: what is allowed, and then what answers
-/// "no such call" so that programs fall back (`clone3`, whose flags a filter cannot see).
-pub(crate) fn compile() -> Result<Vec<BpfProgram>> {
-    let profile: Profile = serde_json::from_str(PROFILE).map_err(|error| failed(&error))?;
+/// The shipped profile as a specification holds it.
+pub(crate) fn standard() -> &'static LinuxSeccomp {
+    static STANDARD: LazyLock<LinuxSeccomp> =
+        LazyLock::new(|| serde_json::from_str(PROFILE).expect("the shipped profile is JSON"));
+    &STANDARD
+}
+
+/// The filter of a step, as it is sent to the helper: the shipped one is compiled there once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Filter {
+    None,
+    Standard,
+    /// A profile of the specification's own, in JSON.
+    Own(String),
+}
+
+impl Filter {
+    pub(crate) fn of(profile: Option<&LinuxSeccomp>) -> Result<Self> {
+        match profile {
+            None => Ok(Self::None),
+            Some(profile) if profile == standard() => Ok(Self::Standard),
+            Some(profile) => serde_json::to_string(profile).map(Self::Own).map_err(|error| failed(&error)),
+        }
+    }
+
+    pub(crate) fn compile(&self) -> Result<Vec<BpfProgram>> {
+        match self {
+            Self::None => Ok(Vec::new()),
+            Self::Standard => compile(PROFILE),
+            Self::Own(profile) => compile(profile),
+        }
+    }
+}
+
+/// The filters of a profile that allows what it names, in the order in which they are installed: what is allowed, and then
+/// what answers "no such call" so that programs fall back (`clone3`, whose flags a filter cannot see).
+fn compile(profile: &str) -> Result<Vec<BpfProgram>> {
+    let profile: Profile = serde_json::from_str(profile).map_err(|error| failed(&error))?;
+    if profile.default_action != "SCMP_ACT_ERRNO" {
+        return Err(failed(&"only profiles that refuse what they do not name are understood"));
+    }
     let mut allowed = Vec::new();
     let mut absent = BTreeSet::new();
     for rule in &profile.syscalls {
@@ -50,16 +90,8 @@ pub(crate) fn compile() -> Result<Vec<BpfProgram>> {
     }
     let absent: Vec<_> = absent.iter().map(|name| json_rule(name, &[])).collect();
     Ok(vec![
-        program(
-            &allowed,
-            &serde_json::json!({ "errno": libc::EPERM }),
-            &serde_json::json!("allow"),
-        )?,
-        program(
-            &absent,
-            &serde_json::json!("allow"),
-            &serde_json::json!({ "errno": libc::ENOSYS }),
-        )?,
+        program(&allowed, &serde_json::json!({ "errno": libc::EPERM }), &serde_json::json!("allow"))?,
+        program(&absent, &serde_json::json!("allow"), &serde_json::json!({ "errno": libc::ENOSYS }))?,
     ])
 }
 
@@ -139,7 +171,7 @@ pub(crate) fn install(program: &BpfProgram) -> std::io::Result<()> {
 mod tests {
     #[test]
     fn the_profile_compiles() {
-        let filters = super::compile().unwrap();
+        let filters = super::Filter::Standard.compile().unwrap();
         assert!(filters[0].len() > 300);
         assert!(!filters[1].is_empty());
     }

@@ -1,5 +1,7 @@
 //! OCI runtime specifications with Docker's defaults, from the few things that differ between steps.
 
+use std::sync::LazyLock;
+
 use oci_spec::runtime::Spec;
 use serde_json::{Value, json};
 
@@ -53,8 +55,10 @@ pub fn default_path() -> String {
     defaults()["path"].as_str().unwrap_or_default().to_owned()
 }
 
-fn defaults() -> Value {
-    serde_json::from_str(DEFAULTS).expect("the shipped defaults are JSON")
+fn defaults() -> &'static Value {
+    static PARSED: LazyLock<Value> =
+        LazyLock::new(|| serde_json::from_str(DEFAULTS).expect("the shipped defaults are JSON"));
+    &PARSED
 }
 
 fn mounts(process: &Process) -> Vec<Value> {
@@ -131,8 +135,9 @@ fn resources(process: &Process) -> Value {
 pub fn docker_like(process: &Process) -> Result<Spec> {
     let defaults = defaults();
     let capabilities = &defaults["capabilities"];
-    let seccomp: Value = serde_json::from_str(seccomp::PROFILE).expect("the shipped profile is JSON");
     let user = &process.user;
+    // A user other than root starts with none; they can only be gained by way of setuid programs.
+    let own = if user.uid == 0 { capabilities.clone() } else { json!([]) };
     let namespaces = ["pid", "network", "ipc", "uts", "mount", "cgroup"].map(|kind| json!({ "type": kind }));
     let spec = json!({
         "ociVersion": "1.0.2",
@@ -143,7 +148,7 @@ pub fn docker_like(process: &Process) -> Result<Spec> {
             "env": process.env,
             "cwd": process.cwd,
             "capabilities": {
-                "bounding": capabilities, "effective": capabilities, "permitted": capabilities,
+                "bounding": capabilities, "effective": own, "permitted": own,
                 "inheritable": [], "ambient": [],
             },
             "rlimits": [{ "type": "RLIMIT_CORE", "hard": 0, "soft": 0 }],
@@ -158,9 +163,13 @@ pub fn docker_like(process: &Process) -> Result<Spec> {
             "resources": resources(process),
             "maskedPaths": defaults["maskedPaths"],
             "readonlyPaths": defaults["readonlyPaths"],
-            "seccomp": seccomp,
+            "sysctl": defaults["sysctl"],
         },
     });
-    serde_json::from_value(spec)
-        .map_err(|error| Error::Setup(format!("the specification does not hold together: {error}")))
+    let mut spec: Spec = serde_json::from_value(spec)
+        .map_err(|error| Error::Setup(format!("the specification does not hold together: {error}")))?;
+    if let Some(linux) = spec.linux_mut() {
+        linux.set_seccomp(Some(seccomp::standard().clone()));
+    }
+    Ok(spec)
 }

@@ -6,7 +6,7 @@
 use std::{
     fs::Metadata,
     io,
-    os::{fd::AsFd, unix::fs::MetadataExt},
+    os::{fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd}, unix::fs::MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -53,7 +53,7 @@ impl<'r, F: AsFd> Points<'r, F> {
     }
 
     /// Opens a place in the root; what is missing on the way is made.
-    pub(crate) fn place(&mut self, path: &str, kind: PointKind) -> io::Result<std::os::fd::OwnedFd> {
+    pub(crate) fn place(&mut self, path: &str, kind: PointKind) -> io::Result<OwnedFd> {
         match open_in(self.root, path) {
             Err(Errno::NOENT) => {}
             outcome => return Ok(outcome?),
@@ -81,9 +81,10 @@ impl<'r, F: AsFd> Points<'r, F> {
 
     /// Where a directory of the root is in the layer; none for what belongs to a mount of its own.
     fn layer_path(&self, directory: &impl AsFd) -> Option<PathBuf> {
-        let mount = |fd: &dyn Fn() -> rustix::io::Result<rustix::fs::Statx>| fd().ok().map(|stat| stat.stx_mnt_id);
-        let of = |fd: std::os::fd::BorrowedFd<'_>| rustix::fs::statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID);
-        if mount(&|| of(directory.as_fd())) != mount(&|| of(self.root.as_fd())) {
+        let mount = |fd: BorrowedFd<'_>| {
+            rustix::fs::statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).ok().map(|stat| stat.stx_mnt_id)
+        };
+        if mount(directory.as_fd()) != mount(self.root.as_fd()) {
             return None;
         }
         let seen = std::fs::read_link(fd_path(directory)).ok()?;
@@ -114,11 +115,11 @@ impl<'r, F: AsFd> Points<'r, F> {
 
 /// A path by which the kernel finds an open descriptor.
 pub(crate) fn fd_path(descriptor: &impl AsFd) -> String {
-    format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&descriptor.as_fd()))
+    format!("/proc/self/fd/{}", descriptor.as_fd().as_raw_fd())
 }
 
 /// Opens a place in a root; no link leads out of it.
-pub(crate) fn open_in(root: &impl AsFd, path: impl rustix::path::Arg) -> rustix::io::Result<std::os::fd::OwnedFd> {
+pub(crate) fn open_in(root: &impl AsFd, path: impl rustix::path::Arg) -> rustix::io::Result<OwnedFd> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     rustix::fs::openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
 }

@@ -1,16 +1,19 @@
 //! The helper process: single-threaded, so that it may fork, and small, so that forking is cheap.
 //!
 //! It takes one message per step from the engine, clones a child into new namespaces, and answers with a descriptor of the
-//! child. The child sets the container up and runs the program (see [`child`]); what became of it goes to the engine over
+//! child. The child sets the container up and runs the program (see [`init`]); what became of it goes to the engine over
 //! a pipe. When the engine is gone the helper ends, and with it every step.
 
-mod child;
+mod doing;
+mod init;
 mod mounts;
+mod program;
+mod setup;
 
 use std::{
-    io::{IoSlice, IoSliceMut, Read},
+    io::{self, IoSlice, IoSliceMut, Read},
     mem::MaybeUninit,
-    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
+    os::fd::{AsFd, FromRawFd, OwnedFd},
     path::PathBuf,
 };
 
@@ -21,9 +24,9 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::overlay::{Overlay, OverlayMount};
+use crate::{arrange::Wanted, overlay::Overlay, seccomp::Filter, stubs::Stub};
 
-pub(crate) use mounts::{PointKind, mount_overlay, place as place_in_root};
+pub(crate) use mounts::{mount_overlay, open_directory};
 
 /// The descriptor on which the helper finds its socket.
 pub(crate) const SOCKET: i32 = 3;
@@ -34,7 +37,9 @@ pub(crate) struct Job {
     pub(crate) id: u64,
     pub(crate) spec: Spec,
     pub(crate) root: Overlay,
-    pub(crate) overlays: Vec<OverlayMount>,
+    /// In order.
+    pub(crate) mounts: Vec<Wanted>,
+    pub(crate) filter: Filter,
     /// An empty directory to mount the root on, and one that is a lower of trees without layers.
     pub(crate) mount_point: PathBuf,
     pub(crate) empty: PathBuf,
@@ -47,8 +52,8 @@ pub(crate) struct Job {
 /// What became of a step, as its init tells the engine: one JSON value a line.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Report {
-    /// Mount points that had to be made in the root, in the order of their making.
-    Stubs(Vec<String>),
+    /// What had to be made in the step's layer, in the order of its making.
+    Stubs(Vec<Stub>),
     /// The container could not be set up.
     Setup(String),
     /// The program could not be run: the error's number.
@@ -75,36 +80,40 @@ pub fn helper_main() -> ! {
     // SAFETY: whoever started the helper gave it its socket on this descriptor, and nobody else uses it.
     let socket = unsafe { OwnedFd::from_raw_fd(SOCKET) };
     rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC).ok();
-    let filters = match crate::seccomp::compile() {
-        Ok(filters) => filters,
-        Err(_) => std::process::exit(1),
-    };
-    reap_automatically();
-    loop {
-        let Some((job, descriptors)) = receive(&socket) else {
-            std::process::exit(0)
+    let Ok(standard) = Filter::Standard.compile() else { std::process::exit(1) };
+    // SAFETY: ignoring a signal runs no code of ours. Children that end are forgotten by the kernel itself: the engine
+    // watches them by descriptor.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+    while let Some((job, descriptors)) = receive(&socket) {
+        let answer = match &job.filter {
+            Filter::Standard => init::start(&job, descriptors, &standard),
+            other => other.compile().map_err(io::Error::other).and_then(|own| init::start(&job, descriptors, &own)),
         };
-        let answer = child::start(&job, descriptors, &filters);
         let (number, pidfd) = match &answer {
             Ok(pidfd) => (0, Some(pidfd.as_fd())),
-            Err(error) => (error.raw_os_error().unwrap_or(libc::EIO), None),
+            Err(error) => (error.raw_os_error().unwrap_or(libc::EINVAL), None),
         };
-        if send(
-            &socket,
-            &[&job.id.to_le_bytes()[..], &number.to_le_bytes()].concat(),
-            pidfd.as_slice(),
-        )
-        .is_err()
-        {
-            std::process::exit(0);
+        if send(&socket, &answer_bytes(job.id, number), pidfd.as_slice()).is_err() {
+            break;
         }
     }
+    std::process::exit(0)
 }
 
-/// Children that end are forgotten by the kernel itself: the engine watches them by descriptor.
-fn reap_automatically() {
-    // SAFETY: ignoring a signal runs no code of ours.
-    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+/// An answer's length: the step's number, and an error's number.
+pub(crate) const ANSWER: usize = 12;
+
+fn answer_bytes(id: u64, number: i32) -> [u8; ANSWER] {
+    let mut bytes = [0; ANSWER];
+    bytes[..8].copy_from_slice(&id.to_le_bytes());
+    bytes[8..].copy_from_slice(&number.to_le_bytes());
+    bytes
+}
+
+/// The step and the error that an answer is about.
+pub(crate) fn read_answer(bytes: [u8; ANSWER]) -> (u64, i32) {
+    let [id @ .., a, b, c, d] = bytes;
+    (u64::from_le_bytes(id), i32::from_le_bytes([a, b, c, d]))
 }
 
 /// Sends a message with descriptors.
@@ -171,9 +180,4 @@ fn receive(socket: &OwnedFd) -> Option<(Job, Descriptors)> {
         network: descriptors.next().filter(|_| job.has_network),
     };
     Some((job, descriptors))
-}
-
-/// The descriptor's number, for calls that take one.
-fn raw(descriptor: &impl AsRawFd) -> i32 {
-    descriptor.as_raw_fd()
 }

@@ -4,110 +4,95 @@ use std::{
     ffi::CString,
     io,
     os::fd::{AsFd, OwnedFd},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
+use oci_spec::runtime::Mount;
 use rustix::{
-    fs::{CWD, Mode, OFlags, ResolveFlags},
+    fs::{CWD, FileType, Mode, OFlags, StatVfsMountFlags},
     io::Errno,
     mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags},
 };
 
-use super::raw;
-use crate::overlay::Overlay;
+use crate::{
+    overlay::Overlay,
+    stubs::{PointKind, Points, fd_path, open_in},
+};
 
-/// What a mount point has to be.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PointKind {
-    Directory,
-    File,
-}
+/// The kernel takes values of a file system's configuration up to this length.
+const LONGEST_VALUE: usize = 255;
 
-/// Opens a place in the root; what is missing on the way is made and noted in `made`.
-pub(crate) fn place(
-    root: &impl AsFd,
-    path: &str,
-    kind: PointKind,
-    made: &mut Vec<String>,
-) -> io::Result<OwnedFd> {
-    match open(root, path) {
-        Err(Errno::NOENT) => {}
-        outcome => return Ok(outcome?),
-    }
-    let path = path.trim_end_matches('/');
-    let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
-    let parent_fd = place(
-        root,
-        if parent.is_empty() { "/" } else { parent },
-        PointKind::Directory,
-        made,
-    )?;
-    match kind {
-        PointKind::Directory => rustix::fs::mkdirat(&parent_fd, name, Mode::from_raw_mode(0o755))?,
-        PointKind::File => {
-            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            drop(rustix::fs::openat(
-                &parent_fd,
-                name,
-                flags,
-                Mode::from_raw_mode(0o644),
-            )?);
+/// Paths of an overlay, short enough for the kernel: long ones by way of a descriptor.
+struct Paths(Vec<OwnedFd>);
+
+impl Paths {
+    fn short(&mut self, path: &Path) -> io::Result<PathBuf> {
+        if path.as_os_str().len() <= LONGEST_VALUE {
+            return Ok(path.to_owned());
         }
+        self.by_descriptor(path)
     }
-    made.push(path.to_owned());
-    Ok(open(root, path)?)
-}
 
-fn open(root: &impl AsFd, path: &str) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    rustix::fs::openat2(
-        root,
-        path,
-        flags,
-        Mode::empty(),
-        ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
-    )
-}
-
-/// A path by which the kernel finds an open descriptor.
-fn fd_path(descriptor: &OwnedFd) -> CString {
-    CString::new(format!("/proc/self/fd/{}", raw(descriptor))).unwrap_or_default()
+    fn by_descriptor(&mut self, path: &Path) -> io::Result<PathBuf> {
+        let opened = open_directory(path)?;
+        let short = fd_path(&opened);
+        self.0.push(opened);
+        Ok(short.into())
+    }
 }
 
 /// Mounts an overlay on a directory. Changes are `volatile`: a step never waits for the disk.
 pub(crate) fn mount_overlay(overlay: &Overlay, empty: &Path, on: &OwnedFd) -> io::Result<()> {
+    let mut lowers = overlay.lowers.clone();
+    // An overlay has an upper and a lower, or two lowers.
+    let fewest = if overlay.upper.is_some() { 1 } else { 2 };
+    while lowers.len() < fewest {
+        lowers.push(empty.to_owned());
+    }
+    match mount_by_parts(&lowers, overlay, on) {
+        // Before Linux 6.8 there is no `lowerdir+`.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => mount_by_string(&lowers, overlay, on),
+        outcome => outcome,
+    }
+}
+
+fn mount_by_parts(lowers: &[PathBuf], overlay: &Overlay, on: &OwnedFd) -> io::Result<()> {
+    let mut paths = Paths(Vec::new());
     let fs = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    rustix::mount::fsconfig_set_string(fs.as_fd(), "source", "overlay")?;
-    let nothing = [empty.to_owned()];
-    let lowers = if overlay.lowers.is_empty() {
-        nothing.as_slice()
-    } else {
-        overlay.lowers.as_slice()
-    };
+    let set = |key: &str, value: &Path| rustix::mount::fsconfig_set_string(fs.as_fd(), key, value);
+    set("source", Path::new("overlay"))?;
     for lower in lowers {
-        rustix::mount::fsconfig_set_string(fs.as_fd(), "lowerdir+", lower.as_path())?;
+        set("lowerdir+", &paths.short(lower)?)?;
     }
     if let Some((upper, work)) = &overlay.upper {
-        rustix::mount::fsconfig_set_string(fs.as_fd(), "upperdir", upper.as_path())?;
-        rustix::mount::fsconfig_set_string(fs.as_fd(), "workdir", work.as_path())?;
+        set("upperdir", &paths.short(upper)?)?;
+        set("workdir", &paths.short(work)?)?;
         rustix::mount::fsconfig_set_flag(fs.as_fd(), "volatile")?;
-    } else if lowers.len() == 1 {
-        // An overlay has an upper or two lowers.
-        rustix::mount::fsconfig_set_string(fs.as_fd(), "lowerdir+", empty)?;
     }
     for option in ["index", "metacopy", "redirect_dir"] {
-        rustix::mount::fsconfig_set_string(fs.as_fd(), option, "off")?;
+        set(option, Path::new("off"))?;
     }
     rustix::mount::fsconfig_create(fs.as_fd())?;
     let mount = rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    Ok(rustix::mount::move_mount(
-        mount.as_fd(),
-        "",
-        on.as_fd(),
-        "",
-        flags,
-    )?)
+    Ok(rustix::mount::move_mount(mount.as_fd(), "", on.as_fd(), "", flags)?)
+}
+
+/// The older way: one string of at most a page. Descriptors stand for paths, so that some 200 layers fit.
+fn mount_by_string(lowers: &[PathBuf], overlay: &Overlay, on: &OwnedFd) -> io::Result<()> {
+    let mut paths = Paths(Vec::new());
+    let mut options = String::from("index=off,metacopy=off,redirect_dir=off");
+    let mut joined = Vec::new();
+    for lower in lowers {
+        joined.push(paths.by_descriptor(lower)?.display().to_string());
+    }
+    options.push_str(",lowerdir=");
+    options.push_str(&joined.join(":"));
+    if let Some((upper, work)) = &overlay.upper {
+        let (upper, work) = (paths.by_descriptor(upper)?, paths.by_descriptor(work)?);
+        options.push_str(&format!(",upperdir={},workdir={},volatile", upper.display(), work.display()));
+    }
+    mount("overlay", &fd_path(on), "overlay", 0, &options)
 }
 
 /// Splits the options of a specification's mount into flags and what the file system itself reads.
@@ -119,79 +104,67 @@ fn options(list: &[String]) -> (libc::c_ulong, String) {
             "nosuid" => flags |= libc::MS_NOSUID,
             "nodev" => flags |= libc::MS_NODEV,
             "noexec" => flags |= libc::MS_NOEXEC,
+            "noatime" => flags |= libc::MS_NOATIME,
+            "nodiratime" => flags |= libc::MS_NODIRATIME,
             "ro" => flags |= libc::MS_RDONLY,
             "strictatime" => flags |= libc::MS_STRICTATIME,
             "relatime" => flags |= libc::MS_RELATIME,
+            "sync" => flags |= libc::MS_SYNCHRONOUS,
             "bind" => flags |= libc::MS_BIND,
             "rbind" => flags |= libc::MS_BIND | libc::MS_REC,
-            "rw" | "rprivate" | "private" => {}
+            // Everything is private here already.
+            "defaults" | "rw" | "suid" | "dev" | "exec" | "async" | "private" | "rprivate" => {}
             other => data.push(other),
         }
     }
     (flags, data.join(","))
 }
 
-fn mount(source: &str, target: &CString, kind: &str, flags: libc::c_ulong, data: &str) -> io::Result<()> {
+fn mount(source: &str, target: &str, kind: &str, flags: libc::c_ulong, data: &str) -> io::Result<()> {
     let text = |text: &str| CString::new(text).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput));
-    let (source, kind, data) = (text(source)?, text(kind)?, text(data)?);
+    let (source, target, kind, data) = (text(source)?, text(target)?, text(kind)?, text(data)?);
     // SAFETY: all pointers are to strings that live until the call returns.
     let result = unsafe {
-        libc::mount(
-            source.as_ptr(),
-            target.as_ptr(),
-            kind.as_ptr(),
-            flags,
-            data.as_ptr().cast(),
-        )
+        libc::mount(source.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, data.as_ptr().cast())
     };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Mounts what a specification asks for.
-pub(super) fn mount_in_root(
-    root: &impl AsFd,
-    wanted: &oci_spec::runtime::Mount,
-    made: &mut Vec<String>,
-) -> io::Result<()> {
+pub(super) fn mount_in_root<F: AsFd>(root: &F, wanted: &Mount, points: &mut Points<'_, F>) -> io::Result<()> {
     let (flags, data) = options(wanted.options().as_deref().unwrap_or_default());
     let destination = wanted.destination().to_string_lossy();
-    let source = wanted
-        .source()
-        .as_ref()
-        .map(|source| source.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    let is_bind = flags & libc::MS_BIND != 0;
+    let source = wanted.source().as_ref().map(|source| source.to_string_lossy().into_owned());
+    let source = source.unwrap_or_default();
+    let is_bind = flags & libc::MS_BIND != 0 || wanted.typ().as_deref() == Some("bind");
     let kind = if is_bind && !std::fs::metadata(&source)?.is_dir() {
         PointKind::File
     } else {
         PointKind::Directory
     };
-    let target = place(root, &destination, kind, made)?;
+    let target = points.place(&destination, kind)?;
     if !is_bind {
         let kind = wanted.typ().clone().unwrap_or_default();
         return mount(&source, &fd_path(&target), &kind, flags, &data);
     }
-    mount(&source, &fd_path(&target), "", libc::MS_BIND | libc::MS_REC, "")?;
-    if flags & libc::MS_RDONLY != 0 {
+    mount(&source, &fd_path(&target), "", libc::MS_BIND | (flags & libc::MS_REC), "")?;
+    let own = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+    if flags & own != 0 {
         // What was opened is what lies below the mount; opened again it is the mount.
-        let mounted = open(root, &destination)?;
-        make_read_only(&mounted)?;
+        restrict(&open_in(root, &*destination)?, flags & own)?;
     }
     Ok(())
 }
 
-fn make_read_only(mounted: &OwnedFd) -> io::Result<()> {
-    let flags = libc::MS_BIND | libc::MS_REMOUNT | libc::MS_RDONLY;
+/// Adds flags to a mount, and keeps those it has.
+fn restrict(mounted: &OwnedFd, flags: libc::c_ulong) -> io::Result<()> {
     let kept = rustix::fs::fstatvfs(mounted)?.f_flag;
-    let mut all = flags;
+    let mut all = flags | libc::MS_BIND | libc::MS_REMOUNT;
     for (own, flag) in [
-        (rustix::fs::StatVfsMountFlags::NOSUID, libc::MS_NOSUID),
-        (rustix::fs::StatVfsMountFlags::NODEV, libc::MS_NODEV),
-        (rustix::fs::StatVfsMountFlags::NOEXEC, libc::MS_NOEXEC),
+        (StatVfsMountFlags::NOSUID, libc::MS_NOSUID),
+        (StatVfsMountFlags::NODEV, libc::MS_NODEV),
+        (StatVfsMountFlags::NOEXEC, libc::MS_NOEXEC),
+        (StatVfsMountFlags::RDONLY, libc::MS_RDONLY),
     ] {
         if kept.contains(own) {
             all |= flag;
@@ -202,12 +175,12 @@ fn make_read_only(mounted: &OwnedFd) -> io::Result<()> {
 
 /// Hides a path: a file behind /dev/null, a directory behind an empty one. What is not there needs no hiding.
 pub(super) fn mask(root: &impl AsFd, path: &str) -> io::Result<()> {
-    let target = match open(root, path) {
+    let target = match open_in(root, path) {
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
         outcome => outcome?,
     };
     let stat = rustix::fs::fstat(&target)?;
-    if rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory {
+    if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
         mount("tmpfs", &fd_path(&target), "tmpfs", libc::MS_RDONLY, "")
     } else {
         mount("/dev/null", &fd_path(&target), "", libc::MS_BIND, "")
@@ -216,37 +189,63 @@ pub(super) fn mask(root: &impl AsFd, path: &str) -> io::Result<()> {
 
 /// Makes a path of the root read-only where it is there.
 pub(super) fn protect(root: &impl AsFd, path: &str) -> io::Result<()> {
-    let target = match open(root, path) {
+    let target = match open_in(root, path) {
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
         outcome => outcome?,
     };
-    mount(
-        &format!("/proc/self/fd/{}", raw(&target)),
-        &fd_path(&target),
-        "",
-        libc::MS_BIND | libc::MS_REC,
-        "",
-    )?;
-    make_read_only(&open(root, path)?)
+    let target = fd_path(&target);
+    mount(&target, &target, "", libc::MS_BIND | libc::MS_REC, "")?;
+    restrict(&open_in(root, path)?, libc::MS_RDONLY)
 }
 
 /// Nothing that is mounted here shows on the host.
 pub(super) fn make_private() -> io::Result<()> {
-    mount(
-        "none",
-        &CString::new("/").unwrap_or_default(),
-        "",
-        libc::MS_REC | libc::MS_PRIVATE,
-        "",
-    )
+    mount("none", "/", "", libc::MS_REC | libc::MS_PRIVATE, "")
 }
 
-/// Opens the directory that the root is mounted on.
-pub(super) fn open_root(path: &Path) -> io::Result<OwnedFd> {
-    Ok(rustix::fs::openat(
-        CWD,
-        path,
-        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?)
+/// Opens a directory to mount on or to look into.
+pub(crate) fn open_directory(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(CWD, path, flags, Mode::empty())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::{mount_by_parts, mount_by_string, open_directory};
+    use crate::overlay::Overlay;
+
+    /// Both ways of mounting show the same; long and odd paths included.
+    #[test]
+    fn an_overlay_can_be_mounted_in_the_old_way_too() {
+        assert!(rustix::process::geteuid().is_root(), "this test mounts, so it needs root");
+        let scratch = tempfile::tempdir().unwrap();
+        let deep = scratch.path().join("x".repeat(200)).join("y:z,".repeat(30));
+        let make = |name: &str| {
+            let path = deep.join(name);
+            fs::create_dir_all(&path).unwrap();
+            path
+        };
+        let lowers: Vec<_> = (0..100).map(|number| make(&format!("lower{number}"))).collect();
+        for (number, lower) in lowers.iter().enumerate() {
+            fs::write(lower.join("same"), number.to_string()).unwrap();
+            fs::write(lower.join(format!("own{number}")), "").unwrap();
+        }
+        for mount in [mount_by_parts, mount_by_string] {
+            let fresh = tempfile::tempdir_in(&deep).unwrap();
+            let parts = ["upper", "work", "point"].map(|name| fresh.path().join(name));
+            for part in &parts {
+                fs::create_dir(part).unwrap();
+            }
+            let [upper, work, point] = parts;
+            let overlay = Overlay { lowers: lowers.clone(), upper: Some((upper.clone(), work)) };
+            mount(&lowers, &overlay, &open_directory(&point).unwrap()).unwrap();
+            assert_eq!(fs::read_to_string(point.join("same")).unwrap(), "0");
+            assert_eq!(fs::read_dir(&point).unwrap().count(), 101);
+            fs::write(point.join("new"), "written").unwrap();
+            rustix::mount::unmount(&point, rustix::mount::UnmountFlags::DETACH).unwrap();
+            assert_eq!(fs::read_to_string(upper.join("new")).unwrap(), "written");
+        }
+    }
 }

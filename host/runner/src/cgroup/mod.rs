@@ -1,0 +1,355 @@
+//! Limits: a control group for each step, on version 1 and 2 of cgroups, as far as the engine may use them.
+
+mod devices;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use oci_spec::runtime::{LinuxDeviceCgroup, LinuxResources};
+use rustix::{
+    mount::MountFlags,
+    process::{Pid, Signal},
+};
+
+use crate::error::{Context, Error, Result};
+
+/// Where control groups are mounted.
+const ROOT: &str = "/sys/fs/cgroup";
+/// The group of version 1 that steps with the usual devices share: making one for each takes longer than all else here.
+const USUAL: &str = "usual";
+
+/// Which controllers the engine can use, found out at the start.
+#[derive(Debug)]
+pub(crate) struct Cgroups {
+    /// The groups' name, relative to each hierarchy.
+    name: String,
+    /// The engine's own group under each controller; the steps' are in it.
+    memory: Option<PathBuf>,
+    pids: Option<PathBuf>,
+    cpu: Option<PathBuf>,
+    /// Version 1 only: every step with the usual devices is in the group [`USUAL`] of it.
+    devices: Option<PathBuf>,
+    /// Version 1 only: what steps used is read here.
+    accounting: Option<PathBuf>,
+    /// Version 2: one hierarchy for everything.
+    unified: bool,
+    usual_devices: Vec<LinuxDeviceCgroup>,
+}
+
+/// What a step used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// The kernel ended a process of it because its memory was used up.
+    pub(crate) ran_out_of_memory: bool,
+    /// The most memory it used at once, in bytes.
+    pub(crate) peak_memory: Option<u64>,
+    /// Processor time in microseconds.
+    pub(crate) cpu_us: Option<u64>,
+}
+
+/// One step's groups; those that were made for it are removed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct StepCgroup {
+    directories: Vec<PathBuf>,
+    /// `cgroup.procs` files that the step joins.
+    pub(crate) procs: Vec<PathBuf>,
+    memory: Option<PathBuf>,
+    accounting: Option<PathBuf>,
+    unified: bool,
+}
+
+impl Cgroups {
+    /// Finds what there is, removes what an earlier engine of this name left, and makes the engine's own groups. Steps may
+    /// use the devices given and, unless their specification says otherwise, no others.
+    pub(crate) fn probe(name: &str, usual_devices: Vec<LinuxDeviceCgroup>) -> Result<Self> {
+        let root = Path::new(ROOT);
+        let unified = root.join("cgroup.controllers").exists();
+        let mut cgroups = Self {
+            name: name.to_owned(),
+            memory: None,
+            pids: None,
+            cpu: None,
+            devices: None,
+            accounting: None,
+            unified,
+            usual_devices,
+        };
+        if unified {
+            cgroups.probe_unified(&root.join(name));
+            return Ok(cgroups);
+        }
+        for hierarchy in std::fs::read_dir(root).into_iter().flatten().flatten() {
+            clean(&hierarchy.path().join(name));
+        }
+        let own = |controller: &str| make_own(&root.join(controller), name);
+        cgroups.memory = own("memory");
+        cgroups.pids = own("pids");
+        cgroups.cpu = own("cpu");
+        cgroups.devices = own("devices");
+        cgroups.accounting = own("cpuacct");
+        if let Some(directory) = &cgroups.devices {
+            let shared = directory.join(USUAL);
+            std::fs::create_dir_all(&shared).context("making a control group")?;
+            allow_devices(&shared, &cgroups.usual_devices)?;
+        }
+        Ok(cgroups)
+    }
+
+    fn probe_unified(&mut self, own: &Path) {
+        clean(own);
+        if !writable(Path::new(ROOT), || std::fs::create_dir_all(own)) {
+            return;
+        }
+        for (controller, slot) in
+            [("memory", &mut self.memory), ("pids", &mut self.pids), ("cpu", &mut self.cpu)]
+        {
+            let enable = |group: &Path| std::fs::write(group.join("cgroup.subtree_control"), format!("+{controller}"));
+            let root = Path::new(ROOT);
+            if enable(root).is_err_and(|error| error.raw_os_error() == Some(libc::EBUSY)) {
+                // Groups with limited children hold no processes themselves: the engine moves into one of its own.
+                move_into_leaf(&root.join(format!("{}-engine", self.name)));
+                enable(root).ok();
+            }
+            *slot = enable(own).is_ok().then(|| own.to_owned());
+        }
+    }
+
+    /// What cannot be enforced here, in words.
+    pub(crate) fn missing(&self) -> Vec<String> {
+        let mut missing: Vec<String> = [(&self.memory, "memory"), (&self.pids, "pids"), (&self.cpu, "cpu")]
+            .into_iter()
+            .filter(|(directory, _)| directory.is_none())
+            .map(|(_, name)| format!("{name} limits (cgroups)"))
+            .collect();
+        let has_devices = if self.unified { Path::new(ROOT).join(&self.name).exists() } else { self.devices.is_some() };
+        if !has_devices {
+            missing.push("the device allow-list (cgroups)".to_owned());
+        }
+        missing
+    }
+
+    /// Refuses limits that cannot be enforced.
+    fn check(&self, resources: &LinuxResources) -> Result<()> {
+        let cpu = resources.cpu().as_ref();
+        let memory = resources.memory().as_ref();
+        for (asked, there, name) in [
+            (memory.is_some_and(|memory| memory.limit().is_some()), self.memory.is_some(), "memory"),
+            (resources.pids().is_some(), self.pids.is_some(), "pids"),
+            (cpu.is_some_and(|cpu| cpu.quota().is_some()), self.cpu.is_some(), "cpu"),
+            (cpu.is_some_and(|cpu| cpu.cpus().is_some() || cpu.mems().is_some()), false, "cpuset"),
+            (resources.block_io().is_some(), false, "blkio"),
+            (resources.hugepage_limits().is_some(), false, "hugetlb"),
+            (resources.network().is_some(), false, "network"),
+        ] {
+            if asked && !there {
+                return Err(Error::Limit(name));
+            }
+        }
+        Ok(())
+    }
+
+    /// A group for one step with its limits. A limit that cannot be enforced is an error.
+    pub(crate) fn for_step(&self, id: u64, resources: &LinuxResources) -> Result<StepCgroup> {
+        self.check(resources)?;
+        let mut step = self.empty();
+        if let Some(directory) = step.make(self.memory.as_ref(), id)? {
+            if let Some(limit) = resources.memory().as_ref().and_then(|memory| memory.limit()) {
+                self.limit_memory(&directory, limit)?;
+            }
+            step.memory = Some(directory);
+        }
+        if let Some(limit) = resources.pids().as_ref().map(|pids| pids.limit())
+            && let Some(directory) = step.make(self.pids.as_ref(), id)?
+        {
+            set(&directory, "pids.max", &limit.to_string())?;
+        }
+        let quota = resources.cpu().as_ref().and_then(|cpu| Some((cpu.quota()?, cpu.period().unwrap_or(100_000))));
+        if let Some((quota, period)) = quota
+            && let Some(directory) = step.make(self.cpu.as_ref(), id)?
+        {
+            if self.unified {
+                set(&directory, "cpu.max", &format!("{quota} {period}"))?;
+            } else {
+                set(&directory, "cpu.cfs_period_us", &period.to_string())?;
+                set(&directory, "cpu.cfs_quota_us", &quota.to_string())?;
+            }
+        }
+        self.limit_devices(&mut step, id, resources.devices().as_deref().unwrap_or_default())?;
+        Ok(step)
+    }
+
+    fn limit_memory(&self, directory: &Path, limit: i64) -> Result<()> {
+        let limit = limit.to_string();
+        // Without the second a step would swap instead of ending; not every kernel accounts for swap.
+        if self.unified {
+            set(directory, "memory.max", &limit)?;
+            set(directory, "memory.swap.max", "0").ok();
+        } else {
+            set(directory, "memory.limit_in_bytes", &limit)?;
+            set(directory, "memory.memsw.limit_in_bytes", &limit).ok();
+        }
+        Ok(())
+    }
+
+    fn limit_devices(&self, step: &mut StepCgroup, id: u64, rules: &[LinuxDeviceCgroup]) -> Result<()> {
+        if self.unified {
+            let own = Path::new(ROOT).join(&self.name);
+            if own.exists() && !rules.is_empty() && let Some(directory) = step.make(Some(&own), id)? {
+                devices::attach(&directory, rules).context("setting the device allow-list")?;
+            }
+        } else if rules == self.usual_devices {
+            step.procs.extend(self.devices.iter().map(|own| own.join(USUAL).join("cgroup.procs")));
+        } else if let Some(directory) = step.make(self.devices.as_ref(), id)? {
+            allow_devices(&directory, rules)?;
+        }
+        Ok(())
+    }
+
+    /// The groups that an OCI runtime makes for a step, and their path in its specification.
+    pub(crate) fn for_runtime(&self, id: u64, resources: &LinuxResources) -> Result<(StepCgroup, String)> {
+        self.check(resources)?;
+        let mut step = self.empty();
+        let of = |own: &Option<PathBuf>| own.as_ref().map(|own| own.join(id.to_string()));
+        step.memory = of(&self.memory);
+        step.accounting = if self.unified { of(&self.cpu) } else { of(&self.accounting) };
+        Ok((step, format!("/{}/{id}", self.name)))
+    }
+
+    fn empty(&self) -> StepCgroup {
+        StepCgroup {
+            directories: Vec::new(),
+            procs: Vec::new(),
+            memory: None,
+            accounting: None,
+            unified: self.unified,
+        }
+    }
+}
+
+impl StepCgroup {
+    fn make(&mut self, parent: Option<&PathBuf>, id: u64) -> Result<Option<PathBuf>> {
+        let Some(parent) = parent else { return Ok(None) };
+        let directory = parent.join(id.to_string());
+        if !self.directories.contains(&directory) {
+            std::fs::create_dir(&directory).context("making a control group")?;
+            self.procs.push(directory.join("cgroup.procs"));
+            self.directories.push(directory.clone());
+        }
+        Ok(Some(directory))
+    }
+
+    /// What the step used; before its groups are gone.
+    pub(crate) fn usage(&self) -> Usage {
+        let (events, peak) = if self.unified {
+            ("memory.events", "memory.peak")
+        } else {
+            ("memory.oom_control", "memory.max_usage_in_bytes")
+        };
+        let memory = |file: &str| std::fs::read_to_string(self.memory.as_ref()?.join(file)).ok();
+        let killed = |line: &str| line.strip_prefix("oom_kill ").is_some_and(|count| count.trim() != "0");
+        Usage {
+            ran_out_of_memory: memory(events).is_some_and(|text| text.lines().any(killed)),
+            peak_memory: memory(peak).and_then(|text| text.trim().parse().ok()),
+            cpu_us: self.processor_time(),
+        }
+    }
+
+    fn processor_time(&self) -> Option<u64> {
+        let directory = self.accounting.as_ref()?;
+        if self.unified {
+            let text = std::fs::read_to_string(directory.join("cpu.stat")).ok()?;
+            return text.lines().find_map(|line| line.strip_prefix("usage_usec ")?.parse().ok());
+        }
+        let nanoseconds: u64 = std::fs::read_to_string(directory.join("cpuacct.usage")).ok()?.trim().parse().ok()?;
+        Some(nanoseconds / 1000)
+    }
+}
+
+impl Drop for StepCgroup {
+    fn drop(&mut self) {
+        for directory in &self.directories {
+            remove(directory);
+        }
+    }
+}
+
+fn set(directory: &Path, file: &str, value: &str) -> Result<()> {
+    std::fs::write(directory.join(file), value).context(&format!("setting {file} of a step"))
+}
+
+/// Writes version 1's allow-list.
+fn allow_devices(directory: &Path, rules: &[LinuxDeviceCgroup]) -> Result<()> {
+    for rule in rules {
+        let number = |number: Option<i64>| number.map_or_else(|| "*".to_owned(), |number| number.to_string());
+        let access = rule.access().clone().unwrap_or_else(|| "rwm".to_owned());
+        let (major, minor) = (number(rule.major()), number(rule.minor()));
+        let line = match rule.typ() {
+            Some(oci_spec::runtime::LinuxDeviceType::B) => format!("b {major}:{minor} {access}"),
+            Some(oci_spec::runtime::LinuxDeviceType::C) => format!("c {major}:{minor} {access}"),
+            _ => "a".to_owned(),
+        };
+        let file = if rule.allow() { "devices.allow" } else { "devices.deny" };
+        std::fs::write(directory.join(file), &line).context(&format!("setting the device allow-list to {line}"))?;
+    }
+    Ok(())
+}
+
+/// The engine's own group in a version 1 hierarchy.
+fn make_own(hierarchy: &Path, name: &str) -> Option<PathBuf> {
+    let directory = hierarchy.join(name);
+    let made = writable(hierarchy, || std::fs::create_dir_all(&directory));
+    (made && directory.join("cgroup.procs").exists()).then_some(directory)
+}
+
+/// Does something in a hierarchy, which in a container may have been mounted read-only.
+fn writable(hierarchy: &Path, mut action: impl FnMut() -> io::Result<()>) -> bool {
+    match action() {
+        Err(error) if error.raw_os_error() == Some(libc::EROFS) => {
+            let remounted = rustix::mount::mount_remount(hierarchy, MountFlags::BIND, "");
+            remounted.is_ok() && action().is_ok()
+        }
+        outcome => outcome.is_ok(),
+    }
+}
+
+fn move_into_leaf(leaf: &Path) {
+    std::fs::create_dir_all(leaf).ok();
+    let all = std::fs::read_to_string(Path::new(ROOT).join("cgroup.procs")).unwrap_or_default();
+    for pid in all.lines() {
+        // The kernel's own threads stay where they are.
+        std::fs::write(leaf.join("cgroup.procs"), pid).ok();
+    }
+}
+
+/// Removes a group; processes that are on their way out get a moment.
+fn remove(directory: &Path) {
+    for _ in 0..100 {
+        match std::fs::remove_dir(directory) {
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            _ => return,
+        }
+    }
+}
+
+/// Ends what an earlier engine left in its groups and removes them.
+fn clean(own: &Path) {
+    for entry in std::fs::read_dir(own).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            clean(&entry.path());
+            end_all(&entry.path());
+            remove(&entry.path());
+        }
+    }
+}
+
+fn end_all(group: &Path) {
+    for pid in std::fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default().lines() {
+        if let Some(pid) = pid.parse().ok().and_then(Pid::from_raw) {
+            rustix::process::kill_process(pid, Signal::KILL).ok();
+        }
+    }
+}

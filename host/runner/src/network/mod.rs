@@ -1,0 +1,145 @@
+//! Networks of steps: a namespace each, with a routed link to the host and address translation.
+//!
+//! Each step's link has addresses of its own and no shared segment, so steps do not see each other. What leaves is
+//! translated to the host's address; the host's own addresses, link-local and metadata addresses are out of reach.
+
+mod link;
+mod netlink;
+mod rules;
+
+use std::{
+    collections::VecDeque,
+    io,
+    net::Ipv4Addr,
+    os::fd::OwnedFd,
+    process::Command,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+
+use netlink::Socket;
+
+use crate::error::{Error, Result};
+
+/// The first two bytes of every step's address.
+const POOL: [u8; 2] = [10, 88];
+/// The host's end of every link.
+const GATEWAY: Ipv4Addr = Ipv4Addr::new(POOL[0], POOL[1], 0, 1);
+/// The first step's address; the next steps follow.
+const FIRST: u32 = u32::from_be_bytes([POOL[0], POOL[1], 0, 2]);
+/// How many steps can have a network at once.
+const COUNT: u32 = 60_000;
+
+type Numbers = Arc<Mutex<VecDeque<u32>>>;
+
+/// Networks of one engine.
+#[derive(Debug)]
+pub(crate) struct Networks {
+    /// Those that were used longest ago come first: the kernel takes a while to remove an old link.
+    free: Numbers,
+    resolvers: Vec<Ipv4Addr>,
+    /// Set up when the first step needs it: a socket on the host's side.
+    host: OnceLock<std::result::Result<Mutex<Socket>, String>>,
+}
+
+/// One step's network; its link goes with the namespace.
+#[derive(Debug)]
+pub(crate) struct StepNetwork {
+    pub(crate) namespace: OwnedFd,
+    number: u32,
+    free: Numbers,
+}
+
+impl Drop for StepNetwork {
+    fn drop(&mut self) {
+        give_back(&self.free, self.number);
+    }
+}
+
+fn give_back(free: &Numbers, number: u32) {
+    free.lock().unwrap_or_else(PoisonError::into_inner).push_back(number);
+}
+
+impl Networks {
+    /// `resolv_conf` names the servers that steps may ask even where they are the host itself.
+    pub(crate) fn new(resolv_conf: &str) -> Self {
+        // Engines on one machine begin at different places, so that their links rarely meet.
+        let mut numbers: VecDeque<u32> = (0..COUNT).collect();
+        numbers.rotate_left((std::process::id() % 200) as usize * 300);
+        let resolvers = resolv_conf
+            .lines()
+            .filter_map(|line| line.strip_prefix("nameserver")?.trim().parse().ok())
+            .collect();
+        Self { free: Arc::new(Mutex::new(numbers)), resolvers, host: OnceLock::new() }
+    }
+
+    /// A namespace with a link that reaches out. Blocking.
+    pub(crate) fn connect(&self) -> Result<StepNetwork> {
+        let host = self
+            .host
+            .get_or_init(|| set_up(&self.resolvers).map(Mutex::new).map_err(|error| error.to_string()))
+            .as_ref()
+            .map_err(|error| Error::Network(error.clone()))?;
+        // A thread of its own, because it changes its namespace and must not be used for anything else afterwards.
+        std::thread::scope(|scope| {
+            let connected = scope.spawn(|| self.link(host)).join();
+            connected.unwrap_or_else(|_| Err(io::Error::other("a thread ended badly")))
+        })
+        .map_err(|error| Error::Network(error.to_string()))
+    }
+
+    fn link(&self, host: &Mutex<Socket>) -> io::Result<StepNetwork> {
+        let namespace = link::enter_new_namespace()?;
+        for _ in 0..COUNT {
+            let number = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let Some(number) = number else { break };
+            let address = Ipv4Addr::from(FIRST + number);
+            let name = format!("{}{number}", rules::PREFIX);
+            let host = host.lock().unwrap_or_else(PoisonError::into_inner);
+            match link::connect(&host, &namespace, &name, address, GATEWAY) {
+                Ok(()) => return Ok(StepNetwork { namespace, number, free: Arc::clone(&self.free) }),
+                Err(error) => {
+                    give_back(&self.free, number);
+                    // Another engine's step has this link: the next one, then.
+                    if error.kind() != io::ErrorKind::AlreadyExists {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        Err(io::Error::other("too many steps have a network"))
+    }
+}
+
+/// What is done once for the machine.
+fn set_up(resolvers: &[Ipv4Addr]) -> io::Result<Socket> {
+    let said = |what: &str| {
+        let what = what.to_owned();
+        move |error: io::Error| io::Error::other(format!("{what}: {error}"))
+    };
+    let forwarding = "/proc/sys/net/ipv4/ip_forward";
+    if std::fs::read_to_string(forwarding).is_ok_and(|now| now.trim() != "1") {
+        std::fs::write(forwarding, "1").map_err(said("allowing the host to forward packets"))?;
+    }
+    rules::install(&POOL, resolvers).map_err(said("setting the packet filter's rules"))?;
+    accept_beside_docker();
+    Socket::open(libc::NETLINK_ROUTE)
+}
+
+/// Beside a Docker daemon the forward chain drops what is not Docker's; it leaves one chain to others. Where the daemon is,
+/// its own program for it is.
+fn accept_beside_docker() {
+    let iptables = |args: &[&str]| {
+        let output = Command::new("iptables").args(["-w", "-t", "filter"]).args(args).output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    if !iptables(&["-n", "-L", "DOCKER-USER"]) {
+        return;
+    }
+    let links = format!("{}+", rules::PREFIX);
+    for direction in ["-i", "-o"] {
+        let rule = ["DOCKER-USER", direction, &links, "-j", "ACCEPT"];
+        if !iptables(&[&["-C"], &rule[..]].concat()) && !iptables(&[&["-I"], &rule[..]].concat()) {
+            tracing::warn!("steps may have no network: Docker's chain DOCKER-USER takes no rule for them");
+        }
+    }
+}

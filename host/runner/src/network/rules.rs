@@ -1,0 +1,227 @@
+//! Rules for what steps send and get: a table of the packet filter (nftables) of the runner's own, put in place in one
+//! transaction. In the filter's own language:
+//!
+//! ```text
+//! table inet wharf {
+//!     chain prerouting { type filter hook prerouting priority mangle;
+//!         iifname "wharf*" ct state established,related accept
+//!         iifname "wharf*" ip daddr <resolver> udp dport 53 accept     (tcp too, for each resolver)
+//!         iifname "wharf*" fib daddr type local drop
+//!         iifname "wharf*" ip daddr 169.254.0.0/16 drop
+//!         iifname "wharf*" ip daddr 10.88.0.0/16 drop
+//!         iifname "wharf*" meta nfproto ipv6 drop }
+//!     chain forward { type filter hook forward priority filter - 5;
+//!         oifname "wharf*" ct state established,related accept
+//!         oifname "wharf*" drop }
+//!     chain postrouting { type nat hook postrouting priority srcnat;
+//!         ip saddr 10.88.0.0/16 oifname != "wharf*" masquerade } }
+//! ```
+
+use std::{io, net::Ipv4Addr};
+
+use super::netlink::{ACKNOWLEDGE, Attributes, Messages, Socket};
+
+const TABLE: &str = "wharf";
+/// How the names of the host's ends of links begin.
+pub(super) const PREFIX: &str = "wharf";
+
+// What linux/netfilter/nf_tables.h names. Attributes count from 1 within their kind.
+const SUBSYSTEM: u16 = 10 << 8;
+const BATCH_BEGIN: u16 = 16;
+const BATCH_END: u16 = 17;
+const NEW_TABLE: u16 = SUBSYSTEM;
+const DELETE_TABLE: u16 = SUBSYSTEM | 2;
+const NEW_CHAIN: u16 = SUBSYSTEM | 3;
+const NEW_RULE: u16 = SUBSYSTEM | 6;
+const CREATE: u16 = libc::NLM_F_CREATE as u16;
+const APPEND: u16 = libc::NLM_F_APPEND as u16;
+const INET: u8 = 1;
+/// The register that comparisons use, and the one that takes the verdict.
+const REGISTER: u32 = 1;
+const VERDICT: u32 = 0;
+const EQUAL: u32 = 0;
+const NOT_EQUAL: u32 = 1;
+const META_PROTOCOL_FAMILY: u32 = 15;
+const META_TRANSPORT: u32 = 16;
+const META_INPUT_NAME: u32 = 6;
+const META_OUTPUT_NAME: u32 = 7;
+const NETWORK_HEADER: u32 = 1;
+const TRANSPORT_HEADER: u32 = 2;
+const SOURCE: u32 = 12;
+const DESTINATION: u32 = 16;
+const DROP: u32 = 0;
+const ACCEPT: u32 = 1;
+/// Bits of a connection's state: established, related.
+const KNOWN: u32 = 0x6;
+
+/// A part of a rule.
+enum Part<'r> {
+    In,
+    Out,
+    NotOut,
+    KnownConnection,
+    /// The first bytes of an address, at an offset of the network header.
+    Address(u32, &'r [u8]),
+    Port(u8, u16),
+    ToTheHost,
+    Version6,
+    Verdict(u32),
+    Masquerade,
+}
+
+fn expression(list: &mut Attributes<'_>, name: &str, fill: impl FnOnce(&mut Attributes<'_>)) {
+    list.nest(1, &[], |element| {
+        element.text(1, name);
+        element.nest(2, &[], fill);
+    });
+}
+
+fn meta(list: &mut Attributes<'_>, key: u32) {
+    expression(list, "meta", |data| {
+        data.big(1, REGISTER);
+        data.big(2, key);
+    });
+}
+
+fn compare(list: &mut Attributes<'_>, operation: u32, value: &[u8]) {
+    expression(list, "cmp", |data| {
+        data.big(1, REGISTER);
+        data.big(2, operation);
+        data.nest(3, &[], |data| data.bytes(1, value));
+    });
+}
+
+fn payload(list: &mut Attributes<'_>, base: u32, offset: u32, length: usize) {
+    expression(list, "payload", |data| {
+        data.big(1, REGISTER);
+        data.big(2, base);
+        data.big(3, offset);
+        data.big(4, length as u32);
+    });
+}
+
+impl Part<'_> {
+    fn write(&self, list: &mut Attributes<'_>) {
+        match self {
+            Part::In => {
+                meta(list, META_INPUT_NAME);
+                compare(list, EQUAL, PREFIX.as_bytes());
+            }
+            Part::Out | Part::NotOut => {
+                meta(list, META_OUTPUT_NAME);
+                let operation = if matches!(self, Part::Out) { EQUAL } else { NOT_EQUAL };
+                compare(list, operation, PREFIX.as_bytes());
+            }
+            Part::KnownConnection => {
+                expression(list, "ct", |data| {
+                    data.big(1, REGISTER);
+                    data.big(2, 0);
+                });
+                expression(list, "bitwise", |data| {
+                    data.big(1, REGISTER);
+                    data.big(2, REGISTER);
+                    data.big(3, 4);
+                    data.nest(4, &[], |mask| mask.bytes(1, &KNOWN.to_ne_bytes()));
+                    data.nest(5, &[], |xor| xor.bytes(1, &[0; 4]));
+                });
+                compare(list, NOT_EQUAL, &[0; 4]);
+            }
+            Part::Address(offset, start) => {
+                meta(list, META_PROTOCOL_FAMILY);
+                compare(list, EQUAL, &[libc::NFPROTO_IPV4 as u8]);
+                payload(list, NETWORK_HEADER, *offset, start.len());
+                compare(list, EQUAL, start);
+            }
+            Part::Port(transport, port) => {
+                meta(list, META_TRANSPORT);
+                compare(list, EQUAL, &[*transport]);
+                payload(list, TRANSPORT_HEADER, 2, 2);
+                compare(list, EQUAL, &port.to_be_bytes());
+            }
+            Part::ToTheHost => {
+                expression(list, "fib", |data| {
+                    data.big(1, REGISTER);
+                    // The kind of the destination's address, by address alone.
+                    data.big(2, 3);
+                    data.big(3, 2);
+                });
+                compare(list, EQUAL, &u32::from(libc::RTN_LOCAL).to_ne_bytes());
+            }
+            Part::Version6 => {
+                meta(list, META_PROTOCOL_FAMILY);
+                compare(list, EQUAL, &[libc::NFPROTO_IPV6 as u8]);
+            }
+            Part::Verdict(verdict) => expression(list, "immediate", |data| {
+                data.big(1, VERDICT);
+                data.nest(2, &[], |data| data.nest(2, &[], |inner| inner.big(1, *verdict)));
+            }),
+            Part::Masquerade => expression(list, "masq", |_| {}),
+        }
+    }
+}
+
+fn header(family: u8, resource: u16) -> [u8; 4] {
+    let resource = resource.to_be_bytes();
+    [family, 0, resource[0], resource[1]]
+}
+
+fn chain(messages: &mut Messages, name: &str, kind: &str, hook: u32, priority: i32) {
+    messages.add(NEW_CHAIN, CREATE, &header(INET, 0), |attributes| {
+        attributes.text(1, TABLE);
+        attributes.text(3, name);
+        attributes.nest(4, &[], |place| {
+            place.big(1, hook);
+            place.big(2, priority as u32);
+        });
+        attributes.big(5, ACCEPT);
+        attributes.text(7, kind);
+    });
+}
+
+fn rule(messages: &mut Messages, chain: &str, parts: &[Part<'_>]) {
+    messages.add(NEW_RULE, CREATE | APPEND, &header(INET, 0), |attributes| {
+        attributes.text(1, TABLE);
+        attributes.text(2, chain);
+        attributes.nest(4, &[], |list| {
+            for part in parts {
+                part.write(list);
+            }
+        });
+    });
+}
+
+/// Puts the rules in place of earlier ones. Steps reach the resolvers even where they are the host itself.
+pub(super) fn install(pool: &[u8], resolvers: &[Ipv4Addr]) -> io::Result<()> {
+    let mut messages = Messages::default();
+    messages.add(BATCH_BEGIN, 0, &header(0, 10), |_| {});
+    let table = |attributes: &mut Attributes<'_>| attributes.text(1, TABLE);
+    // Made before it is removed, so that there is something to remove; all in one transaction.
+    messages.add(NEW_TABLE, CREATE, &header(INET, 0), table);
+    messages.add(DELETE_TABLE, 0, &header(INET, 0), table);
+    messages.add(NEW_TABLE, CREATE, &header(INET, 0), table);
+
+    chain(&mut messages, "prerouting", "filter", libc::NF_INET_PRE_ROUTING as u32, -150);
+    let mut incoming = |parts: &[Part<'_>]| rule(&mut messages, "prerouting", parts);
+    incoming(&[Part::In, Part::KnownConnection, Part::Verdict(ACCEPT)]);
+    for resolver in resolvers {
+        for transport in [libc::IPPROTO_UDP, libc::IPPROTO_TCP] {
+            let address = resolver.octets();
+            let to = Part::Address(DESTINATION, &address);
+            incoming(&[Part::In, to, Part::Port(transport as u8, 53), Part::Verdict(ACCEPT)]);
+        }
+    }
+    incoming(&[Part::In, Part::ToTheHost, Part::Verdict(DROP)]);
+    incoming(&[Part::In, Part::Address(DESTINATION, &[169, 254]), Part::Verdict(DROP)]);
+    incoming(&[Part::In, Part::Address(DESTINATION, pool), Part::Verdict(DROP)]);
+    incoming(&[Part::In, Part::Version6, Part::Verdict(DROP)]);
+
+    chain(&mut messages, "forward", "filter", libc::NF_INET_FORWARD as u32, -5);
+    rule(&mut messages, "forward", &[Part::Out, Part::KnownConnection, Part::Verdict(ACCEPT)]);
+    rule(&mut messages, "forward", &[Part::Out, Part::Verdict(DROP)]);
+
+    chain(&mut messages, "postrouting", "nat", libc::NF_INET_POST_ROUTING as u32, 100);
+    rule(&mut messages, "postrouting", &[Part::Address(SOURCE, pool), Part::NotOut, Part::Masquerade]);
+    // Acknowledged last: what is refused before it is said before it.
+    messages.add(BATCH_END, ACKNOWLEDGE, &header(0, 10), |_| {});
+    Socket::open(libc::NETLINK_NETFILTER)?.apply(&messages)
+}
