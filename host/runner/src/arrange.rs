@@ -60,7 +60,13 @@ mod tests {
             destination: destination.to_owned(),
             overlay: Overlay::default(),
         });
-        let order: Vec<_> = arrange(plain.into(), overlays.into()).iter().map(super::Wanted::destination).collect();
-        assert_eq!(order, ["/proc", "/dev", "/dev/shm", "/a", "/etc/hosts", "/a/b", "/a/b/c"]);
+        let order: Vec<_> = arrange(plain.into(), overlays.into())
+            .iter()
+            .map(super::Wanted::destination)
+            .collect();
+        assert_eq!(
+            order,
+            ["/proc", "/dev", "/dev/shm", "/a", "/etc/hosts", "/a/b", "/a/b/c"]
+        );
     }
 }

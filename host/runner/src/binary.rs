@@ -73,7 +73,11 @@ struct Container<'t> {
 impl Container<'_> {
     fn command(&self, log: &Path) -> std::process::Command {
         let mut command = std::process::Command::new(self.tools.runtime);
-        command.arg("--root").arg(self.tools.state.join("runtime")).arg("--log").arg(log);
+        command
+            .arg("--root")
+            .arg(self.tools.state.join("runtime"))
+            .arg("--log")
+            .arg(log);
         command.args(["--log-format", "json"]);
         command
     }
@@ -82,7 +86,11 @@ impl Container<'_> {
 impl Drop for Container<'_> {
     fn drop(&mut self) {
         let mut command = self.command(Path::new("/dev/null"));
-        command.args(["delete", "--force", &self.name]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .args(["delete", "--force", &self.name])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         command.status().ok();
     }
 }
@@ -101,7 +109,10 @@ pub(crate) async fn run(
     mounted.add(tools, &step.root, root.clone())?;
     let plain = step.spec.mounts().clone().unwrap_or_default();
     let mut mounts = Vec::new();
-    for (number, wanted) in arrange(plain, std::mem::take(&mut step.mounts)).into_iter().enumerate() {
+    for (number, wanted) in arrange(plain, std::mem::take(&mut step.mounts))
+        .into_iter()
+        .enumerate()
+    {
         mounts.push(match wanted {
             Wanted::Plain(mount) => mount,
             Wanted::Overlay(mount) => {
@@ -118,7 +129,9 @@ pub(crate) async fn run(
     if let Some(network) = network {
         enter_network(&mut step, network);
     }
-    step.spec.save(tools.bundle.join("config.json")).map_err(|error| Error::Setup(error.to_string()))?;
+    step.spec
+        .save(tools.bundle.join("config.json"))
+        .map_err(|error| Error::Setup(error.to_string()))?;
     let outcome = run_container(tools, io, program, stop).await;
     drop(mounted);
     if let Some(upper) = upper {
@@ -143,11 +156,24 @@ fn make_mount_points(root: &Path, upper: Option<&Path>, mounts: &[Mount]) -> Res
     for (number, mount) in mounts.iter().enumerate() {
         let destination = mount.destination();
         // What lies in something that is mounted before it is made there by the runtime.
-        if mounts[..number].iter().any(|outer| destination.starts_with(outer.destination())) {
+        if mounts[..number]
+            .iter()
+            .any(|outer| destination.starts_with(outer.destination()))
+        {
             continue;
         }
         let is_file = mount.source().as_ref().is_some_and(|source| source.is_file());
-        let kind = if is_file { PointKind::File } else { PointKind::Directory };
+        // runc gives a file system in memory the mode of what it is mounted on.
+        let mode = mount
+            .options()
+            .iter()
+            .flatten()
+            .find_map(|option| option.strip_prefix("mode="));
+        let kind = match mode.and_then(|mode| u32::from_str_radix(mode, 8).ok()) {
+            _ if is_file => PointKind::File,
+            Some(mode) => PointKind::DirectoryWithMode(mode),
+            None => PointKind::Directory,
+        };
         let destination = destination.to_string_lossy();
         points.place(&destination, kind).context(&destination)?;
     }
@@ -155,49 +181,89 @@ fn make_mount_points(root: &Path, upper: Option<&Path>, mounts: &[Mount]) -> Res
 }
 
 fn enter_network(step: &mut Step, network: &StepNetwork) {
-    let path = format!("/proc/{}/fd/{}", std::process::id(), network.namespace.as_raw_fd());
-    let Some(linux) = step.spec.linux_mut() else { return };
+    let path = format!(
+        "/proc/{}/fd/{}",
+        std::process::id(),
+        network.namespace.as_raw_fd()
+    );
+    let Some(linux) = step.spec.linux_mut() else {
+        return;
+    };
     let mut namespaces = linux.namespaces().clone().unwrap_or_default();
-    for namespace in namespaces.iter_mut().filter(|namespace| namespace.typ() == LinuxNamespaceType::Network) {
+    for namespace in namespaces
+        .iter_mut()
+        .filter(|namespace| namespace.typ() == LinuxNamespaceType::Network)
+    {
         namespace.set_path(Some(path.clone().into()));
     }
     linux.set_namespaces(Some(namespaces));
 }
 
 async fn run_container(tools: &Tools<'_>, io: StepIo, program: &str, stop: Stop) -> Result<StepOutcome> {
-    let container = Container { tools, name: format!("wharf-{}-{}", std::process::id(), tools.id) };
+    let container = Container {
+        tools,
+        name: format!("wharf-{}-{}", std::process::id(), tools.id),
+    };
     let said = tools.runtime.display().to_string();
     let log = tools.bundle.join("runtime.log");
     let pid_file = tools.bundle.join("pid");
     let mut create = container.command(&log);
-    create.arg("create").arg("--bundle").arg(tools.bundle).arg("--pid-file").arg(&pid_file).arg(&container.name);
+    create
+        .arg("create")
+        .arg("--bundle")
+        .arg(tools.bundle)
+        .arg("--pid-file")
+        .arg(&pid_file)
+        .arg(&container.name);
     create.stdin(io.stdin).stdout(io.stdout).stderr(io.stderr);
-    let made = tokio::process::Command::from(create).status().await.context(&said)?;
+    let made = tokio::process::Command::from(create)
+        .status()
+        .await
+        .context(&said)?;
     if !made.success() {
         return not_made(&log, program);
     }
     let process = std::fs::read_to_string(&pid_file).context("the container's process")?;
     let process = process.trim().parse().ok().and_then(Pid::from_raw);
     let process = process.ok_or_else(|| Error::Setup(format!("{said} named no process")))?;
-    let process = Running::new(rustix::process::pidfd_open(process, PidfdFlags::empty()).context("watching a step")?)?;
+    let process =
+        Running::new(rustix::process::pidfd_open(process, PidfdFlags::empty()).context("watching a step")?)?;
     let mut start = container.command(&log);
-    start.args(["start", &container.name]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let started = tokio::process::Command::from(start).status().await.context(&said)?;
+    start
+        .args(["start", &container.name])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let started = tokio::process::Command::from(start)
+        .status()
+        .await
+        .context(&said)?;
     if !started.success() {
         return not_made(&log, program);
     }
     let stopped = wait(&process, stop).await?;
     let usage = tools.cgroup.usage();
-    let status = rustix::process::waitid(WaitId::PidFd(std::os::fd::AsFd::as_fd(process.descriptor())), WaitIdOptions::EXITED)
-        .context("a step's exit status")?;
-    let exit = match (stopped, status.and_then(|status| Some((status.exit_status(), status.terminating_signal())))) {
+    let status = rustix::process::waitid(
+        WaitId::PidFd(std::os::fd::AsFd::as_fd(process.descriptor())),
+        WaitIdOptions::EXITED,
+    )
+    .context("a step's exit status")?;
+    let exit = match (
+        stopped,
+        status.and_then(|status| Some((status.exit_status(), status.terminating_signal()))),
+    ) {
         (Some(stopped), _) => stopped,
         (None, _) if usage.ran_out_of_memory => Exit::OutOfMemory,
         (None, Some((Some(code), _))) => Exit::Code(code),
         (None, Some((_, Some(signal)))) => Exit::Signal(signal),
         (None, _) => Exit::Signal(libc::SIGKILL),
     };
-    Ok(StepOutcome { exit, message: None, cpu_us: usage.cpu_us, peak_memory: usage.peak_memory })
+    Ok(StepOutcome {
+        exit,
+        message: None,
+        cpu_us: usage.cpu_us,
+        peak_memory: usage.peak_memory,
+    })
 }
 
 /// Why the container could not be made or started: the program, or something else. The runtime's log says.
@@ -225,5 +291,10 @@ fn not_made(log: &Path, program: &str) -> Result<StepOutcome> {
         libc::ENOENT
     };
     let (exit, message) = outcome::not_run(program, number)?;
-    Ok(StepOutcome { exit, message: Some(message), cpu_us: None, peak_memory: None })
+    Ok(StepOutcome {
+        exit,
+        message: Some(message),
+        cpu_us: None,
+        peak_memory: None,
+    })
 }

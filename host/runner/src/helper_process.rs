@@ -48,14 +48,21 @@ impl HelperProcess {
             .name("helper".to_owned())
             .spawn(move || pass_on(&listening, &waiting))
             .context("a thread")?;
-        Ok(Self { socket, answers, child: Mutex::new(child) })
+        Ok(Self {
+            socket,
+            answers,
+            child: Mutex::new(child),
+        })
     }
 
     /// Sends a step with its descriptors; returns a descriptor of its process.
     pub(crate) async fn launch(&self, job: &Job, descriptors: &[BorrowedFd<'_>]) -> Result<OwnedFd> {
         let answered = self.send(job, descriptors)?;
         answered.await.map_err(|_| Error::HelperGone)?.map_err(|number| {
-            Error::Setup(format!("a process cannot be made: {}", std::io::Error::from_raw_os_error(number)))
+            Error::Setup(format!(
+                "a process cannot be made: {}",
+                std::io::Error::from_raw_os_error(number)
+            ))
         })
     }
 
@@ -74,7 +81,10 @@ impl HelperProcess {
             .as_mut()
             .ok_or(Error::HelperGone)?
             .insert(job.id, answer);
-        let all: Vec<_> = [file.as_fd()].into_iter().chain(descriptors.iter().copied()).collect();
+        let all: Vec<_> = [file.as_fd()]
+            .into_iter()
+            .chain(descriptors.iter().copied())
+            .collect();
         helper::send(&self.socket, b"step", &all).map_err(|_| Error::HelperGone)?;
         Ok(answered)
     }
@@ -105,7 +115,11 @@ fn spawn(program: &(PathBuf, Vec<String>), socket: OwnedFd) -> Result<Child> {
             } else {
                 libc::dup2(socket, helper::SOCKET)
             };
-            if done < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) }
+            if done < 0 {
+                Err(std::io::Error::last_os_error())
+            } else {
+                Ok(())
+            }
         });
     }
     let child = command.spawn();

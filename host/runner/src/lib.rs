@@ -26,6 +26,6 @@ mod stubs;
 
 pub use error::{Error, Result};
 pub use helper::helper_main;
-pub use overlay::{Overlay, OverlayMount};
 pub use outcome::{Exit, StepOutcome};
+pub use overlay::{Overlay, OverlayMount};
 pub use runner::{NetworkMode, Runner, RunnerConfig, Runtime, Step, StepIo};

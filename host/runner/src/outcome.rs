@@ -69,12 +69,20 @@ pub(crate) fn not_run(program: &str, number: i32) -> Result<(Exit, String)> {
 }
 
 /// The outcome that the init's reports tell. `stopped` is set when the runner ended it.
-pub(crate) fn of_reports(stopped: Option<Exit>, reports: &[Report], program: &str, usage: Usage) -> Result<StepOutcome> {
+pub(crate) fn of_reports(
+    stopped: Option<Exit>,
+    reports: &[Report],
+    program: &str,
+    usage: Usage,
+) -> Result<StepOutcome> {
     let used = reports.iter().find_map(|report| match report {
         Report::Used(used) => Some(*used),
         _ => None,
     });
-    let last = reports.iter().rev().find(|report| !matches!(report, Report::Stubs(_) | Report::Used(_)));
+    let last = reports
+        .iter()
+        .rev()
+        .find(|report| !matches!(report, Report::Stubs(_) | Report::Used(_)));
     let mut message = None;
     let exit = match (stopped, last) {
         (Some(stopped), _) => stopped,
@@ -90,5 +98,10 @@ pub(crate) fn of_reports(stopped: Option<Exit>, reports: &[Report], program: &st
         // The init itself was killed from outside.
         (None, _) => Exit::Signal(libc::SIGKILL),
     };
-    Ok(StepOutcome { exit, message, cpu_us: used.or(usage.cpu_us), peak_memory: usage.peak_memory })
+    Ok(StepOutcome {
+        exit,
+        message,
+        cpu_us: used.or(usage.cpu_us),
+        peak_memory: usage.peak_memory,
+    })
 }

@@ -116,13 +116,19 @@ pub struct Runner {
 impl Runner {
     /// Starts the helper and finds out what can be limited here. What an earlier runner of the same name and directory left
     /// behind is ended and cleared away.
-    #[allow(clippy::unused_async, reason = "callers are async, and starting may come to wait")]
+    #[allow(
+        clippy::unused_async,
+        reason = "callers are async, and starting may come to wait"
+    )]
     pub async fn start(config: RunnerConfig) -> Result<Self> {
         if !rustix::process::geteuid().is_root() {
             return Err(Error::Unsupported("the engine is not root".to_owned()));
         }
         let usual = crate::spec::docker_like(&crate::spec::Process::default())?;
-        let usual = usual.linux().as_ref().and_then(|linux| linux.resources().as_ref()?.devices().clone());
+        let usual = usual
+            .linux()
+            .as_ref()
+            .and_then(|linux| linux.resources().as_ref()?.devices().clone());
         let cgroups = Cgroups::probe(&config.name, usual.unwrap_or_default())?;
         clear_state(&config.state)?;
         let helper = match config.runtime {
@@ -133,7 +139,13 @@ impl Runner {
             }
         };
         let networks = Arc::new(Networks::new(&config.resolv_conf));
-        Ok(Self { config, cgroups, networks, helper, next: AtomicU64::new(1) })
+        Ok(Self {
+            config,
+            cgroups,
+            networks,
+            helper,
+            next: AtomicU64::new(1),
+        })
     }
 
     /// What cannot be done here, in words.
@@ -142,7 +154,10 @@ impl Runner {
     }
 
     /// Ends the helper and every step that still runs.
-    #[allow(clippy::unused_async, reason = "callers are async, and ending may come to wait")]
+    #[allow(
+        clippy::unused_async,
+        reason = "callers are async, and ending may come to wait"
+    )]
     pub async fn shutdown(&self) {
         if let Some(helper) = &self.helper {
             helper.end();
@@ -163,12 +178,26 @@ impl Runner {
         };
         self.add_system_files(&mut step, &bundle.0)?;
         let program = first_argument(&step.spec);
-        let stop = Stop { cancel, timeout: step.timeout };
-        let resources = step.spec.linux().as_ref().and_then(|linux| linux.resources().clone()).unwrap_or_default();
+        let stop = Stop {
+            cancel,
+            timeout: step.timeout,
+        };
+        let resources = step
+            .spec
+            .linux()
+            .as_ref()
+            .and_then(|linux| linux.resources().clone())
+            .unwrap_or_default();
         match (&self.config.runtime, &self.helper) {
             (Runtime::Binary(runtime), _) => {
                 let (cgroup, path) = self.cgroups.for_runtime(id, &resources)?;
-                let tools = binary::Tools { runtime, state: &self.config.state, bundle: &bundle.0, cgroup: &cgroup, id };
+                let tools = binary::Tools {
+                    runtime,
+                    state: &self.config.state,
+                    bundle: &bundle.0,
+                    cgroup: &cgroup,
+                    id,
+                };
                 if let Some(linux) = step.spec.linux_mut() {
                     linux.set_cgroups_path(Some(path.into()));
                 }
@@ -177,7 +206,9 @@ impl Runner {
             (Runtime::BuiltIn, Some(helper)) => {
                 let cgroup = self.cgroups.for_step(id, &resources)?;
                 let upper = step.root.upper.as_ref().map(|(upper, _)| upper.clone());
-                let (process, reports) = self.launch(helper, id, step, io, &cgroup, network.as_ref()).await?;
+                let (process, reports) = self
+                    .launch(helper, id, step, io, &cgroup, network.as_ref())
+                    .await?;
                 let stopped = wait(&process, stop).await?;
                 let reports = reports.await.map_err(|error| Error::Setup(error.to_string()))?;
                 if let Some(upper) = upper {
@@ -205,7 +236,12 @@ impl Runner {
     ) -> Result<(Running, tokio::task::JoinHandle<Vec<Report>>)> {
         let mounts = step.spec.mounts().clone().unwrap_or_default();
         step.spec.set_mounts(None);
-        let filter = Filter::of(step.spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref()))?;
+        let filter = Filter::of(
+            step.spec
+                .linux()
+                .as_ref()
+                .and_then(|linux| linux.seccomp().as_ref()),
+        )?;
         if let Some(linux) = step.spec.linux_mut() {
             // Sent beside it, and mostly by name.
             linux.set_seccomp(None);
@@ -223,14 +259,21 @@ impl Runner {
         };
         let (report_read, report_write) =
             rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context("a step's pipe")?;
-        let mut descriptors = vec![io.stdin.as_fd(), io.stdout.as_fd(), io.stderr.as_fd(), report_write.as_fd()];
+        let mut descriptors = vec![
+            io.stdin.as_fd(),
+            io.stdout.as_fd(),
+            io.stderr.as_fd(),
+            report_write.as_fd(),
+        ];
         descriptors.extend(network.map(|network| network.namespace.as_fd()));
         let process = Running::new(helper.launch(&job, &descriptors).await?)?;
         let mut reports = pipe::Receiver::from_owned_fd(report_read).context("a step's pipe")?;
         let reports = tokio::spawn(async move {
             let mut text = String::new();
             reports.read_to_string(&mut text).await.ok();
-            text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+            text.lines()
+                .filter_map(|line| serde_json::from_str(line).ok())
+                .collect()
         });
         Ok((process, reports))
     }
@@ -250,9 +293,11 @@ impl Runner {
             NetworkMode::Bridged => &self.config.resolv_conf,
         };
         let mut mounts = step.spec.mounts().clone().unwrap_or_default();
-        for (name, text) in
-            [("hosts", hosts.as_str()), ("hostname", &format!("{hostname}\n")), ("resolv.conf", resolv_conf)]
-        {
+        for (name, text) in [
+            ("hosts", hosts.as_str()),
+            ("hostname", &format!("{hostname}\n")),
+            ("resolv.conf", resolv_conf),
+        ] {
             let file = bundle.join(name);
             std::fs::write(&file, text).context("a step's system files")?;
             let mut mount = Mount::default();
@@ -268,7 +313,10 @@ impl Runner {
 }
 
 fn first_argument(spec: &Spec) -> String {
-    let args = spec.process().as_ref().and_then(|process| process.args().as_ref());
+    let args = spec
+        .process()
+        .as_ref()
+        .and_then(|process| process.args().as_ref());
     args.and_then(|args| args.first().cloned()).unwrap_or_default()
 }
 
@@ -284,7 +332,12 @@ fn clear_state(state: &Path) -> Result<()> {
             rustix::mount::unmount(at, rustix::mount::UnmountFlags::DETACH).context(at)?;
         }
     }
-    for (part, kept) in [("root", true), ("empty", true), ("steps", true), ("runtime", false)] {
+    for (part, kept) in [
+        ("root", true),
+        ("empty", true),
+        ("steps", true),
+        ("runtime", false),
+    ] {
         let path = state.join(part);
         if path.exists() {
             std::fs::remove_dir_all(&path).context(&path.display().to_string())?;

@@ -38,7 +38,9 @@ pub(crate) struct Running(AsyncFd<OwnedFd>);
 impl Running {
     pub(crate) fn new(process: OwnedFd) -> Result<Self> {
         // SAFETY: the descriptor is owned by the registration and not replaced while it lasts.
-        unsafe { AsyncFd::register(process) }.map(Self).context("watching a step")
+        unsafe { AsyncFd::register(process) }
+            .map(Self)
+            .context("watching a step")
     }
 
     pub(crate) fn descriptor(&self) -> &OwnedFd {

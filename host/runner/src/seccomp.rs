@@ -58,7 +58,9 @@ impl Filter {
         match profile {
             None => Ok(Self::None),
             Some(profile) if profile == standard() => Ok(Self::Standard),
-            Some(profile) => serde_json::to_string(profile).map(Self::Own).map_err(|error| failed(&error)),
+            Some(profile) => serde_json::to_string(profile)
+                .map(Self::Own)
+                .map_err(|error| failed(&error)),
         }
     }
 
@@ -76,7 +78,9 @@ impl Filter {
 fn compile(profile: &str) -> Result<Vec<BpfProgram>> {
     let profile: Profile = serde_json::from_str(profile).map_err(|error| failed(&error))?;
     if profile.default_action != "SCMP_ACT_ERRNO" {
-        return Err(failed(&"only profiles that refuse what they do not name are understood"));
+        return Err(failed(
+            &"only profiles that refuse what they do not name are understood",
+        ));
     }
     let mut allowed = Vec::new();
     let mut absent = BTreeSet::new();
@@ -90,8 +94,16 @@ fn compile(profile: &str) -> Result<Vec<BpfProgram>> {
     }
     let absent: Vec<_> = absent.iter().map(|name| json_rule(name, &[])).collect();
     Ok(vec![
-        program(&allowed, &serde_json::json!({ "errno": libc::EPERM }), &serde_json::json!("allow"))?,
-        program(&absent, &serde_json::json!("allow"), &serde_json::json!({ "errno": libc::ENOSYS }))?,
+        program(
+            &allowed,
+            &serde_json::json!({ "errno": libc::EPERM }),
+            &serde_json::json!("allow"),
+        )?,
+        program(
+            &absent,
+            &serde_json::json!("allow"),
+            &serde_json::json!({ "errno": libc::ENOSYS }),
+        )?,
     ])
 }
 

@@ -137,7 +137,11 @@ pub fn docker_like(process: &Process) -> Result<Spec> {
     let capabilities = &defaults["capabilities"];
     let user = &process.user;
     // A user other than root starts with none; they can only be gained by way of setuid programs.
-    let own = if user.uid == 0 { capabilities.clone() } else { json!([]) };
+    let own = if user.uid == 0 {
+        capabilities.clone()
+    } else {
+        json!([])
+    };
     let namespaces = ["pid", "network", "ipc", "uts", "mount", "cgroup"].map(|kind| json!({ "type": kind }));
     let spec = json!({
         "ociVersion": "1.0.2",

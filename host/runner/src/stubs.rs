@@ -6,7 +6,10 @@
 use std::{
     fs::Metadata,
     io,
-    os::{fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd}, unix::fs::MetadataExt},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        unix::fs::MetadataExt,
+    },
     path::{Path, PathBuf},
 };
 
@@ -35,6 +38,8 @@ impl Stub {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PointKind {
     Directory,
+    /// With this mode if it has to be made.
+    DirectoryWithMode(u32),
     File,
 }
 
@@ -49,7 +54,12 @@ pub(crate) struct Points<'r, F> {
 
 impl<'r, F: AsFd> Points<'r, F> {
     pub(crate) fn new(root: &'r F, mounted_at: &'r Path, upper: Option<&'r Path>) -> Self {
-        Self { root, mounted_at, upper, stubs: Vec::new() }
+        Self {
+            root,
+            mounted_at,
+            upper,
+            stubs: Vec::new(),
+        }
     }
 
     /// Opens a place in the root; what is missing on the way is made.
@@ -67,12 +77,28 @@ impl<'r, F: AsFd> Points<'r, F> {
         }
         match kind {
             PointKind::Directory => rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755))?,
+            PointKind::DirectoryWithMode(mode) => {
+                rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o700))?;
+                // Apart, because the mask takes bits away from the first.
+                rustix::fs::chmodat(&parent, name, Mode::from_raw_mode(mode), AtFlags::empty())?;
+            }
             PointKind::File => {
-                let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                drop(rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o644))?);
+                let flags =
+                    OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                drop(rustix::fs::openat(
+                    &parent,
+                    name,
+                    flags,
+                    Mode::from_raw_mode(0o644),
+                )?);
             }
         }
-        let made = rustix::fs::openat(&parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+        let made = rustix::fs::openat(
+            &parent,
+            name,
+            OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
         if let Some(directory) = in_layer {
             self.note(directory.join(name), &made)?;
         }
@@ -82,7 +108,9 @@ impl<'r, F: AsFd> Points<'r, F> {
     /// Where a directory of the root is in the layer; none for what belongs to a mount of its own.
     fn layer_path(&self, directory: &impl AsFd) -> Option<PathBuf> {
         let mount = |fd: BorrowedFd<'_>| {
-            rustix::fs::statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).ok().map(|stat| stat.stx_mnt_id)
+            rustix::fs::statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)
+                .ok()
+                .map(|stat| stat.stx_mnt_id)
         };
         if mount(directory.as_fd()) != mount(self.root.as_fd()) {
             return None;
@@ -108,7 +136,12 @@ impl<'r, F: AsFd> Points<'r, F> {
 
     fn note(&mut self, path: PathBuf, there: &impl AsFd) -> io::Result<()> {
         let stat = rustix::fs::fstat(there)?;
-        self.stubs.push(Stub { path, mode: stat.st_mode, uid: stat.st_uid, gid: stat.st_gid });
+        self.stubs.push(Stub {
+            path,
+            mode: stat.st_mode,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+        });
         Ok(())
     }
 }
@@ -128,7 +161,9 @@ pub(crate) fn open_in(root: &impl AsFd, path: impl rustix::path::Arg) -> rustix:
 pub(crate) fn remove(upper: &Path, stubs: &[Stub]) {
     for stub in stubs.iter().rev() {
         let path = upper.join(&stub.path);
-        let Ok(now) = path.symlink_metadata() else { continue };
+        let Ok(now) = path.symlink_metadata() else {
+            continue;
+        };
         if !stub.is_as_made(&now) {
             continue;
         }

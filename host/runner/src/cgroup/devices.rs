@@ -36,7 +36,12 @@ struct Instruction {
 }
 
 const fn op(code: u8, destination: u8, source: u8, number: i32) -> Instruction {
-    Instruction { code, registers: destination | source << 4, offset: 0, number }
+    Instruction {
+        code,
+        registers: destination | source << 4,
+        offset: 0,
+        number,
+    }
 }
 
 /// The program: the last rule that fits decides, and nothing is allowed that no rule allows.
@@ -47,11 +52,23 @@ fn program(rules: &[LinuxDeviceCgroup]) -> Vec<Instruction> {
         op(MOVE_REGISTER, 3, 2, 0),
         op(AND_NUMBER, 2, 0, 0xffff),
         op(SHIFT_RIGHT_NUMBER, 3, 0, 16),
-        Instruction { offset: 4, ..op(LOAD_WORD, 4, 1, 0) },
-        Instruction { offset: 8, ..op(LOAD_WORD, 5, 1, 0) },
+        Instruction {
+            offset: 4,
+            ..op(LOAD_WORD, 4, 1, 0)
+        },
+        Instruction {
+            offset: 8,
+            ..op(LOAD_WORD, 5, 1, 0)
+        },
     ];
     for rule in rules.iter().rev() {
-        program.extend(one_rule(rule));
+        let instructions = one_rule(rule);
+        let decides_all = instructions.len() == 2;
+        program.extend(instructions);
+        if decides_all {
+            // The kernel takes no program with a part that is never reached.
+            return program;
+        }
     }
     program.extend([op(MOVE_NUMBER, 0, 0, 0), op(EXIT, 0, 0, 0)]);
     program
@@ -64,12 +81,17 @@ fn one_rule(rule: &LinuxDeviceCgroup) -> Vec<Instruction> {
         Some(LinuxDeviceType::C) => checks.push(op(SKIP_UNLESS_NUMBER, 2, 0, 2)),
         _ => {}
     }
-    let bits = rule.access().as_deref().unwrap_or("rwm").chars().fold(0, |bits, letter| match letter {
-        'm' => bits | 1,
-        'r' => bits | 2,
-        'w' => bits | 4,
-        _ => bits,
-    });
+    let bits = rule
+        .access()
+        .as_deref()
+        .unwrap_or("rwm")
+        .chars()
+        .fold(0, |bits, letter| match letter {
+            'm' => bits | 1,
+            'r' => bits | 2,
+            'w' => bits | 4,
+            _ => bits,
+        });
     if rule.allow() && bits != 7 {
         // Everything that is asked for has to be in it.
         checks.push(op(MOVE_REGISTER, 6, 3, 0));
@@ -77,7 +99,10 @@ fn one_rule(rule: &LinuxDeviceCgroup) -> Vec<Instruction> {
         checks.push(op(SKIP_UNLESS_REGISTER, 6, 3, 0));
     } else if !rule.allow() && bits != 7 {
         // One part that is asked for is enough: over the jump to the next rule.
-        checks.push(Instruction { offset: 1, ..op(SKIP_IF_ANY_OF, 3, 0, bits) });
+        checks.push(Instruction {
+            offset: 1,
+            ..op(SKIP_IF_ANY_OF, 3, 0, bits)
+        });
         checks.push(op(SKIP_UNLESS_NUMBER, 3, 0, -1));
     }
     for (register, number) in [(4, rule.major()), (5, rule.minor())] {
@@ -128,7 +153,11 @@ fn bpf(command: libc::c_int, attributes: &[u8; 128]) -> io::Result<libc::c_int> 
     // SAFETY: the attributes outlive the call, as does what they point to, which the callers hold; what is beyond the
     // command's own attributes is zero, as the kernel wants it.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, attributes.as_ptr(), attributes.len()) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as libc::c_int) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result as libc::c_int)
+    }
 }
 
 #[cfg(test)]
@@ -153,10 +182,15 @@ mod tests {
         ]))
         .unwrap();
         super::attach(&group, &rules).unwrap();
-        let script = "echo $$ > $0/cgroup.procs; for action in '> /dev/null' '< /dev/zero' '> /dev/zero' '< /dev/full'
+        let script =
+            "echo $$ > $0/cgroup.procs; for action in '> /dev/null' '< /dev/zero' '> /dev/zero' '< /dev/full'
             do (eval \"true $action\") 2> /dev/null && printf y || printf n; done";
         // Opened before the group is joined, as /dev/null is not always the first to be asked for.
-        let output = Command::new("sh").args(["-c", script]).arg(&group).output().unwrap();
+        let output = Command::new("sh")
+            .args(["-c", script])
+            .arg(&group)
+            .output()
+            .unwrap();
         fs::remove_dir(&group).unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stdout), "yynn");
     }

@@ -102,10 +102,13 @@ impl Cgroups {
         if !writable(Path::new(ROOT), || std::fs::create_dir_all(own)) {
             return;
         }
-        for (controller, slot) in
-            [("memory", &mut self.memory), ("pids", &mut self.pids), ("cpu", &mut self.cpu)]
-        {
-            let enable = |group: &Path| std::fs::write(group.join("cgroup.subtree_control"), format!("+{controller}"));
+        for (controller, slot) in [
+            ("memory", &mut self.memory),
+            ("pids", &mut self.pids),
+            ("cpu", &mut self.cpu),
+        ] {
+            let enable =
+                |group: &Path| std::fs::write(group.join("cgroup.subtree_control"), format!("+{controller}"));
             let root = Path::new(ROOT);
             if enable(root).is_err_and(|error| error.raw_os_error() == Some(libc::EBUSY)) {
                 // Groups with limited children hold no processes themselves: the engine moves into one of its own.
@@ -123,7 +126,11 @@ impl Cgroups {
             .filter(|(directory, _)| directory.is_none())
             .map(|(_, name)| format!("{name} limits (cgroups)"))
             .collect();
-        let has_devices = if self.unified { Path::new(ROOT).join(&self.name).exists() } else { self.devices.is_some() };
+        let has_devices = if self.unified {
+            Path::new(ROOT).join(&self.name).exists()
+        } else {
+            self.devices.is_some()
+        };
         if !has_devices {
             missing.push("the device allow-list (cgroups)".to_owned());
         }
@@ -135,10 +142,22 @@ impl Cgroups {
         let cpu = resources.cpu().as_ref();
         let memory = resources.memory().as_ref();
         for (asked, there, name) in [
-            (memory.is_some_and(|memory| memory.limit().is_some()), self.memory.is_some(), "memory"),
+            (
+                memory.is_some_and(|memory| memory.limit().is_some()),
+                self.memory.is_some(),
+                "memory",
+            ),
             (resources.pids().is_some(), self.pids.is_some(), "pids"),
-            (cpu.is_some_and(|cpu| cpu.quota().is_some()), self.cpu.is_some(), "cpu"),
-            (cpu.is_some_and(|cpu| cpu.cpus().is_some() || cpu.mems().is_some()), false, "cpuset"),
+            (
+                cpu.is_some_and(|cpu| cpu.quota().is_some()),
+                self.cpu.is_some(),
+                "cpu",
+            ),
+            (
+                cpu.is_some_and(|cpu| cpu.cpus().is_some() || cpu.mems().is_some()),
+                false,
+                "cpuset",
+            ),
             (resources.block_io().is_some(), false, "blkio"),
             (resources.hugepage_limits().is_some(), false, "hugetlb"),
             (resources.network().is_some(), false, "network"),
@@ -165,7 +184,10 @@ impl Cgroups {
         {
             set(&directory, "pids.max", &limit.to_string())?;
         }
-        let quota = resources.cpu().as_ref().and_then(|cpu| Some((cpu.quota()?, cpu.period().unwrap_or(100_000))));
+        let quota = resources
+            .cpu()
+            .as_ref()
+            .and_then(|cpu| Some((cpu.quota()?, cpu.period().unwrap_or(100_000))));
         if let Some((quota, period)) = quota
             && let Some(directory) = step.make(self.cpu.as_ref(), id)?
         {
@@ -196,11 +218,18 @@ impl Cgroups {
     fn limit_devices(&self, step: &mut StepCgroup, id: u64, rules: &[LinuxDeviceCgroup]) -> Result<()> {
         if self.unified {
             let own = Path::new(ROOT).join(&self.name);
-            if own.exists() && !rules.is_empty() && let Some(directory) = step.make(Some(&own), id)? {
+            if own.exists()
+                && !rules.is_empty()
+                && let Some(directory) = step.make(Some(&own), id)?
+            {
                 devices::attach(&directory, rules).context("setting the device allow-list")?;
             }
         } else if rules == self.usual_devices {
-            step.procs.extend(self.devices.iter().map(|own| own.join(USUAL).join("cgroup.procs")));
+            step.procs.extend(
+                self.devices
+                    .iter()
+                    .map(|own| own.join(USUAL).join("cgroup.procs")),
+            );
         } else if let Some(directory) = step.make(self.devices.as_ref(), id)? {
             allow_devices(&directory, rules)?;
         }
@@ -213,7 +242,11 @@ impl Cgroups {
         let mut step = self.empty();
         let of = |own: &Option<PathBuf>| own.as_ref().map(|own| own.join(id.to_string()));
         step.memory = of(&self.memory);
-        step.accounting = if self.unified { of(&self.cpu) } else { of(&self.accounting) };
+        step.accounting = if self.unified {
+            of(&self.cpu)
+        } else {
+            of(&self.accounting)
+        };
         Ok((step, format!("/{}/{id}", self.name)))
     }
 
@@ -224,6 +257,25 @@ impl Cgroups {
             memory: None,
             accounting: None,
             unified: self.unified,
+        }
+    }
+}
+
+impl Drop for Cgroups {
+    fn drop(&mut self) {
+        // As far as no step is in them.
+        for own in [
+            &self.memory,
+            &self.pids,
+            &self.cpu,
+            &self.devices,
+            &self.accounting,
+        ]
+        .into_iter()
+        .flatten()
+        {
+            std::fs::remove_dir(own.join(USUAL)).ok();
+            std::fs::remove_dir(own).ok();
         }
     }
 }
@@ -248,7 +300,10 @@ impl StepCgroup {
             ("memory.oom_control", "memory.max_usage_in_bytes")
         };
         let memory = |file: &str| std::fs::read_to_string(self.memory.as_ref()?.join(file)).ok();
-        let killed = |line: &str| line.strip_prefix("oom_kill ").is_some_and(|count| count.trim() != "0");
+        let killed = |line: &str| {
+            line.strip_prefix("oom_kill ")
+                .is_some_and(|count| count.trim() != "0")
+        };
         Usage {
             ran_out_of_memory: memory(events).is_some_and(|text| text.lines().any(killed)),
             peak_memory: memory(peak).and_then(|text| text.trim().parse().ok()),
@@ -260,9 +315,15 @@ impl StepCgroup {
         let directory = self.accounting.as_ref()?;
         if self.unified {
             let text = std::fs::read_to_string(directory.join("cpu.stat")).ok()?;
-            return text.lines().find_map(|line| line.strip_prefix("usage_usec ")?.parse().ok());
+            return text
+                .lines()
+                .find_map(|line| line.strip_prefix("usage_usec ")?.parse().ok());
         }
-        let nanoseconds: u64 = std::fs::read_to_string(directory.join("cpuacct.usage")).ok()?.trim().parse().ok()?;
+        let nanoseconds: u64 = std::fs::read_to_string(directory.join("cpuacct.usage"))
+            .ok()?
+            .trim()
+            .parse()
+            .ok()?;
         Some(nanoseconds / 1000)
     }
 }
@@ -290,8 +351,13 @@ fn allow_devices(directory: &Path, rules: &[LinuxDeviceCgroup]) -> Result<()> {
             Some(oci_spec::runtime::LinuxDeviceType::C) => format!("c {major}:{minor} {access}"),
             _ => "a".to_owned(),
         };
-        let file = if rule.allow() { "devices.allow" } else { "devices.deny" };
-        std::fs::write(directory.join(file), &line).context(&format!("setting the device allow-list to {line}"))?;
+        let file = if rule.allow() {
+            "devices.allow"
+        } else {
+            "devices.deny"
+        };
+        std::fs::write(directory.join(file), &line)
+            .context(&format!("setting the device allow-list to {line}"))?;
     }
     Ok(())
 }
@@ -347,7 +413,10 @@ fn clean(own: &Path) {
 }
 
 fn end_all(group: &Path) {
-    for pid in std::fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default().lines() {
+    for pid in std::fs::read_to_string(group.join("cgroup.procs"))
+        .unwrap_or_default()
+        .lines()
+    {
         if let Some(pid) = pid.parse().ok().and_then(Pid::from_raw) {
             rustix::process::kill_process(pid, Signal::KILL).ok();
         }

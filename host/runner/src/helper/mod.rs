@@ -80,14 +80,22 @@ pub fn helper_main() -> ! {
     // SAFETY: whoever started the helper gave it its socket on this descriptor, and nobody else uses it.
     let socket = unsafe { OwnedFd::from_raw_fd(SOCKET) };
     rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC).ok();
-    let Ok(standard) = Filter::Standard.compile() else { std::process::exit(1) };
+    // SAFETY: nothing in this process has opened anything yet: what there is was left open by whoever started the engine,
+    // and no step is to have it.
+    unsafe { libc::close_range(SOCKET as u32 + 1, u32::MAX, 0) };
+    let Ok(standard) = Filter::Standard.compile() else {
+        std::process::exit(1)
+    };
     // SAFETY: ignoring a signal runs no code of ours. Children that end are forgotten by the kernel itself: the engine
     // watches them by descriptor.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
     while let Some((job, descriptors)) = receive(&socket) {
         let answer = match &job.filter {
             Filter::Standard => init::start(&job, descriptors, &standard),
-            other => other.compile().map_err(io::Error::other).and_then(|own| init::start(&job, descriptors, &own)),
+            other => other
+                .compile()
+                .map_err(io::Error::other)
+                .and_then(|own| init::start(&job, descriptors, &own)),
         };
         let (number, pidfd) = match &answer {
             Ok(pidfd) => (0, Some(pidfd.as_fd())),

@@ -75,7 +75,13 @@ fn mount_by_parts(lowers: &[PathBuf], overlay: &Overlay, on: &OwnedFd) -> io::Re
     rustix::mount::fsconfig_create(fs.as_fd())?;
     let mount = rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    Ok(rustix::mount::move_mount(mount.as_fd(), "", on.as_fd(), "", flags)?)
+    Ok(rustix::mount::move_mount(
+        mount.as_fd(),
+        "",
+        on.as_fd(),
+        "",
+        flags,
+    )?)
 }
 
 /// The older way: one string of at most a page. Descriptors stand for paths, so that some 200 layers fit.
@@ -90,7 +96,11 @@ fn mount_by_string(lowers: &[PathBuf], overlay: &Overlay, on: &OwnedFd) -> io::R
     options.push_str(&joined.join(":"));
     if let Some((upper, work)) = &overlay.upper {
         let (upper, work) = (paths.by_descriptor(upper)?, paths.by_descriptor(work)?);
-        options.push_str(&format!(",upperdir={},workdir={},volatile", upper.display(), work.display()));
+        options.push_str(&format!(
+            ",upperdir={},workdir={},volatile",
+            upper.display(),
+            work.display()
+        ));
     }
     mount("overlay", &fd_path(on), "overlay", 0, &options)
 }
@@ -125,16 +135,29 @@ fn mount(source: &str, target: &str, kind: &str, flags: libc::c_ulong, data: &st
     let (source, target, kind, data) = (text(source)?, text(target)?, text(kind)?, text(data)?);
     // SAFETY: all pointers are to strings that live until the call returns.
     let result = unsafe {
-        libc::mount(source.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, data.as_ptr().cast())
+        libc::mount(
+            source.as_ptr(),
+            target.as_ptr(),
+            kind.as_ptr(),
+            flags,
+            data.as_ptr().cast(),
+        )
     };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Mounts what a specification asks for.
 pub(super) fn mount_in_root<F: AsFd>(root: &F, wanted: &Mount, points: &mut Points<'_, F>) -> io::Result<()> {
     let (flags, data) = options(wanted.options().as_deref().unwrap_or_default());
     let destination = wanted.destination().to_string_lossy();
-    let source = wanted.source().as_ref().map(|source| source.to_string_lossy().into_owned());
+    let source = wanted
+        .source()
+        .as_ref()
+        .map(|source| source.to_string_lossy().into_owned());
     let source = source.unwrap_or_default();
     let is_bind = flags & libc::MS_BIND != 0 || wanted.typ().as_deref() == Some("bind");
     let kind = if is_bind && !std::fs::metadata(&source)?.is_dir() {
@@ -147,7 +170,13 @@ pub(super) fn mount_in_root<F: AsFd>(root: &F, wanted: &Mount, points: &mut Poin
         let kind = wanted.typ().clone().unwrap_or_default();
         return mount(&source, &fd_path(&target), &kind, flags, &data);
     }
-    mount(&source, &fd_path(&target), "", libc::MS_BIND | (flags & libc::MS_REC), "")?;
+    mount(
+        &source,
+        &fd_path(&target),
+        "",
+        libc::MS_BIND | (flags & libc::MS_REC),
+        "",
+    )?;
     let own = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
     if flags & own != 0 {
         // What was opened is what lies below the mount; opened again it is the mount.
@@ -219,7 +248,10 @@ mod tests {
     /// Both ways of mounting show the same; long and odd paths included.
     #[test]
     fn an_overlay_can_be_mounted_in_the_old_way_too() {
-        assert!(rustix::process::geteuid().is_root(), "this test mounts, so it needs root");
+        assert!(
+            rustix::process::geteuid().is_root(),
+            "this test mounts, so it needs root"
+        );
         let scratch = tempfile::tempdir().unwrap();
         let deep = scratch.path().join("x".repeat(200)).join("y:z,".repeat(30));
         let make = |name: &str| {
@@ -239,7 +271,10 @@ mod tests {
                 fs::create_dir(part).unwrap();
             }
             let [upper, work, point] = parts;
-            let overlay = Overlay { lowers: lowers.clone(), upper: Some((upper.clone(), work)) };
+            let overlay = Overlay {
+                lowers: lowers.clone(),
+                upper: Some((upper.clone(), work)),
+            };
             mount(&lowers, &overlay, &open_directory(&point).unwrap()).unwrap();
             assert_eq!(fs::read_to_string(point.join("same")).unwrap(), "0");
             assert_eq!(fs::read_dir(&point).unwrap().count(), 101);

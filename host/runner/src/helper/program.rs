@@ -42,16 +42,28 @@ pub(super) struct Program {
 
 impl Program {
     pub(super) fn new(spec: &Spec) -> io::Result<Self> {
-        let process = spec.process().as_ref().ok_or_else(|| io::Error::other("the specification has no process"))?;
+        let process = spec
+            .process()
+            .as_ref()
+            .ok_or_else(|| io::Error::other("the specification has no process"))?;
         let text = |text: &String| {
-            CString::new(text.as_str()).map_err(|_| io::Error::other(format!("{text:?} has a zero byte in it")))
+            CString::new(text.as_str())
+                .map_err(|_| io::Error::other(format!("{text:?} has a zero byte in it")))
         };
         let env = process.env().clone().unwrap_or_default();
-        let search = env.iter().find_map(|pair| pair.strip_prefix("PATH=")).unwrap_or_default();
+        let search = env
+            .iter()
+            .find_map(|pair| pair.strip_prefix("PATH="))
+            .unwrap_or_default();
         let user = process.user();
         let caps = process.capabilities().clone().unwrap_or_default();
         Ok(Self {
-            args: process.args().iter().flatten().map(text).collect::<io::Result<_>>()?,
+            args: process
+                .args()
+                .iter()
+                .flatten()
+                .map(text)
+                .collect::<io::Result<_>>()?,
             search: search.split(':').map(str::to_owned).collect(),
             env: env.iter().map(text).collect::<io::Result<_>>()?,
             cwd: process.cwd().to_string_lossy().into_owned(),
@@ -89,7 +101,9 @@ impl Program {
         }
         rustix::process::umask(Mode::from_raw_mode(self.umask));
         for number in 0..=LAST_CAPABILITY {
-            let Some(capability) = CapabilitySet::from_bits(1 << number) else { continue };
+            let Some(capability) = CapabilitySet::from_bits(1 << number) else {
+                continue;
+            };
             if !self.rights.bounding.contains(capability) {
                 // What the kernel does not know needs no dropping.
                 rustix::thread::remove_capability_from_bounding_set(capability).ok();
@@ -115,8 +129,18 @@ impl Program {
         // SAFETY: this process has one thread, so the calls of the C library that tell all threads are not needed, and
         // none of these touches memory but the list of groups, which outlives them.
         unsafe {
-            let done = |result: libc::c_long| if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
-            done(libc::syscall(libc::SYS_setgroups, self.groups.len(), self.groups.as_ptr()))?;
+            let done = |result: libc::c_long| {
+                if result == 0 {
+                    Ok(())
+                } else {
+                    Err(io::Error::last_os_error())
+                }
+            };
+            done(libc::syscall(
+                libc::SYS_setgroups,
+                self.groups.len(),
+                self.groups.as_ptr(),
+            ))?;
             done(libc::syscall(libc::SYS_setresgid, self.gid, self.gid, self.gid))?;
             done(libc::syscall(libc::SYS_setresuid, self.uid, self.uid, self.uid))?;
         }
@@ -132,7 +156,10 @@ impl Program {
     /// Executes the program; returns only with why it could not be.
     pub(super) fn exec(&self) -> io::Error {
         let pointers = |list: &[CString]| -> Vec<*const libc::c_char> {
-            list.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
+            list.iter()
+                .map(|text| text.as_ptr())
+                .chain([std::ptr::null()])
+                .collect()
         };
         let (args, env) = (pointers(&self.args), pointers(&self.env));
         let Some(program) = self.args.first() else {
@@ -167,7 +194,11 @@ impl Program {
 }
 
 fn set(names: Option<&Capabilities>) -> CapabilitySet {
-    names.into_iter().flatten().filter_map(|name| capability(&name.to_string())).collect()
+    names
+        .into_iter()
+        .flatten()
+        .filter_map(|name| capability(&name.to_string()))
+        .collect()
 }
 
 /// A capability by the name that specifications use.
@@ -196,6 +227,9 @@ fn set_limit(limit: &PosixRlimit) -> io::Result<()> {
         PosixRlimitType::RlimitStack => Resource::Stack,
     };
     let finite = |value: u64| (value != u64::MAX).then_some(value);
-    let wanted = Rlimit { current: finite(limit.soft()), maximum: finite(limit.hard()) };
+    let wanted = Rlimit {
+        current: finite(limit.soft()),
+        maximum: finite(limit.hard()),
+    };
     rustix::process::setrlimit(resource, wanted).doing(&format!("setting {:?}", limit.typ()))
 }

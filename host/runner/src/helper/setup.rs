@@ -24,7 +24,12 @@ pub(super) fn container(job: &Job, network: Option<OwnedFd>) -> io::Result<Vec<S
         std::fs::write(procs, "0").doing("joining a control group")?;
     }
     namespaces(network)?;
-    if let Some(score) = job.spec.process().as_ref().and_then(oci_spec::runtime::Process::oom_score_adj) {
+    if let Some(score) = job
+        .spec
+        .process()
+        .as_ref()
+        .and_then(oci_spec::runtime::Process::oom_score_adj)
+    {
         // Less than the engine's own takes a right that it may not have.
         std::fs::write("/proc/self/oom_score_adj", score.to_string()).ok();
     }
@@ -85,7 +90,9 @@ fn populate(job: &Job, root: &OwnedFd) -> io::Result<Vec<Stub>> {
         match wanted {
             Wanted::Plain(mount) => mounts::mount_in_root(root, mount, &mut points).doing(&destination)?,
             Wanted::Overlay(mount) => {
-                let target = points.place(&destination, PointKind::Directory).doing(&destination)?;
+                let target = points
+                    .place(&destination, PointKind::Directory)
+                    .doing(&destination)?;
                 mounts::mount_overlay(&mount.overlay, &job.empty, &target).doing(&destination)?;
             }
         }
@@ -113,7 +120,13 @@ fn populate(job: &Job, root: &OwnedFd) -> io::Result<Vec<Stub>> {
     }
     let stubs = std::mem::take(&mut points.stubs);
     make_workdir(&job.spec, &mut points)?;
-    if job.spec.root().as_ref().and_then(oci_spec::runtime::Root::readonly).unwrap_or_default() {
+    if job
+        .spec
+        .root()
+        .as_ref()
+        .and_then(oci_spec::runtime::Root::readonly)
+        .unwrap_or_default()
+    {
         mounts::protect(root, "/").doing("making the root read-only")?;
     }
     Ok(stubs)
@@ -123,9 +136,14 @@ fn populate(job: &Job, root: &OwnedFd) -> io::Result<Vec<Stub>> {
 fn default_devices(root: &OwnedFd) -> io::Result<()> {
     let dev = open_in(root, "/dev").doing("/dev")?;
     let old_umask = rustix::process::umask(Mode::empty());
-    for (name, major, minor) in
-        [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)]
-    {
+    for (name, major, minor) in [
+        ("null", 1, 3),
+        ("zero", 1, 5),
+        ("full", 1, 7),
+        ("random", 1, 8),
+        ("urandom", 1, 9),
+        ("tty", 5, 0),
+    ] {
         let device = rustix::fs::makedev(major, minor);
         let mode = Mode::from_raw_mode(0o666);
         rustix::fs::mknodat(&dev, name, FileType::CharacterDevice, mode, device).doing(name)?;
@@ -162,8 +180,19 @@ fn make_device<F: AsFd>(device: &LinuxDevice, points: &mut Points<'_, F>) -> io:
         Err(error) => return Err(error.into()),
     }
     let owner = (device.uid().map(Uid::from_raw), device.gid().map(Gid::from_raw));
-    rustix::fs::chownat(&parent, name, owner.0, owner.1, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?;
-    Ok(rustix::fs::chmodat(&parent, name, mode, rustix::fs::AtFlags::empty())?)
+    rustix::fs::chownat(
+        &parent,
+        name,
+        owner.0,
+        owner.1,
+        rustix::fs::AtFlags::SYMLINK_NOFOLLOW,
+    )?;
+    Ok(rustix::fs::chmodat(
+        &parent,
+        name,
+        mode,
+        rustix::fs::AtFlags::empty(),
+    )?)
 }
 
 fn write_sysctl(root: &OwnedFd, path: &str, value: &str) -> io::Result<()> {
@@ -173,6 +202,12 @@ fn write_sysctl(root: &OwnedFd, path: &str, value: &str) -> io::Result<()> {
 
 /// Makes the working directory where it is missing. What it makes belongs to root and stays, as with Docker.
 fn make_workdir<F: AsFd>(spec: &Spec, points: &mut Points<'_, F>) -> io::Result<()> {
-    let cwd = spec.process().as_ref().map_or(Path::new("/"), |process| process.cwd());
-    points.place(&cwd.to_string_lossy(), PointKind::Directory).map(drop).doing(&format!("the working directory {}", cwd.display()))
+    let cwd = spec
+        .process()
+        .as_ref()
+        .map_or(Path::new("/"), |process| process.cwd());
+    points
+        .place(&cwd.to_string_lossy(), PointKind::Directory)
+        .map(drop)
+        .doing(&format!("the working directory {}", cwd.display()))
 }

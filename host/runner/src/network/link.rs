@@ -42,7 +42,11 @@ fn add_address(messages: &mut Messages, index: u32, address: Ipv4Addr) {
 /// A route to one address over the interface, or, given a gateway, to everything.
 fn add_route(messages: &mut Messages, index: u32, to: Option<Ipv4Addr>, gateway: Option<Ipv4Addr>) {
     let length = if to.is_some() { 32 } else { 0 };
-    let scope = if gateway.is_some() { libc::RT_SCOPE_UNIVERSE } else { libc::RT_SCOPE_LINK };
+    let scope = if gateway.is_some() {
+        libc::RT_SCOPE_UNIVERSE
+    } else {
+        libc::RT_SCOPE_LINK
+    };
     let header = [
         libc::AF_INET as u8,
         length,
@@ -86,32 +90,51 @@ pub(super) fn connect(
     gateway: Ipv4Addr,
 ) -> io::Result<()> {
     let mut pair = Messages::default();
-    pair.add(libc::RTM_NEWLINK, CREATE | ACKNOWLEDGE, &link_header(0, true), |attributes| {
-        attributes.text(libc::IFLA_IFNAME, host_name);
-        attributes.nest(LINK_INFO, &[], |info| {
-            info.bytes(INFO_KIND, b"veth");
-            info.nest(INFO_DATA, &[], |data| {
-                data.nest(VETH_PEER, &link_header(INSIDE, true), |peer| {
-                    peer.text(libc::IFLA_IFNAME, "eth0");
-                    peer.bytes(libc::IFLA_NET_NS_FD, &(namespace.as_raw_fd() as u32).to_ne_bytes());
+    pair.add(
+        libc::RTM_NEWLINK,
+        CREATE | ACKNOWLEDGE,
+        &link_header(0, true),
+        |attributes| {
+            attributes.text(libc::IFLA_IFNAME, host_name);
+            attributes.nest(LINK_INFO, &[], |info| {
+                info.bytes(INFO_KIND, b"veth");
+                info.nest(INFO_DATA, &[], |data| {
+                    // It cannot be brought up before the other end is there.
+                    data.nest(VETH_PEER, &link_header(INSIDE, false), |peer| {
+                        peer.text(libc::IFLA_IFNAME, "eth0");
+                        peer.bytes(
+                            libc::IFLA_NET_NS_FD,
+                            &(namespace.as_raw_fd() as u32).to_ne_bytes(),
+                        );
+                    });
                 });
             });
-        });
-    });
+        },
+    );
     host.apply(&pair)?;
     let mut which = Messages::default();
-    which.add(libc::RTM_GETLINK, ACKNOWLEDGE, &link_header(0, false), |attributes| {
-        attributes.text(libc::IFLA_IFNAME, host_name);
-    });
+    which.add(
+        libc::RTM_GETLINK,
+        ACKNOWLEDGE,
+        &link_header(0, false),
+        |attributes| {
+            attributes.text(libc::IFLA_IFNAME, host_name);
+        },
+    );
     let answer = host.ask(&which)?;
-    let index = answer.get(4..8).and_then(|index| index.try_into().ok()).map_or(0, u32::from_ne_bytes);
+    let index = answer
+        .get(4..8)
+        .and_then(|index| index.try_into().ok())
+        .map_or(0, u32::from_ne_bytes);
     let mut outside = Messages::default();
     add_address(&mut outside, index, gateway);
     add_route(&mut outside, index, Some(address), None);
     host.apply(&outside)?;
 
     let mut inside = Messages::default();
-    inside.add(libc::RTM_NEWLINK, ACKNOWLEDGE, &link_header(LOOPBACK, true), |_| {});
+    for index in [LOOPBACK, INSIDE] {
+        inside.add(libc::RTM_NEWLINK, ACKNOWLEDGE, &link_header(index, true), |_| {});
+    }
     add_address(&mut inside, INSIDE, address);
     add_route(&mut inside, INSIDE, Some(gateway), None);
     add_route(&mut inside, INSIDE, None, Some(gateway));

@@ -56,7 +56,9 @@ impl Drop for StepNetwork {
 }
 
 fn give_back(free: &Numbers, number: u32) {
-    free.lock().unwrap_or_else(PoisonError::into_inner).push_back(number);
+    free.lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push_back(number);
 }
 
 impl Networks {
@@ -69,14 +71,22 @@ impl Networks {
             .lines()
             .filter_map(|line| line.strip_prefix("nameserver")?.trim().parse().ok())
             .collect();
-        Self { free: Arc::new(Mutex::new(numbers)), resolvers, host: OnceLock::new() }
+        Self {
+            free: Arc::new(Mutex::new(numbers)),
+            resolvers,
+            host: OnceLock::new(),
+        }
     }
 
     /// A namespace with a link that reaches out. Blocking.
     pub(crate) fn connect(&self) -> Result<StepNetwork> {
         let host = self
             .host
-            .get_or_init(|| set_up(&self.resolvers).map(Mutex::new).map_err(|error| error.to_string()))
+            .get_or_init(|| {
+                set_up(&self.resolvers)
+                    .map(Mutex::new)
+                    .map_err(|error| error.to_string())
+            })
             .as_ref()
             .map_err(|error| Error::Network(error.clone()))?;
         // A thread of its own, because it changes its namespace and must not be used for anything else afterwards.
@@ -90,13 +100,23 @@ impl Networks {
     fn link(&self, host: &Mutex<Socket>) -> io::Result<StepNetwork> {
         let namespace = link::enter_new_namespace()?;
         for _ in 0..COUNT {
-            let number = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let number = self
+                .free
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop_front();
             let Some(number) = number else { break };
             let address = Ipv4Addr::from(FIRST + number);
             let name = format!("{}{number}", rules::PREFIX);
             let host = host.lock().unwrap_or_else(PoisonError::into_inner);
             match link::connect(&host, &namespace, &name, address, GATEWAY) {
-                Ok(()) => return Ok(StepNetwork { namespace, number, free: Arc::clone(&self.free) }),
+                Ok(()) => {
+                    return Ok(StepNetwork {
+                        namespace,
+                        number,
+                        free: Arc::clone(&self.free),
+                    });
+                }
                 Err(error) => {
                     give_back(&self.free, number);
                     // Another engine's step has this link: the next one, then.
@@ -129,7 +149,10 @@ fn set_up(resolvers: &[Ipv4Addr]) -> io::Result<Socket> {
 /// its own program for it is.
 fn accept_beside_docker() {
     let iptables = |args: &[&str]| {
-        let output = Command::new("iptables").args(["-w", "-t", "filter"]).args(args).output();
+        let output = Command::new("iptables")
+            .args(["-w", "-t", "filter"])
+            .args(args)
+            .output();
         output.is_ok_and(|output| output.status.success())
     };
     if !iptables(&["-n", "-L", "DOCKER-USER"]) {

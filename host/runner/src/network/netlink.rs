@@ -26,7 +26,13 @@ pub(super) struct Messages {
 
 impl Messages {
     /// Adds a message; `fill` adds its attributes.
-    pub(super) fn add(&mut self, kind: u16, flags: u16, fixed: &[u8], fill: impl FnOnce(&mut Attributes<'_>)) {
+    pub(super) fn add(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        fixed: &[u8],
+        fill: impl FnOnce(&mut Attributes<'_>),
+    ) {
         let start = self.bytes.len();
         self.sequence += 1;
         self.bytes.extend([0; 4]);
@@ -105,7 +111,8 @@ impl Socket {
         let mut buffer = vec![0; 65_536];
         loop {
             // SAFETY: the buffer is as long as is said.
-            let count = unsafe { libc::recv(self.0.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
+            let count =
+                unsafe { libc::recv(self.0.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
             if count < 0 {
                 return Err(io::Error::last_os_error());
             }
@@ -113,7 +120,9 @@ impl Socket {
             while rest.len() >= HEADER {
                 let length = (word(rest, 0) as usize).clamp(HEADER, rest.len());
                 let (message, after) = rest.split_at(length);
-                rest = after.get(length.next_multiple_of(4) - length..).unwrap_or_default();
+                rest = after
+                    .get(length.next_multiple_of(4) - length..)
+                    .unwrap_or_default();
                 let kind = u16::from_ne_bytes([message[4], message[5]]);
                 let sequence = word(message, 8);
                 if i32::from(kind) != libc::NLMSG_ERROR {
@@ -134,5 +143,8 @@ impl Socket {
 }
 
 fn word(bytes: &[u8], at: usize) -> u32 {
-    bytes.get(at..at + 4).and_then(|word| word.try_into().ok()).map_or(0, u32::from_ne_bytes)
+    bytes
+        .get(at..at + 4)
+        .and_then(|word| word.try_into().ok())
+        .map_or(0, u32::from_ne_bytes)
 }

@@ -109,7 +109,11 @@ impl Part<'_> {
             }
             Part::Out | Part::NotOut => {
                 meta(list, META_OUTPUT_NAME);
-                let operation = if matches!(self, Part::Out) { EQUAL } else { NOT_EQUAL };
+                let operation = if matches!(self, Part::Out) {
+                    EQUAL
+                } else {
+                    NOT_EQUAL
+                };
                 compare(list, operation, PREFIX.as_bytes());
             }
             Part::KnownConnection => {
@@ -200,27 +204,62 @@ pub(super) fn install(pool: &[u8], resolvers: &[Ipv4Addr]) -> io::Result<()> {
     messages.add(DELETE_TABLE, 0, &header(INET, 0), table);
     messages.add(NEW_TABLE, CREATE, &header(INET, 0), table);
 
-    chain(&mut messages, "prerouting", "filter", libc::NF_INET_PRE_ROUTING as u32, -150);
+    chain(
+        &mut messages,
+        "prerouting",
+        "filter",
+        libc::NF_INET_PRE_ROUTING as u32,
+        -150,
+    );
     let mut incoming = |parts: &[Part<'_>]| rule(&mut messages, "prerouting", parts);
     incoming(&[Part::In, Part::KnownConnection, Part::Verdict(ACCEPT)]);
     for resolver in resolvers {
         for transport in [libc::IPPROTO_UDP, libc::IPPROTO_TCP] {
             let address = resolver.octets();
             let to = Part::Address(DESTINATION, &address);
-            incoming(&[Part::In, to, Part::Port(transport as u8, 53), Part::Verdict(ACCEPT)]);
+            incoming(&[
+                Part::In,
+                to,
+                Part::Port(transport as u8, 53),
+                Part::Verdict(ACCEPT),
+            ]);
         }
     }
     incoming(&[Part::In, Part::ToTheHost, Part::Verdict(DROP)]);
-    incoming(&[Part::In, Part::Address(DESTINATION, &[169, 254]), Part::Verdict(DROP)]);
+    incoming(&[
+        Part::In,
+        Part::Address(DESTINATION, &[169, 254]),
+        Part::Verdict(DROP),
+    ]);
     incoming(&[Part::In, Part::Address(DESTINATION, pool), Part::Verdict(DROP)]);
     incoming(&[Part::In, Part::Version6, Part::Verdict(DROP)]);
 
-    chain(&mut messages, "forward", "filter", libc::NF_INET_FORWARD as u32, -5);
-    rule(&mut messages, "forward", &[Part::Out, Part::KnownConnection, Part::Verdict(ACCEPT)]);
+    chain(
+        &mut messages,
+        "forward",
+        "filter",
+        libc::NF_INET_FORWARD as u32,
+        -5,
+    );
+    rule(
+        &mut messages,
+        "forward",
+        &[Part::Out, Part::KnownConnection, Part::Verdict(ACCEPT)],
+    );
     rule(&mut messages, "forward", &[Part::Out, Part::Verdict(DROP)]);
 
-    chain(&mut messages, "postrouting", "nat", libc::NF_INET_POST_ROUTING as u32, 100);
-    rule(&mut messages, "postrouting", &[Part::Address(SOURCE, pool), Part::NotOut, Part::Masquerade]);
+    chain(
+        &mut messages,
+        "postrouting",
+        "nat",
+        libc::NF_INET_POST_ROUTING as u32,
+        100,
+    );
+    rule(
+        &mut messages,
+        "postrouting",
+        &[Part::Address(SOURCE, pool), Part::NotOut, Part::Masquerade],
+    );
     // Acknowledged last: what is refused before it is said before it.
     messages.add(BATCH_END, ACKNOWLEDGE, &header(0, 10), |_| {});
     Socket::open(libc::NETLINK_NETFILTER)?.apply(&messages)
