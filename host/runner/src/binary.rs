@@ -250,7 +250,7 @@ async fn run_container(tools: &Tools<'_>, io: StepIo, program: &str, stop: Stop)
     .context("a step's exit status")?;
     let exit = match (
         stopped,
-        status.and_then(|status| Some((status.exit_status(), status.terminating_signal()))),
+        status.map(|status| (status.exit_status(), status.terminating_signal())),
     ) {
         (Some(stopped), _) => stopped,
         (None, _) if usage.ran_out_of_memory => Exit::OutOfMemory,

@@ -165,7 +165,17 @@ impl Runner {
     }
 
     /// Runs a step to its end. Cancelling, or dropping the future, ends every process of it.
-    pub async fn run(&self, mut step: Step, io: StepIo, cancel: CancellationToken) -> Result<StepOutcome> {
+    pub async fn run(&self, step: Step, io: StepIo, cancel: CancellationToken) -> Result<StepOutcome> {
+        // Specifications are large, and so is a future that holds some.
+        Box::pin(self.run_through(step, io, cancel)).await
+    }
+
+    async fn run_through(
+        &self,
+        mut step: Step,
+        io: StepIo,
+        cancel: CancellationToken,
+    ) -> Result<StepOutcome> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let bundle = Bundle::create(&self.config.state.join("steps").join(id.to_string()))?;
         let network = match step.network {
@@ -281,13 +291,19 @@ impl Runner {
     /// The files that the runner itself puts into a container.
     fn add_system_files(&self, step: &mut Step, bundle: &Path) -> Result<()> {
         let hostname = step.spec.hostname().clone().unwrap_or_default();
-        let mut hosts = String::from("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+        let mut hosts = vec![
+            "127.0.0.1\tlocalhost".to_owned(),
+            "::1\tlocalhost ip6-localhost ip6-loopback".to_owned(),
+        ];
         if !hostname.is_empty() {
-            hosts.push_str(&format!("127.0.1.1\t{hostname}\n"));
+            hosts.push(format!("127.0.1.1\t{hostname}"));
         }
-        for (name, address) in &step.hosts {
-            hosts.push_str(&format!("{address}\t{name}\n"));
-        }
+        hosts.extend(
+            step.hosts
+                .iter()
+                .map(|(name, address)| format!("{address}\t{name}")),
+        );
+        let hosts = hosts.join("\n") + "\n";
         let resolv_conf = match step.network {
             NetworkMode::None => "",
             NetworkMode::Bridged => &self.config.resolv_conf,

@@ -67,7 +67,7 @@ impl Drop for Running {
 pub(crate) async fn wait(process: &Running, stop: Stop) -> Result<Option<Exit>> {
     tokio::select! {
         biased;
-        ended = process.ended() => return ended.map(|()| None),
+        ended = process.ended() => ended.map(|()| None),
         why = stop.come() => {
             process.kill();
             process.ended().await?;

@@ -174,12 +174,16 @@ impl Cgroups {
         self.check(resources)?;
         let mut step = self.empty();
         if let Some(directory) = step.make(self.memory.as_ref(), id)? {
-            if let Some(limit) = resources.memory().as_ref().and_then(|memory| memory.limit()) {
+            if let Some(limit) = resources
+                .memory()
+                .as_ref()
+                .and_then(oci_spec::runtime::LinuxMemory::limit)
+            {
                 self.limit_memory(&directory, limit)?;
             }
             step.memory = Some(directory);
         }
-        if let Some(limit) = resources.pids().as_ref().map(|pids| pids.limit())
+        if let Some(limit) = resources.pids().as_ref().map(oci_spec::runtime::LinuxPids::limit)
             && let Some(directory) = step.make(self.pids.as_ref(), id)?
         {
             set(&directory, "pids.max", &limit.to_string())?;

@@ -96,11 +96,12 @@ fn mount_by_string(lowers: &[PathBuf], overlay: &Overlay, on: &OwnedFd) -> io::R
     options.push_str(&joined.join(":"));
     if let Some((upper, work)) = &overlay.upper {
         let (upper, work) = (paths.by_descriptor(upper)?, paths.by_descriptor(work)?);
-        options.push_str(&format!(
+        let changes = format!(
             ",upperdir={},workdir={},volatile",
             upper.display(),
             work.display()
-        ));
+        );
+        options.push_str(&changes);
     }
     mount("overlay", &fd_path(on), "overlay", 0, &options)
 }

@@ -75,7 +75,7 @@ async fn b06_users_by_name_and_number_have_their_groups(world: World) {
 
 async fn b06_a_missing_working_directory_is_made(world: World) {
     let mut wanted = sh("pwd; stat -c '%a %u %g' . ..");
-    wanted.process.cwd = "/work/deep".to_owned();
+    wanted.process.cwd = "/work/deep".into();
     wanted.process.user = world.user("app");
     let outcome = world.run(wanted).await;
     assert_eq!(outcome.stdout, "/work/deep\n755 0 0\n755 0 0\n");
