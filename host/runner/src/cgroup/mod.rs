@@ -19,6 +19,9 @@ use crate::error::{Context, Error, Result};
 const ROOT: &str = "/sys/fs/cgroup";
 /// The group of version 1 that steps with the usual devices share: making one for each takes longer than all else here.
 const USUAL: &str = "usual";
+/// Moves the one thread that writes to it. Moving a process takes a lock of the kernel's that costs about 10 ms, for the sake
+/// of other threads that an init does not have.
+const JOIN_THREAD: &str = "tasks";
 
 /// Which controllers the engine can use, found out at the start.
 #[derive(Debug)]
@@ -53,7 +56,7 @@ pub(crate) struct Usage {
 #[derive(Debug)]
 pub(crate) struct StepCgroup {
     directories: Vec<PathBuf>,
-    /// `cgroup.procs` files that the step joins.
+    /// Files by which the step joins its groups.
     pub(crate) procs: Vec<PathBuf>,
     memory: Option<PathBuf>,
     accounting: Option<PathBuf>,
@@ -229,11 +232,8 @@ impl Cgroups {
                 devices::attach(&directory, rules).context("setting the device allow-list")?;
             }
         } else if rules == self.usual_devices {
-            step.procs.extend(
-                self.devices
-                    .iter()
-                    .map(|own| own.join(USUAL).join("cgroup.procs")),
-            );
+            step.procs
+                .extend(self.devices.iter().map(|own| own.join(USUAL).join(JOIN_THREAD)));
         } else if let Some(directory) = step.make(self.devices.as_ref(), id)? {
             allow_devices(&directory, rules)?;
         }
@@ -290,7 +290,9 @@ impl StepCgroup {
         let directory = parent.join(id.to_string());
         if !self.directories.contains(&directory) {
             std::fs::create_dir(&directory).context("making a control group")?;
-            self.procs.push(directory.join("cgroup.procs"));
+            // Version 2 takes whole processes only.
+            self.procs
+                .push(directory.join(if self.unified { "cgroup.procs" } else { JOIN_THREAD }));
             self.directories.push(directory.clone());
         }
         Ok(Some(directory))

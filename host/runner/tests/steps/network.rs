@@ -161,7 +161,10 @@ async fn links_are_gone_with_their_steps(world: World) {
     for _ in 0..500 {
         let routes = std::fs::read_to_string("/proc/net/route").unwrap();
         let octets: Vec<u8> = address.split('.').map(|octet| octet.parse().unwrap()).collect();
-        let hex = octets.iter().rev().fold(String::new(), |hex, octet| hex + &format!("{octet:02X}"));
+        let hex = octets
+            .iter()
+            .rev()
+            .fold(String::new(), |hex, octet| hex + &format!("{octet:02X}"));
         if !routes.contains(&hex) {
             return;
         }
