@@ -1,1 +1,26 @@
-//! Loads pipeline modules, WebAssembly components, and gives them the wharf:pipeline interface.
+//! Loads pipeline modules, WebAssembly components, and gives them the `wharf:pipeline` interface.
+//!
+//! - [`Runtime`] loads components and keeps their compiled code. [`Module`] says what a component exports and imports, and
+//!   calls its functions, each call in a store and an instance of its own, within bounds.
+//! - [`Type`], [`Value`] and [`args`]: functions' types and values as users write and see them.
+//! - `interface`: what modules can call. Builders append to the graph; reads and effects go to a [`Pipeline`].
+
+pub mod args;
+mod bindings;
+mod call;
+mod error;
+mod interface;
+mod module;
+mod precompiled;
+mod reflect;
+mod state;
+mod types;
+mod value;
+
+pub use call::{CallContext, Limits};
+pub use error::{CallError, LoadError};
+pub use module::{Module, Runtime};
+pub use reflect::{Capability, Function, Param};
+pub use state::{Level, Pipeline};
+pub use types::{Case, Field, Handle, Type};
+pub use value::Value;

@@ -1,0 +1,67 @@
+//! What loading and calling a module fails with.
+
+use std::path::PathBuf;
+
+/// Why a module could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("the module {} cannot be read: {source}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is no component.
+    #[error("{name} is not a Wharf module: {why}")]
+    NotAModule {
+        /// The file.
+        name: String,
+        /// What it is instead.
+        why: String,
+    },
+    /// It imports what no host has.
+    #[error("{name} imports {import}, which this host does not have: it was built for another host or a newer Wharf")]
+    UnknownImport {
+        /// The module.
+        name: String,
+        /// The import.
+        import: String,
+    },
+    /// The component runtime itself.
+    #[error("the component runtime cannot be started: {0}")]
+    Runtime(String),
+}
+
+/// Why a call did not return a value.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// There is no such function.
+    #[error("{module} has no function {function}")]
+    NoFunction {
+        /// The module.
+        module: String,
+        /// The function.
+        function: String,
+    },
+    /// The function returned an error of the pipeline.
+    #[error(transparent)]
+    Failed(#[from] wharf_graph::Error),
+    /// The function returned an error in words of its own.
+    #[error("{0}")]
+    Message(String),
+    /// The module broke.
+    #[error("{function} of {module} {what}")]
+    Trap {
+        /// The module.
+        module: String,
+        /// The function.
+        function: String,
+        /// What happened.
+        what: String,
+    },
+    /// An argument does not fit.
+    #[error("{0}")]
+    Argument(String),
+}

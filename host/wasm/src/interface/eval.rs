@@ -1,0 +1,168 @@
+//! Reads: one question each, for guests with asynchronous functions and for those without.
+
+use std::sync::Arc;
+
+use wasmtime::component::{Accessor, Resource};
+use wharf_graph::{
+    Container, Directory, Error, File, Node,
+    read::{Answer, Configuration, Question},
+};
+
+use super::convert;
+use crate::{
+    bindings::wharf::pipeline::{
+        eval, eval_sync,
+        types::{self as wit, Platform, Variable},
+    },
+    state::{HasState, Pipeline, State},
+};
+
+/// A node and the pipeline that answers questions about it.
+struct Asked {
+    pipeline: Arc<dyn Pipeline>,
+    node: Arc<Node>,
+}
+
+fn mismatch<T>(answer: &Answer) -> Result<T, Error> {
+    Err(Error::other("protocol", format!("the engine gave another kind of answer: {answer:?}")))
+}
+
+macro_rules! expect {
+    ($asked:expr, $question:expr, $pattern:pat => $value:expr) => {
+        match $asked.pipeline.read(&$asked.node, $question).await? {
+            $pattern => Ok($value),
+            other => mismatch(&other),
+        }
+    };
+}
+
+impl Asked {
+    async fn text(self, question: Question) -> Result<String, Error> {
+        expect!(self, question, Answer::Text(text) => text)
+    }
+
+    async fn done(self) -> Result<(), Error> {
+        expect!(self, Question::Sync, Answer::Done => ())
+    }
+
+    async fn names(self, question: Question) -> Result<Vec<String>, Error> {
+        expect!(self, question, Answer::Names(names) => names)
+    }
+
+    async fn exists(self, path: String) -> Result<bool, Error> {
+        expect!(self, Question::Exists(path), Answer::Bool(exists) => exists)
+    }
+
+    async fn stat(self, question: Question) -> Result<wit::Stat, Error> {
+        expect!(self, question, Answer::Stat(stat) => convert::stat(stat))
+    }
+
+    async fn size(self) -> Result<u64, Error> {
+        expect!(self, Question::Size, Answer::Size(size) => size)
+    }
+
+    async fn bytes(self, question: Question) -> Result<Vec<u8>, Error> {
+        expect!(self, question, Answer::Bytes(bytes) => bytes)
+    }
+
+    async fn exit_code(self) -> Result<i32, Error> {
+        expect!(self, Question::ExitCode, Answer::ExitCode(code) => code)
+    }
+
+    async fn configuration(self) -> Result<Configuration, Error> {
+        expect!(self, Question::Configuration, Answer::Configuration(configuration) => *configuration)
+    }
+
+    async fn contents(self) -> Result<String, Error> {
+        let bytes = self.bytes(Question::Contents).await?;
+        String::from_utf8(bytes)
+            .map_err(|_| Error::Invalid("the file is not UTF-8 text: read it with contents-bytes".to_owned()))
+    }
+}
+
+/// Implements both twins from one list: each read is an expression over what is asked and the arguments.
+macro_rules! reads {
+    ($(fn $name:ident($kind:ty $(, $arg:ident: $arg_type:ty)*) -> $result:ty, |$asked:ident| $read:expr;)*) => {
+        impl<T: Send + 'static> eval::HostWithStore<T> for HasState {
+            $(async fn $name(
+                accessor: &Accessor<T, Self>,
+                handle: Resource<$kind>
+                $(, $arg: $arg_type)*
+            ) -> wasmtime::Result<Result<$result, wit::Error>> {
+                let $asked = accessor.with(|mut access| {
+                    let state = access.get();
+                    let node = Arc::clone(state.table.get(&handle)?.node());
+                    Ok::<_, wasmtime::Error>(Asked { pipeline: Arc::clone(&state.pipeline), node })
+                })?;
+                let outcome: Result<$result, Error> = $read;
+                Ok(outcome.map_err(convert::error))
+            })*
+        }
+
+        impl eval::Host for &mut State {}
+
+        impl eval_sync::Host for &mut State {
+            $(async fn $name(
+                &mut self,
+                handle: Resource<$kind>
+                $(, $arg: $arg_type)*
+            ) -> wasmtime::Result<Result<$result, wit::Error>> {
+                let node = Arc::clone(self.table.get(&handle)?.node());
+                let $asked = Asked { pipeline: Arc::clone(&self.pipeline), node };
+                let outcome: Result<$result, Error> = $read;
+                Ok(outcome.map_err(convert::error))
+            })*
+        }
+    };
+}
+
+reads! {
+    fn stdout(Container) -> String, |asked| asked.text(Question::Stdout).await;
+    fn stderr(Container) -> String, |asked| asked.text(Question::Stderr).await;
+    fn combined_output(Container) -> String, |asked| asked.text(Question::CombinedOutput).await;
+    fn exit_code(Container) -> i32, |asked| asked.exit_code().await;
+    fn container_sync(Container) -> (), |asked| asked.done().await;
+    fn container_exists(Container, path: String) -> bool, |asked| asked.exists(path).await;
+    fn container_stat(Container, path: String) -> wit::Stat, |asked| asked.stat(Question::Stat(path)).await;
+    fn env_variable(Container, name: String) -> Option<String>, |asked| {
+        asked.configuration().await.map(|found| found.config.env(&name).map(str::to_owned))
+    };
+    fn env_variables(Container) -> Vec<Variable>, |asked| {
+        asked.configuration().await.map(|found| convert::variables(found.config.env))
+    };
+    fn labels(Container) -> Vec<Variable>, |asked| {
+        asked.configuration().await.map(|found| convert::variables(found.config.labels))
+    };
+    fn entrypoint(Container) -> Vec<String>, |asked| asked.configuration().await.map(|found| found.config.entrypoint);
+    fn default_args(Container) -> Vec<String>, |asked| {
+        asked.configuration().await.map(|found| found.config.default_args)
+    };
+    fn user(Container) -> String, |asked| asked.configuration().await.map(|found| found.config.user);
+    fn workdir(Container) -> String, |asked| {
+        let workdir = asked.configuration().await.map(|found| found.config.workdir);
+        workdir.map(|path| if path.is_empty() { "/".to_owned() } else { path })
+    };
+    fn mounts(Container) -> Vec<String>, |asked| asked.configuration().await.map(|found| found.mounts);
+    fn container_platform(Container) -> Platform, |asked| {
+        asked.configuration().await.map(|found| convert::platform(found.platform))
+    };
+    fn image_ref(Container) -> Option<String>, |asked| asked.configuration().await.map(|found| found.image_ref);
+
+    fn entries(Directory, path: String) -> Vec<String>, |asked| asked.names(Question::Entries(path)).await;
+    fn glob(Directory, pattern: String) -> Vec<String>, |asked| asked.names(Question::Glob(pattern)).await;
+    fn directory_exists(Directory, path: String) -> bool, |asked| asked.exists(path).await;
+    fn directory_stat(Directory, path: String) -> wit::Stat, |asked| asked.stat(Question::Stat(path)).await;
+    fn directory_digest(Directory) -> String, |asked| asked.text(Question::Digest).await;
+    fn directory_size(Directory) -> u64, |asked| asked.size().await;
+    fn directory_sync(Directory) -> (), |asked| asked.done().await;
+
+    fn contents(File) -> String, |asked| asked.contents().await;
+    fn contents_bytes(File) -> Vec<u8>, |asked| asked.bytes(Question::Contents).await;
+    fn read(File, offset: u64, length: u32) -> Vec<u8>, |asked| {
+        asked.bytes(Question::Range { offset, length: u64::from(length) }).await
+    };
+    fn file_size(File) -> u64, |asked| asked.size().await;
+    fn file_stat(File) -> wit::Stat, |asked| asked.stat(Question::FileStat).await;
+    fn file_digest(File) -> String, |asked| asked.text(Question::Digest).await;
+    fn file_sync(File) -> (), |asked| asked.done().await;
+}

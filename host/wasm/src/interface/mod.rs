@@ -1,0 +1,9 @@
+//! The `wharf:pipeline` interface: builders append to the graph, reads and effects go to the pipeline.
+
+mod build;
+mod convert;
+mod effects;
+mod eval;
+
+pub(crate) use convert::from_wit;
+pub(crate) use effects::host_filter;

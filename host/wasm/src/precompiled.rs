@@ -1,0 +1,65 @@
+//! Compiled code, kept between runs in a private directory under the component's digest and the compiler's own version.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    os::unix::fs::{DirBuilderExt, MetadataExt},
+    path::{Path, PathBuf},
+};
+
+use wasmtime::{Engine, component::Component};
+use wharf_digest::Digest;
+
+/// Where compiled code is kept.
+#[derive(Clone, Debug)]
+pub(crate) struct Precompiled {
+    directory: PathBuf,
+}
+
+impl Precompiled {
+    pub(crate) fn new(directory: &Path) -> Self {
+        Self { directory: directory.to_owned() }
+    }
+
+    /// The component of these bytes: from kept code when there is some, compiled and kept otherwise.
+    pub(crate) fn component(&self, engine: &Engine, bytes: &[u8]) -> wasmtime::Result<Component> {
+        let mut hasher = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        let path = self.directory.join(format!("{}-{:016x}.cwasm", Digest::of(bytes).to_hex(), hasher.finish()));
+        if self.is_private()
+            && path.exists()
+            && let Ok(component) = load(engine, &path)
+        {
+            return Ok(component);
+        }
+        let component = Component::new(engine, bytes)?;
+        if let Err(error) = self.keep(&component, &path) {
+            tracing::debug!("compiled code is not kept: {error}");
+        }
+        Ok(component)
+    }
+
+    /// Can only this user, or root, have written what is in the directory?
+    fn is_private(&self) -> bool {
+        let own = rustix_uid();
+        self.directory.metadata().is_ok_and(|metadata| metadata.uid() == own && metadata.mode() & 0o022 == 0)
+    }
+
+    fn keep(&self, component: &Component, path: &Path) -> wasmtime::Result<()> {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
+        let draft = path.with_extension(format!("{}.new", std::process::id()));
+        std::fs::write(&draft, component.serialize()?)?;
+        std::fs::rename(&draft, path)?;
+        Ok(())
+    }
+}
+
+fn rustix_uid() -> u32 {
+    std::fs::metadata("/proc/self").map_or(u32::MAX, |metadata| metadata.uid())
+}
+
+#[allow(unsafe_code)]
+fn load(engine: &Engine, path: &Path) -> wasmtime::Result<Component> {
+    // SAFETY: the file was written by this function's counterpart in a directory that only this user can write to, under
+    // the compiler's own compatibility hash, which wasmtime checks once more.
+    unsafe { Component::deserialize_file(engine, path) }
+}

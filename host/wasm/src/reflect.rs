@@ -1,0 +1,255 @@
+//! What a component exports and imports, read from its own types; what its author said, from a section it carries.
+
+use serde::Deserialize;
+use wasmtime::{
+    Engine,
+    component::{
+        Component, ResourceType,
+        types::{ComponentFunc, ComponentItem, Type as ComponentType},
+    },
+};
+
+use crate::types::{Case, Field, Handle, Type};
+
+/// The package whose interfaces modules import.
+pub(crate) const PACKAGE: &str = "wharf:pipeline/";
+/// The section with what the author wrote.
+const DOCS: &str = "wharf:docs";
+
+/// A parameter.
+#[derive(Clone, Debug)]
+pub struct Param {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub ty: Type,
+    /// What its author says of it.
+    pub docs: String,
+    /// Its value when none is given.
+    pub default: Option<serde_json::Value>,
+}
+
+/// A function.
+#[derive(Clone, Debug)]
+pub struct Function {
+    /// Its name.
+    pub name: String,
+    /// The interface that holds it; none for one of the component itself.
+    pub interface: Option<String>,
+    /// Its parameters.
+    pub params: Vec<Param>,
+    /// What it returns.
+    pub result: Option<Type>,
+    /// What its author says of it.
+    pub docs: String,
+}
+
+/// An interface that a module imports, in plain words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capability {
+    /// The interface's name.
+    pub name: String,
+    /// What it lets a module do.
+    pub meaning: &'static str,
+}
+
+/// What authors write, as the section has it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Docs {
+    pub(crate) module: ModuleDocs,
+    functions: Vec<FunctionDocs>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ModuleDocs {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) docs: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct FunctionDocs {
+    name: String,
+    docs: String,
+    params: Vec<ParamDocs>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ParamDocs {
+    name: String,
+    docs: String,
+    default: Option<serde_json::Value>,
+}
+
+/// The author's words in a component's bytes.
+pub(crate) fn docs(bytes: &[u8]) -> Docs {
+    custom_section(bytes, DOCS).and_then(|text| serde_json::from_slice(text).ok()).unwrap_or_default()
+}
+
+/// A custom section at the top level of a component.
+fn custom_section<'b>(bytes: &'b [u8], wanted: &str) -> Option<&'b [u8]> {
+    let mut rest = bytes.get(8..)?;
+    while let Some((id, tail)) = rest.split_first() {
+        let (size, tail) = leb128(tail)?;
+        let body = tail.get(..size)?;
+        rest = &tail[size..];
+        if *id == 0 {
+            let (length, name) = leb128(body)?;
+            if name.get(..length) == Some(wanted.as_bytes()) {
+                return name.get(length..);
+            }
+        }
+    }
+    None
+}
+
+fn leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let mut value = 0usize;
+    for (at, byte) in bytes.iter().enumerate().take(5) {
+        value |= usize::from(byte & 0x7f) << (7 * at);
+        if byte & 0x80 == 0 {
+            return Some((value, &bytes[at + 1..]));
+        }
+    }
+    None
+}
+
+/// All functions of a component: of its interfaces and its own.
+pub(crate) fn functions(engine: &Engine, component: &Component, docs: &Docs) -> Vec<Function> {
+    let handles = handles(engine, component);
+    let mut functions = Vec::new();
+    for (name, item) in component.component_type().exports(engine) {
+        match item.ty {
+            ComponentItem::ComponentFunc(ty) => functions.push(function(name, None, &ty, &handles, docs)),
+            ComponentItem::ComponentInstance(instance) if !name.starts_with("wasi:") => {
+                for (inner, item) in instance.exports(engine) {
+                    if let ComponentItem::ComponentFunc(ty) = item.ty {
+                        functions.push(function(inner, Some(name), &ty, &handles, docs));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    functions
+}
+
+/// The component's names for the host's handles.
+fn handles(engine: &Engine, component: &Component) -> Vec<(ResourceType, Handle)> {
+    let mut found = Vec::new();
+    for (name, item) in component.component_type().imports(engine) {
+        let (true, ComponentItem::ComponentInstance(instance)) = (name.starts_with(PACKAGE), item.ty) else { continue };
+        for (resource, item) in instance.exports(engine) {
+            let ComponentItem::Resource(ty) = item.ty else { continue };
+            let handle = match resource {
+                "directory" => Handle::Directory,
+                "file" => Handle::File,
+                "container" => Handle::Container,
+                "secret" => Handle::Secret,
+                "volume" => Handle::Volume,
+                _ => continue,
+            };
+            found.push((ty, handle));
+        }
+    }
+    found
+}
+
+fn function(
+    name: &str,
+    interface: Option<&str>,
+    ty: &ComponentFunc,
+    handles: &[(ResourceType, Handle)],
+    docs: &Docs,
+) -> Function {
+    let own = docs.functions.iter().find(|function| function.name == name);
+    let params = ty.params().map(|(name, ty)| {
+        let own = own.and_then(|own| own.params.iter().find(|param| param.name == name));
+        Param {
+            name: name.to_owned(),
+            ty: convert(&ty, handles),
+            docs: own.map(|own| own.docs.clone()).unwrap_or_default(),
+            default: own.and_then(|own| own.default.clone()),
+        }
+    });
+    Function {
+        name: name.to_owned(),
+        interface: interface.map(str::to_owned),
+        params: params.collect(),
+        result: ty.results().next().map(|ty| convert(&ty, handles)),
+        docs: own.map(|own| own.docs.clone()).unwrap_or_default(),
+    }
+}
+
+fn convert(ty: &ComponentType, handles: &[(ResourceType, Handle)]) -> Type {
+    let inner = |ty: &ComponentType| convert(ty, handles);
+    match ty {
+        ComponentType::Bool => Type::Bool,
+        ComponentType::S8 => Type::Integer(true, 8),
+        ComponentType::U8 => Type::Integer(false, 8),
+        ComponentType::S16 => Type::Integer(true, 16),
+        ComponentType::U16 => Type::Integer(false, 16),
+        ComponentType::S32 => Type::Integer(true, 32),
+        ComponentType::U32 => Type::Integer(false, 32),
+        ComponentType::S64 => Type::Integer(true, 64),
+        ComponentType::U64 => Type::Integer(false, 64),
+        ComponentType::Float32 => Type::Float(32),
+        ComponentType::Float64 => Type::Float(64),
+        ComponentType::Char => Type::Char,
+        ComponentType::String => Type::String,
+        ComponentType::List(list) => Type::List(Box::new(inner(&list.ty()))),
+        ComponentType::Option(option) => Type::Option(Box::new(inner(&option.ty()))),
+        ComponentType::Tuple(tuple) => Type::Tuple(tuple.types().map(|ty| inner(&ty)).collect()),
+        ComponentType::Record(record) => Type::Record(
+            record.fields().map(|field| Field { name: field.name.to_owned(), ty: inner(&field.ty) }).collect(),
+        ),
+        ComponentType::Variant(variant) => Type::Variant(
+            variant
+                .cases()
+                .map(|case| Case { name: case.name.to_owned(), ty: case.ty.as_ref().map(&inner) })
+                .collect(),
+        ),
+        ComponentType::Enum(names) => Type::Enum(names.names().map(str::to_owned).collect()),
+        ComponentType::Flags(names) => Type::Flags(names.names().map(str::to_owned).collect()),
+        ComponentType::Result(result) => {
+            Type::Result(result.ok().map(|ty| Box::new(inner(&ty))), result.err().map(|ty| Box::new(inner(&ty))))
+        }
+        ComponentType::Own(resource) | ComponentType::Borrow(resource) => handles
+            .iter()
+            .find(|(own, _)| own == resource)
+            .map_or_else(|| Type::Other("a resource of another module".to_owned()), |(_, handle)| Type::Handle(*handle)),
+        _ => Type::Other("a kind of value that this host cannot pass".to_owned()),
+    }
+}
+
+/// What a component's imports let it do.
+pub(crate) fn capabilities(engine: &Engine, component: &Component) -> Vec<Capability> {
+    let mut found = Vec::new();
+    for (name, _) in component.component_type().imports(engine) {
+        let Some(interface) = name.strip_prefix(PACKAGE) else { continue };
+        let interface = interface.split('@').next().unwrap_or(interface);
+        let plain = interface.strip_suffix("-sync").unwrap_or(interface);
+        let meaning = match plain {
+            "container" => "describe containers and the commands that run in them",
+            "filesystem" => "arrange files and directories",
+            "cache" => "keep cache volumes of its own",
+            "secret" => "pass on secrets that it is given, unseen",
+            "network" => "let steps reach the network",
+            "image" => "start from images of registries",
+            "host" => "read files and variables of the caller",
+            "exports" => "write results to the caller's disk",
+            "eval" => "run steps and read what they made",
+            "log" => "say something",
+            _ => continue,
+        };
+        let capability = Capability { name: plain.to_owned(), meaning };
+        if !found.contains(&capability) {
+            found.push(capability);
+        }
+    }
+    found
+}

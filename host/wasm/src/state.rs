@@ -1,0 +1,74 @@
+//! What a call holds: its handles, its bounds, and the way out to the engine.
+
+use std::{path::{Path, PathBuf}, sync::Arc};
+
+use futures::future::BoxFuture;
+use wasmtime::component::{HasData, ResourceTable};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wharf_graph::{
+    Error, Node,
+    op::SecretId,
+    read::{Answer, Question},
+};
+
+/// How loud a module's word is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Worth knowing.
+    Info,
+    /// Maybe wrong.
+    Warn,
+    /// Wrong.
+    Error,
+}
+
+/// What a module's reads and effects reach: an engine's session, or whatever a test puts there.
+pub trait Pipeline: Send + Sync {
+    /// Asks a question of a node.
+    fn read<'a>(&'a self, node: &'a Arc<Node>, question: Question) -> BoxFuture<'a, Result<Answer, Error>>;
+    /// Writes a directory's contents to the user's disk.
+    fn export_directory<'a>(&'a self, node: &'a Arc<Node>, to: &'a Path) -> BoxFuture<'a, Result<(), Error>>;
+    /// Writes a file to the user's disk.
+    fn export_file<'a>(&'a self, node: &'a Arc<Node>, to: &'a Path) -> BoxFuture<'a, Result<(), Error>>;
+    /// Writes a container as an archive to the user's disk.
+    fn export_container<'a>(&'a self, node: &'a Arc<Node>, to: &'a Path) -> BoxFuture<'a, Result<(), Error>>;
+    /// Allows the engine to ask for a secret's value.
+    fn allow_secret(&self, secret: &SecretId);
+    /// Shows a module's word.
+    fn log(&self, module: &str, level: Level, text: &str);
+    /// Shows how far a module is.
+    fn progress(&self, module: &str, current: u64, total: u64);
+}
+
+/// A call's state.
+pub(crate) struct State {
+    pub(crate) table: ResourceTable,
+    pub(crate) wasi: WasiCtx,
+    pub(crate) limits: wasmtime::StoreLimits,
+    pub(crate) pipeline: Arc<dyn Pipeline>,
+    pub(crate) module: String,
+    /// Who caches and secrets belong to.
+    pub(crate) scope: String,
+    /// Where the host's relative paths start.
+    pub(crate) project: PathBuf,
+}
+
+impl State {
+    /// A path of the caller's disk.
+    pub(crate) fn host_path(&self, path: &str) -> PathBuf {
+        self.project.join(path)
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+/// Tells generated code where the interface's data is in a store.
+pub(crate) struct HasState;
+
+impl HasData for HasState {
+    type Data<'a> = &'a mut State;
+}
