@@ -1,1 +1,66 @@
-//! Write Wharf pipeline modules in Rust.
+//! Write Wharf pipeline modules in Rust: plain functions over containers, directories and files, typed and documented.
+//!
+//! ```ignore
+//! /// Builds and tests the application.
+//! #[wharf_sdk::module]
+//! mod functions {
+//!     use wharf_sdk::prelude::*;
+//!
+//!     /// What Python says of itself.
+//!     pub async fn version(
+//!         /// The image to ask.
+//!         image: Option<String>,
+//!     ) -> Result<String> {
+//!         let base = image::pull(image.as_deref().unwrap_or("python:3.11-slim"));
+//!         base.with_exec(["python", "-V"]).stdout().await
+//!     }
+//! }
+//! ```
+//!
+//! Builders (`with_exec`, `with_directory` …) return at once: they describe. Reads (`stdout`, `contents`, `entries` …) are
+//! awaited: they run what is missing. Await several at once with [`join!`] or [`join_all`].
+//!
+//! The crate compiles natively too, so that editors and unit tests of pure code work; what talks to a host works only in
+//! WebAssembly.
+
+mod bindings;
+mod container;
+mod directory;
+mod error;
+mod exec;
+mod file;
+mod text;
+mod wire;
+
+pub mod host;
+pub mod image;
+pub mod log;
+
+pub use container::{CacheVolume, Container, Secret};
+pub use directory::{CopyOptions, Directory};
+pub use error::{Error, Result};
+pub use exec::ExecOptions;
+pub use file::File;
+pub use futures_util::{future::join_all, join};
+pub use wharf_sdk_macro::module;
+
+pub use bindings::wharf::pipeline::{
+    cache::Sharing,
+    network::Mode as Network,
+    types::{Denial, ExecFailure, ExitExpectation as Expect, FileKind, OtherError, Platform, Stat, Variable},
+};
+
+/// What most modules use.
+pub mod prelude {
+    pub use crate::{
+        CacheVolume, Container, CopyOptions, Directory, Error, ExecOptions, Expect, File, Network, Platform,
+        Result, Secret, Sharing, host, image, join, join_all, log,
+    };
+}
+
+/// What the module macro's expansion needs. No part of the interface.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::{bindings::wharf::pipeline as wit, wire::Wire};
+    pub use wit_bindgen;
+}

@@ -1,0 +1,85 @@
+//! One file as a value, with its builders and reads.
+
+use crate::bindings::wharf::pipeline::{eval, exports, filesystem as raw};
+use crate::{Result, Stat};
+
+/// One file. Every builder returns a new one and leaves this as it was.
+#[derive(Debug)]
+pub struct File(pub(crate) raw::File);
+
+impl From<raw::File> for File {
+    fn from(file: raw::File) -> Self {
+        Self(file)
+    }
+}
+
+impl From<File> for raw::File {
+    fn from(file: File) -> Self {
+        file.0
+    }
+}
+
+impl File {
+    /// A file with this name and text, mode 0o644.
+    pub fn new(name: impl AsRef<str>, contents: impl AsRef<str>) -> Self {
+        Self(raw::File::new(name.as_ref(), contents.as_ref()))
+    }
+
+    /// The same file under another name.
+    #[must_use]
+    pub fn with_name(&self, name: impl AsRef<str>) -> Self {
+        Self(self.0.with_name(name.as_ref()))
+    }
+
+    /// The same file owned by `owner` (`uid` or `uid:gid`).
+    #[must_use]
+    pub fn chown(&self, owner: impl AsRef<str>) -> Self {
+        Self(self.0.chown(owner.as_ref()))
+    }
+
+    /// The same file with this modification time, in seconds since 1970.
+    #[must_use]
+    pub fn with_timestamps(&self, seconds: u64) -> Self {
+        Self(self.0.with_timestamps(seconds))
+    }
+
+    /// The file as text; an `invalid` error when it is not UTF-8 or larger than 16 MiB.
+    pub async fn contents(&self) -> Result<String> {
+        Ok(eval::contents(&self.0).await?)
+    }
+
+    /// The file's bytes; an `invalid` error when there are more than 16 MiB.
+    pub async fn contents_bytes(&self) -> Result<Vec<u8>> {
+        Ok(eval::contents_bytes(&self.0).await?)
+    }
+
+    /// At most `length` bytes from `offset` on; fewer at the end of the file.
+    pub async fn read(&self, offset: u64, length: u32) -> Result<Vec<u8>> {
+        Ok(eval::read(&self.0, offset, length).await?)
+    }
+
+    /// Size in bytes.
+    pub async fn size(&self) -> Result<u64> {
+        Ok(eval::file_size(&self.0).await?)
+    }
+
+    /// Facts about the file.
+    pub async fn stat(&self) -> Result<Stat> {
+        Ok(eval::file_stat(&self.0).await?)
+    }
+
+    /// Digest of name, mode, owner and bytes; the same on every machine.
+    pub async fn digest(&self) -> Result<String> {
+        Ok(eval::file_digest(&self.0).await?)
+    }
+
+    /// Make the file, read nothing.
+    pub async fn sync(&self) -> Result<()> {
+        Ok(eval::file_sync(&self.0).await?)
+    }
+
+    /// Write the file to the caller's disk; a path that ends in `/` or names a directory keeps the file's own name.
+    pub async fn export(&self, path: impl Into<String>) -> Result<()> {
+        Ok(exports::export_file(&self.0, path.into()).await?)
+    }
+}
