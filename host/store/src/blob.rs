@@ -71,7 +71,7 @@ impl Store {
         let digest = draft.hasher.finish();
         self.pins.made_blob(digest);
         let path = self.blob_path(&digest);
-        if path.exists() {
+        if self.has_blob(&digest) {
             return Ok(digest);
         }
         if let Some(parent) = path.parent() {
@@ -81,6 +81,7 @@ impl Store {
             .file
             .persist(&path)
             .map_err(|error| Error::io("a new blob", error.error))?;
+        self.grown.store(true, std::sync::atomic::Ordering::Relaxed);
         Ok(digest)
     }
 
@@ -94,15 +95,19 @@ impl Store {
     /// Opens a blob.
     pub fn blob(&self, digest: &Digest) -> Result<Option<File>> {
         match File::open(self.blob_path(digest)) {
-            Ok(file) => Ok(Some(file)),
+            Ok(file) => {
+                let is_empty = file.metadata().is_ok_and(|metadata| metadata.len() == 0);
+                Ok((!is_empty || *digest == Digest::of(b"")).then_some(file))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::io(digest.to_string(), error)),
         }
     }
 
-    /// Is there such a blob?
+    /// Is there such a blob? One that a failing disk emptied is none.
     pub fn has_blob(&self, digest: &Digest) -> bool {
-        self.blob_path(digest).exists()
+        let metadata = self.blob_path(digest).metadata();
+        metadata.is_ok_and(|metadata| metadata.len() > 0 || *digest == Digest::of(b""))
     }
 
     /// Removes a blob; one that is not there is no error.

@@ -36,7 +36,9 @@ impl Store {
             return Ok(digest);
         }
         let digest = self.compute_content(snapshot, path)?;
-        self.index.put_content(&place, &digest)?;
+        if let Some(top) = snapshot.layers().last() {
+            self.index.put_content(&place, *top, &digest)?;
+        }
         Ok(digest)
     }
 

@@ -2,6 +2,7 @@
 //! and what a power failure takes is dropped on the next start.
 
 use std::{
+    collections::HashMap,
     path::Path,
     sync::{Mutex, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
@@ -62,7 +63,12 @@ create table if not exists results (
     created integer not null, used integer not null
 ) strict, without rowid;
 create index if not exists results_op on results (op_key, created);
-create table if not exists content (place blob primary key, digest blob not null) strict, without rowid;
+create index if not exists results_unsynced on results (key) where synced = 0;
+create table if not exists digests (
+    place blob primary key, top integer not null, digest blob not null
+) strict, without rowid;
+create index if not exists digests_top on digests (top);
+create table if not exists sizes (layer integer primary key, bytes integer not null) strict;
 create table if not exists notes (name blob primary key, body blob not null) strict, without rowid;
 ";
 
@@ -199,10 +205,11 @@ impl Index {
         })
     }
 
-    /// All results with the time of their last use in seconds since 1970, the longest unused first.
+    /// All results with the time of their last use in milliseconds since 1970, the longest unused first.
     pub(crate) fn all_results(&self) -> Result<Vec<(ResultRecord, i64)>> {
         self.read(|index| {
-            let mut query = index.prepare("select key, op_key, body, used from results order by used")?;
+            let mut query =
+                index.prepare("select key, op_key, body, used from results order by used, created")?;
             let rows = query.query_map([], |row| Ok((record(row)?, row.get(3)?)))?;
             let rows = rows.collect::<std::result::Result<Vec<_>, _>>()?;
             Ok(rows
@@ -244,7 +251,7 @@ impl Index {
 
     pub(crate) fn content(&self, place: &Digest) -> Result<Option<Digest>> {
         self.read(|index| {
-            let mut query = index.prepare_cached("select digest from content where place = ?1")?;
+            let mut query = index.prepare_cached("select digest from digests where place = ?1")?;
             let bytes: Option<Vec<u8>> = query
                 .query_row([place.as_bytes().as_slice()], |row| row.get(0))
                 .optional()?;
@@ -252,11 +259,60 @@ impl Index {
         })
     }
 
-    pub(crate) fn put_content(&self, place: &Digest, digest: &Digest) -> Result<()> {
+    /// Keeps a digest for as long as the layer `top` is there.
+    pub(crate) fn put_content(&self, place: &Digest, top: LayerId, digest: &Digest) -> Result<()> {
         self.write(|index| {
             index
-                .prepare_cached("insert or replace into content (place, digest) values (?1, ?2)")?
-                .execute([place.as_bytes().as_slice(), digest.as_bytes().as_slice()])?;
+                .prepare_cached("insert or replace into digests (place, top, digest) values (?1, ?2, ?3)")?
+                .execute(params![
+                    place.as_bytes().as_slice(),
+                    top.0 as i64,
+                    digest.as_bytes().as_slice()
+                ])?;
+            Ok(())
+        })
+    }
+
+    /// Bytes of the layers that were measured.
+    pub(crate) fn sizes(&self) -> Result<HashMap<LayerId, u64>> {
+        self.read(|index| {
+            let mut query = index.prepare_cached("select layer, bytes from sizes")?;
+            let rows = query.query_map([], |row| {
+                Ok((
+                    LayerId(row.get::<_, i64>(0)? as u64),
+                    row.get::<_, i64>(1)? as u64,
+                ))
+            })?;
+            Ok(rows.collect::<std::result::Result<_, _>>()?)
+        })
+    }
+
+    pub(crate) fn put_sizes(&self, sizes: &[(LayerId, u64)]) -> Result<()> {
+        self.write(|index| {
+            let transaction = index.transaction()?;
+            for (layer, bytes) in sizes {
+                transaction
+                    .prepare_cached("insert or replace into sizes (layer, bytes) values (?1, ?2)")?
+                    .execute([layer.0 as i64, *bytes as i64])?;
+            }
+            transaction.commit()?;
+            Ok(())
+        })
+    }
+
+    /// Forgets what was learned about layers that are gone.
+    pub(crate) fn forget_layers(&self, layers: &[LayerId]) -> Result<()> {
+        self.write(|index| {
+            let transaction = index.transaction()?;
+            for layer in layers {
+                for table in [
+                    "delete from digests where top = ?1",
+                    "delete from sizes where layer = ?1",
+                ] {
+                    transaction.prepare_cached(table)?.execute([layer.0 as i64])?;
+                }
+            }
+            transaction.commit()?;
             Ok(())
         })
     }
@@ -334,5 +390,5 @@ fn now() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
-        .as_secs() as i64
+        .as_millis() as i64
 }

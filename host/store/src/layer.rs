@@ -42,6 +42,10 @@ impl Snapshot {
         &self.layers
     }
 
+    pub(crate) fn downgrade(&self) -> std::sync::Weak<[LayerId]> {
+        Arc::downgrade(&self.layers)
+    }
+
     /// The same stack with one more layer on top.
     #[must_use]
     pub fn with(&self, layer: LayerId) -> Self {
@@ -70,6 +74,9 @@ impl LayerDraft {
         std::fs::create_dir(&draft.directory).context(|| format!("new layer {id}"))?;
         for part in [draft.path(), draft.work()] {
             std::fs::create_dir(&part).context(|| format!("new layer {id}"))?;
+            // Whatever this process's own mask is: the root of a step's tree is made of it.
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            std::fs::set_permissions(&part, mode).context(|| format!("new layer {id}"))?;
         }
         Ok(draft)
     }

@@ -1,19 +1,20 @@
 //! Where layers, results, logs and cache volumes live: one directory owned by one engine process.
 //!
 //! - [`Store`]: opening, layers, results, blobs.
-//! - [`tree`]: reading merged trees. [`edit`]: new layers from old ones. [`archive`]: layers from and to tar streams.
+//! - [`tree`]: reading merged trees. [`edit`]: new layers from old ones. Layers also come from and go to tar streams.
 //! - [`CacheVolume`]: directories that outlive runs.
 //!
 //! A layer appears by rename and a result by one row, so what is reported is whole whatever kills the process. Layers are
 //! synced in groups behind the run; a row says whether its layers were, and what was not is dropped when the machine was
 //! started anew.
 
-pub mod archive;
+mod archive;
 mod blob;
 mod content;
 pub mod edit;
 mod error;
 mod housekeeping;
+mod import;
 mod index;
 mod layer;
 mod manifest;

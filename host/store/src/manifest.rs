@@ -71,7 +71,9 @@ impl Store {
             }
         }
         drop(open);
-        Ok(Snapshot::default().with(self.publish(draft)?))
+        let snapshot = Snapshot::default().with(self.publish(draft)?);
+        self.pins.give_out(&snapshot);
+        Ok(snapshot)
     }
 
     fn place_blob(

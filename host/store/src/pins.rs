@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use wharf_digest::Digest;
@@ -19,6 +19,10 @@ struct Pinned {
     /// Layers and blobs that were made in this process and are in no result yet.
     young_layers: HashSet<LayerId>,
     young_blobs: HashSet<Digest>,
+    /// Stacks that the store gave out: their layers stay for as long as anybody has one of them.
+    given: Vec<Weak<[LayerId]>>,
+    /// How many were alive when the dead were last swept out.
+    alive: usize,
 }
 
 /// What running work needs.
@@ -56,6 +60,31 @@ impl Pins {
         self.lock().young_blobs.insert(blob);
     }
 
+    /// Keeps a snapshot's layers for as long as a copy of it is in somebody's hands.
+    pub(crate) fn watch(&self, snapshot: &Snapshot) {
+        let mut pinned = self.lock();
+        if pinned.given.len() > 2 * pinned.alive + 1024 {
+            pinned.given.retain(|stack| stack.strong_count() > 0);
+            pinned.alive = pinned.given.len();
+        }
+        pinned.given.push(snapshot.downgrade());
+    }
+
+    pub(crate) fn watch_record(&self, record: &ResultRecord) {
+        self.watch(&record.output);
+        for input in &record.inputs {
+            self.watch(input);
+        }
+    }
+
+    /// As [`Self::watch`], for what was made just now.
+    pub(crate) fn give_out(&self, snapshot: &Snapshot) {
+        self.watch(snapshot);
+        if let Some(layer) = snapshot.layers().last() {
+            self.lock().young_layers.remove(layer);
+        }
+    }
+
     /// What a result names is kept by it from now on.
     pub(crate) fn recorded(&self, record: &ResultRecord) {
         let mut pinned = self.lock();
@@ -69,7 +98,10 @@ impl Pins {
 
     pub(crate) fn layers(&self) -> HashSet<LayerId> {
         let pinned = self.lock();
-        pinned.held.keys().chain(&pinned.young_layers).copied().collect()
+        let given = pinned.given.iter().filter_map(Weak::upgrade);
+        let mut layers: HashSet<LayerId> = given.flat_map(|stack| stack.to_vec()).collect();
+        layers.extend(pinned.held.keys().chain(&pinned.young_layers));
+        layers
     }
 
     pub(crate) fn blobs(&self) -> HashSet<Digest> {

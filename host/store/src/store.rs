@@ -1,13 +1,14 @@
 //! The store itself: opening, layers, results.
 
 use std::{
+    collections::{HashMap, hash_map::Entry},
     fs::{File, OpenOptions},
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use wharf_digest::Digest;
@@ -28,6 +29,10 @@ const VERSION: u32 = 1;
 const SYNC_EVERY: Duration = Duration::from_secs(2);
 /// Stacks of more layers than this are mounted from one flat copy; the kernel takes 500.
 const FLATTEN_FROM: usize = 100;
+/// Numbers of layers are set aside in blocks of so many, so that a new layer costs no write to the index.
+const NUMBERS: u64 = 1024;
+/// How long an open waits for the end of the engine that had the store before.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How a store is opened.
 #[derive(Clone, Debug, Default)]
@@ -47,8 +52,13 @@ pub struct Store {
     pub(crate) pins: Pins,
     used: Mutex<Vec<Digest>>,
     pub(crate) options: StoreOptions,
-    next_layer: AtomicU64,
-    flattening: Mutex<()>,
+    numbers: Mutex<std::ops::Range<u64>>,
+    /// Flat copies by name, with the layers that are in them.
+    pub(crate) flat: Mutex<HashMap<String, Vec<LayerId>>>,
+    /// Whoever takes something out holds it shared, whoever removes things alone.
+    pub(crate) gate: RwLock<()>,
+    /// Was anything added since the size was last looked at?
+    pub(crate) grown: AtomicBool,
     stopping: Arc<AtomicBool>,
     /// Held for as long as the store is open.
     _lock: File,
@@ -67,10 +77,7 @@ impl Store {
             .write(true)
             .open(directory.join("lock"));
         let lock = lock.context(said)?;
-        lock.try_lock().map_err(|error| match error {
-            std::fs::TryLockError::WouldBlock => Error::Locked(directory.to_owned()),
-            std::fs::TryLockError::Error(error) => Error::io(said(), error),
-        })?;
+        wait_for(&lock, directory)?;
         check_version(directory)?;
         for part in ["layers", "drafts", "blobs", "volumes", "flat", "trash"] {
             std::fs::create_dir_all(directory.join(part)).context(said)?;
@@ -83,8 +90,10 @@ impl Store {
             pins: Pins::default(),
             used: Mutex::default(),
             options,
-            next_layer: AtomicU64::new(1),
-            flattening: Mutex::default(),
+            numbers: Mutex::default(),
+            flat: Mutex::default(),
+            gate: RwLock::default(),
+            grown: AtomicBool::new(true),
             stopping: Arc::default(),
             _lock: lock,
         };
@@ -102,7 +111,8 @@ impl Store {
                 .trim()
                 .to_owned()
         });
-        if self.index.meta("boot")?.is_some_and(|before| before != boot_id) {
+        let restarted = self.index.meta("boot")?.is_some_and(|before| before != boot_id);
+        if restarted {
             let dropped = self.index.drop_unsynced()?;
             tracing::info!(
                 "the machine was restarted: {dropped} results that were not on the disk yet are forgotten"
@@ -118,8 +128,33 @@ impl Store {
             .map(|LayerId(id)| id)
             .max()
             .unwrap_or(0);
-        self.next_layer = AtomicU64::new(highest + 1);
-        self.drop_orphans()
+        let reserved = self
+            .index
+            .meta("numbers")?
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0);
+        let next = reserved.max(highest + 1);
+        self.numbers = Mutex::new(next..next);
+        // Blobs that nothing names save sending files again, but after a power failure they may be empty.
+        self.drop_orphans(restarted)
+    }
+
+    /// A number that no layer ever had: what the index knows of removed layers is never said of another.
+    fn next_layer(&self) -> Result<LayerId> {
+        let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        if numbers.is_empty() {
+            let end = numbers.end + NUMBERS;
+            self.index.set_meta("numbers", &end.to_string())?;
+            numbers.end = end;
+        }
+        let id = LayerId(numbers.start);
+        numbers.start += 1;
+        Ok(id)
+    }
+
+    /// While it is held, nothing is removed.
+    pub(crate) fn enter(&self) -> RwLockReadGuard<'_, ()> {
+        self.gate.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn empty_part(&self, part: &str) -> Result<()> {
@@ -145,7 +180,7 @@ impl Store {
 
     /// A new layer over `base`, whose root has the attributes of the root below it.
     pub fn new_layer(&self, base: &Snapshot) -> Result<LayerDraft> {
-        let id = LayerId(self.next_layer.fetch_add(1, Ordering::Relaxed));
+        let id = self.next_layer()?;
         let draft = LayerDraft::create(&self.directory.join("drafts"), id)?;
         if let Some(top) = base.layers().last() {
             let said = || format!("new layer {id}");
@@ -162,9 +197,10 @@ impl Store {
         let said = || format!("layer {id}");
         // Overlay's work directory is not part of the layer; the step's mount that used it is gone.
         remove::tree(&draft.work());
+        self.pins.made_layer(id);
         std::fs::rename(&draft.directory, self.layer_directory(id)).context(said)?;
         draft.published = true;
-        self.pins.made_layer(id);
+        self.grown.store(true, Ordering::Relaxed);
         Ok(id)
     }
 
@@ -195,13 +231,13 @@ impl Store {
 
     /// One directory with the merged tree of many layers: a whole number of parts, each made from the one before it.
     fn flattened(&self, layers: &[LayerId]) -> Result<PathBuf> {
-        let _one_at_a_time = self.flattening.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut flat = self.flat.lock().unwrap_or_else(PoisonError::into_inner);
         let mut lower: Option<PathBuf> = None;
         for end in (FLATTEN_FROM..=layers.len()).step_by(FLATTEN_FROM) {
             let name =
                 Digest::of(&postcard::to_stdvec(&layers[..end]).expect("layers always encode")).to_hex();
-            let path = self.directory.join("flat").join(name);
-            if !path.exists() {
+            let path = self.directory.join("flat").join(&name);
+            if let Entry::Vacant(missing) = flat.entry(name) {
                 let own = layers[end - FLATTEN_FROM..end]
                     .iter()
                     .rev()
@@ -212,6 +248,7 @@ impl Store {
                 remove::tree(&draft.work());
                 std::fs::rename(&draft.directory, &path).context(|| path.display().to_string())?;
                 draft.published = true;
+                missing.insert(layers[..end].to_vec());
             }
             lower = Some(path.join("diff"));
         }
@@ -220,9 +257,11 @@ impl Store {
 
     /// A remembered result. One whose layers are gone or damaged is forgotten, and said.
     pub fn result(&self, key: &Digest) -> Result<Option<ResultRecord>> {
+        let _stay = self.enter();
         let Some(record) = self.index.result(key)? else {
             return Ok(None);
         };
+        self.pins.watch_record(&record);
         if self.is_whole(&record) {
             self.used
                 .lock()
@@ -230,12 +269,17 @@ impl Store {
                 .push(*key);
             return Ok(Some(record));
         }
-        tracing::warn!("the result {key} is damaged: it is forgotten and will be made again");
-        self.index.remove_results(&[*key])?;
+        self.forget(&record)?;
         Ok(None)
     }
 
-    fn is_whole(&self, record: &ResultRecord) -> bool {
+    fn forget(&self, record: &ResultRecord) -> Result<()> {
+        let key = record.key;
+        tracing::warn!("the result {key} is damaged: it is forgotten and will be made again");
+        self.index.remove_results(&[key])
+    }
+
+    pub(crate) fn is_whole(&self, record: &ResultRecord) -> bool {
         let layers = record
             .output
             .layers()
@@ -255,6 +299,7 @@ impl Store {
 
     /// Remembers a result.
     pub fn put_result(&self, record: &ResultRecord) -> Result<()> {
+        self.pins.watch_record(record);
         self.index.put_result(record)?;
         self.pins.recorded(record);
         Ok(())
@@ -262,9 +307,17 @@ impl Store {
 
     /// Results of the same operation, the newest first; a bounded number.
     pub fn results_with_op(&self, op_key: &Digest) -> Result<Vec<ResultRecord>> {
-        let mut records = self.index.results_with_op(op_key)?;
-        records.retain(|record| self.is_whole(record));
-        Ok(records)
+        let _stay = self.enter();
+        let mut whole = Vec::new();
+        for record in self.index.results_with_op(op_key)? {
+            self.pins.watch_record(&record);
+            if self.is_whole(&record) {
+                whole.push(record);
+            } else {
+                self.forget(&record)?;
+            }
+        }
+        Ok(whole)
     }
 
     /// Something small that was kept under a name.
@@ -279,10 +332,7 @@ impl Store {
 
     /// Syncs what was made to the disk and notes that it was.
     pub fn sync(&self) -> Result<()> {
-        let used = std::mem::take(&mut *self.used.lock().unwrap_or_else(PoisonError::into_inner));
-        if !used.is_empty() {
-            self.index.touch(&used)?;
-        }
+        self.note_use()?;
         let keys = self.index.unsynced()?;
         if keys.is_empty() {
             return Ok(());
@@ -291,6 +341,15 @@ impl Store {
         rustix::fs::syncfs(&directory).context(|| "syncing the store".to_owned())?;
         self.index.mark_synced(&keys)
     }
+
+    /// Writes down which results were used since the last time.
+    pub(crate) fn note_use(&self) -> Result<()> {
+        let used = std::mem::take(&mut *self.used.lock().unwrap_or_else(PoisonError::into_inner));
+        if used.is_empty() {
+            return Ok(());
+        }
+        self.index.touch(&used)
+    }
 }
 
 impl Drop for Store {
@@ -298,6 +357,23 @@ impl Drop for Store {
         self.stopping.store(true, Ordering::Relaxed);
         if let Err(error) = self.sync() {
             tracing::warn!("the last results are not synced: {error}");
+        }
+    }
+}
+
+/// Takes the lock. An engine that was just told to end gets a moment for it.
+fn wait_for(lock: &File, directory: &Path) -> Result<()> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(std::fs::TryLockError::WouldBlock) if Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(std::fs::TryLockError::WouldBlock) => return Err(Error::Locked(directory.to_owned())),
+            Err(std::fs::TryLockError::Error(error)) => {
+                return Err(Error::io(directory.display().to_string(), error));
+            }
         }
     }
 }

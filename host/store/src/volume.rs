@@ -47,11 +47,13 @@ pub(crate) struct Volumes {
 }
 
 impl Volumes {
-    /// Does anybody use the volume of this directory?
-    pub(crate) fn is_used(&self, name: &str) -> bool {
+    /// Does this with the volume of this directory unless somebody uses it; nobody comes in between.
+    pub(crate) fn unless_used(&self, name: &str, work: impl FnOnce()) {
         let used = self.used.0.lock().unwrap_or_else(PoisonError::into_inner);
-        used.get(name)
-            .is_some_and(|entry| entry.shared > 0 || entry.locked || !entry.private.is_empty())
+        let is_used = |entry: &Use| entry.shared > 0 || entry.locked || !entry.private.is_empty();
+        if !used.get(name).is_some_and(is_used) {
+            work();
+        }
     }
 }
 
@@ -113,8 +115,8 @@ impl Store {
                 }
                 let entry = used.entry(name.clone()).or_default();
                 match sharing {
-                    Sharing::Locked if entry.locked || entry.shared > 0 => {}
-                    Sharing::Shared if entry.locked => {}
+                    Sharing::Locked if entry.locked || entry.shared > 0 || entry.private.contains(&0) => {}
+                    Sharing::Shared if entry.locked || entry.private.contains(&0) => {}
                     Sharing::Locked => {
                         entry.locked = true;
                         break 0;
@@ -124,7 +126,9 @@ impl Store {
                         break 0;
                     }
                     Sharing::Private => {
-                        let slot = (0..)
+                        // Of so many slots one more than there are users is free.
+                        let first = usize::from(entry.locked || entry.shared > 0);
+                        let slot = (first..=first + entry.private.len())
                             .find(|slot| !entry.private.contains(slot))
                             .unwrap_or_default();
                         entry.private.push(slot);

@@ -140,7 +140,11 @@ pub fn fill(store: &Store, snapshot: &Snapshot, path: &str, to: &Path) -> Result
     let options = Copy::default();
     // Never linked: whoever uses the volume writes to it.
     let mut copier = Copier::with(false, &options)?;
-    let mut chain = vec![Level { name: Vec::new(), like: None, opened: Some((root, None)) }];
+    let mut chain = vec![Level {
+        name: Vec::new(),
+        like: None,
+        opened: Some((root, None)),
+    }];
     copier.directory(b"", &directory, &mut chain)?;
     copier.finish()
 }

@@ -79,11 +79,6 @@ impl<'s> Draft<'s> {
         Ok(here)
     }
 
-    /// Takes away what this layer has at a name.
-    pub(super) fn clear(&self, directory: &OwnedFd, name: &[u8]) -> Result<()> {
-        clear(directory, name)
-    }
-
     /// Do the layers below have this name in the directory at `parent`?
     pub(super) fn is_below(&self, parent: &[u8], name: &[u8]) -> Result<bool> {
         match tree::resolve_directory(&self.base_view()?, parent)? {
@@ -94,7 +89,9 @@ impl<'s> Draft<'s> {
 
     pub(super) fn publish(self) -> Result<Snapshot> {
         let layer = self.store.publish(self.layer)?;
-        Ok(self.base.with(layer))
+        let snapshot = self.base.with(layer);
+        self.store.pins.give_out(&snapshot);
+        Ok(snapshot)
     }
 
     /// The real directory of changes.

@@ -156,6 +156,28 @@ pub(crate) fn copy_bytes(source: &mut File, target: &mut File, size: u64) -> std
     target.flush()
 }
 
+/// Writes what is read, leaving holes where blocks of zeros are.
+pub(crate) fn write_sparse(source: &mut dyn std::io::Read, target: &mut File) -> std::io::Result<()> {
+    const BLOCK: usize = 4096;
+    let mut block = Vec::with_capacity(BLOCK);
+    let mut size = 0;
+    loop {
+        block.clear();
+        let count =
+            std::io::Read::read_to_end(&mut std::io::Read::take(&mut *source, BLOCK as u64), &mut block)?;
+        if count == 0 {
+            break;
+        }
+        if block.iter().all(|byte| *byte == 0) {
+            target.seek(SeekFrom::Current(count as i64))?;
+        } else {
+            target.write_all(&block)?;
+        }
+        size += count as u64;
+    }
+    target.set_len(size)
+}
+
 /// Copies extended attributes but overlay's own.
 pub(crate) fn copy_xattrs(source: &impl AsFd, target: &impl AsFd) -> std::io::Result<()> {
     for name in xattr_names(source)? {

@@ -63,7 +63,7 @@ impl Matcher {
         let depth = if path.is_empty() {
             0
         } else {
-            1 + path.iter().filter(|byte| **byte == b'/').count()
+            path.split(|byte| *byte == b'/').count()
         };
         self.own.retain(|(at, _)| *at < depth);
         if !self.gitignore {

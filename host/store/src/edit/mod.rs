@@ -11,7 +11,7 @@ pub use filter::Filter;
 pub(crate) use copy::flatten;
 pub(crate) use draft::clear;
 pub(crate) use files::{
-    copy_bytes, create, set_mode, set_modified, set_owner_and_mode, set_times_at, xattr_names,
+    copy_bytes, create, set_mode, set_modified, set_owner_and_mode, set_times_at, write_sparse, xattr_names,
 };
 
 use std::{collections::HashMap, os::fd::OwnedFd};
@@ -72,7 +72,7 @@ pub fn write_file(
     let mut draft = Draft::new(store, base)?;
     let (parent, name) = draft.target(path)?;
     let directory = draft.directory(&parent)?;
-    draft.clear(&directory, &name)?;
+    draft::clear(&directory, &name)?;
     let mut file = files::create(&directory, &name)?;
     std::io::copy(bytes, &mut file).context(|| format!("writing {path}"))?;
     files::set_owner_and_mode(&file, owner, mode).context(|| format!("writing {path}"))?;
@@ -99,7 +99,7 @@ pub fn symlink(store: &Store, base: &Snapshot, target: &str, path: &str) -> Resu
     let mut draft = Draft::new(store, base)?;
     let (parent, name) = draft.parent_of(path)?;
     let directory = draft.directory(&parent)?;
-    draft.clear(&directory, &name)?;
+    draft::clear(&directory, &name)?;
     rustix::fs::symlinkat(target, &directory, name.as_slice()).context(|| format!("linking {path}"))?;
     draft.publish()
 }
@@ -120,7 +120,7 @@ pub fn remove(store: &Store, base: &Snapshot, paths: &[String]) -> Result<Snapsh
             continue;
         }
         let directory = draft.directory(&parent)?;
-        draft.clear(&directory, &name)?;
+        draft::clear(&directory, &name)?;
         if draft.is_below(&parent, &name)? {
             let device = rustix::fs::makedev(0, 0);
             rustix::fs::mknodat(
@@ -219,7 +219,7 @@ fn rewrite(
             files::hard_link(other, other_name, &directory, name)?;
             continue;
         }
-        draft.clear(&directory, name)?;
+        draft::clear(&directory, name)?;
         let copied = files::copy_place(&place, &directory, name, &stat)?;
         if mark_time && let Some(file) = copied {
             files::mark_time(&file).context(|| shown(&at))?;
