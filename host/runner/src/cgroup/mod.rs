@@ -66,7 +66,7 @@ pub(crate) struct StepCgroup {
 impl Cgroups {
     /// Finds what there is, removes what an earlier engine of this name left, and makes the engine's own groups. Steps may
     /// use the devices given and, unless their specification says otherwise, no others.
-    pub(crate) fn probe(name: &str, usual_devices: Vec<LinuxDeviceCgroup>) -> Result<Self> {
+    pub(crate) fn probe(name: &str, usual_devices: Vec<LinuxDeviceCgroup>) -> Self {
         let root = Path::new(ROOT);
         let unified = root.join("cgroup.controllers").exists();
         let mut cgroups = Self {
@@ -81,7 +81,7 @@ impl Cgroups {
         };
         if unified {
             cgroups.probe_unified(&root.join(name));
-            return Ok(cgroups);
+            return cgroups;
         }
         for hierarchy in std::fs::read_dir(root).into_iter().flatten().flatten() {
             clean(&hierarchy.path().join(name));
@@ -92,12 +92,15 @@ impl Cgroups {
         cgroups.cpu = own("cpu");
         cgroups.devices = own("devices");
         cgroups.accounting = own("cpuacct");
-        if let Some(directory) = &cgroups.devices {
-            let shared = directory.join(USUAL);
-            std::fs::create_dir_all(&shared).context("making a control group")?;
-            allow_devices(&shared, &cgroups.usual_devices)?;
+        let usual = cgroups.devices.as_ref().map(|own| own.join(USUAL));
+        let allowed = usual.is_some_and(|usual| {
+            std::fs::create_dir_all(&usual).is_ok() && allow_devices(&usual, &cgroups.usual_devices).is_ok()
+        });
+        if !allowed {
+            // In a container that may use fewer devices itself; its own list then holds for steps too.
+            cgroups.devices = None;
         }
-        Ok(cgroups)
+        cgroups
     }
 
     fn probe_unified(&mut self, own: &Path) {

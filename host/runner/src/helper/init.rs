@@ -6,12 +6,11 @@ use std::{
     os::fd::{FromRawFd, OwnedFd},
 };
 
-use seccompiler::BpfProgram;
-
 use super::{Descriptors, Job, Report, program::Program, setup};
+use crate::seccomp::Program as Filter;
 
 /// Clones a child for the job; returns a descriptor of it.
-pub(super) fn start(job: &Job, descriptors: Descriptors, filters: &[BpfProgram]) -> io::Result<OwnedFd> {
+pub(super) fn start(job: &Job, descriptors: Descriptors, filter: Option<&Filter>) -> io::Result<OwnedFd> {
     let mut flags = libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
     if descriptors.network.is_none() {
         flags |= libc::CLONE_NEWNET;
@@ -30,7 +29,7 @@ pub(super) fn start(job: &Job, descriptors: Descriptors, filters: &[BpfProgram])
         0 => {
             let mut reports = std::fs::File::from(descriptors.report);
             let stdio = [descriptors.stdin, descriptors.stdout, descriptors.stderr];
-            if let Err(error) = run(job, stdio, descriptors.network, filters, &mut reports) {
+            if let Err(error) = run(job, stdio, descriptors.network, filter, &mut reports) {
                 tell(&mut reports, &Report::Setup(error.to_string()));
             }
             // Every process that is left in the namespace ends with this one.
@@ -52,7 +51,7 @@ fn run(
     job: &Job,
     stdio: [OwnedFd; 3],
     network: Option<OwnedFd>,
-    filters: &[BpfProgram],
+    filter: Option<&Filter>,
     reports: &mut std::fs::File,
 ) -> io::Result<()> {
     end_with_the_helper();
@@ -65,7 +64,7 @@ fn run(
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         0 => {
-            let failure = match program.prepare(stdio.each_ref(), filters) {
+            let failure = match program.prepare(stdio.each_ref(), filter) {
                 Ok(()) => Report::Exec(program.exec().raw_os_error().unwrap_or(libc::EIO)),
                 Err(error) => Report::Setup(error.to_string()),
             };

@@ -91,11 +91,11 @@ pub fn helper_main() -> ! {
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
     while let Some((job, descriptors)) = receive(&socket) {
         let answer = match &job.filter {
-            Filter::Standard => init::start(&job, descriptors, &standard),
+            Filter::Standard => init::start(&job, descriptors, standard.as_ref()),
             other => other
                 .compile()
                 .map_err(io::Error::other)
-                .and_then(|own| init::start(&job, descriptors, &own)),
+                .and_then(|own| init::start(&job, descriptors, own.as_ref())),
         };
         let (number, pidfd) = match &answer {
             Ok(pidfd) => (0, Some(pidfd.as_fd())),

@@ -11,9 +11,9 @@ use rustix::{
     fs::{FileType, Mode},
     thread::{CapabilitySet, CapabilitySets},
 };
-use seccompiler::BpfProgram;
 
 use super::doing::Doing;
+use crate::seccomp::Program as Filter;
 
 /// The highest capability number that can be.
 const LAST_CAPABILITY: u32 = 63;
@@ -86,7 +86,7 @@ impl Program {
     }
 
     /// Becomes what it should be, with everything but the program itself in place.
-    pub(super) fn prepare(&self, stdio: [&OwnedFd; 3], filters: &[BpfProgram]) -> io::Result<()> {
+    pub(super) fn prepare(&self, stdio: [&OwnedFd; 3], filter: Option<&Filter>) -> io::Result<()> {
         rustix::process::setsid().doing("making a session")?;
         // SAFETY: the three standard descriptors are nobody's in this process; dup2 replaces them.
         unsafe {
@@ -113,7 +113,7 @@ impl Program {
             rustix::thread::set_no_new_privs(true).doing("giving up new privileges")?;
         }
         // While there is still the right to install a filter without giving up setuid programs.
-        for filter in filters {
+        if let Some(filter) = filter {
             crate::seccomp::install(filter).doing("installing the seccomp filter")?;
         }
         // Before there is a user: a working directory that only root may enter is fine, as with Docker.
