@@ -30,8 +30,16 @@ pub struct ArgumentError {
 }
 
 fn wrong(text: &str, ty: &Type, hint: &str) -> ArgumentError {
-    let hint = if hint.is_empty() { String::new() } else { format!(": {hint}") };
-    ArgumentError { text: text.to_owned(), wanted: ty.to_string(), hint }
+    let hint = if hint.is_empty() {
+        String::new()
+    } else {
+        format!(": {hint}")
+    };
+    ArgumentError {
+        text: text.to_owned(),
+        wanted: ty.to_string(),
+        hint,
+    }
 }
 
 /// A value of this type from what a user wrote.
@@ -78,7 +86,9 @@ pub fn parse(ty: &Type, text: &str, place: Place<'_>) -> Result<Value, ArgumentE
         Type::Variant(cases) if cases.iter().any(|case| case.name == text && case.ty.is_none()) => {
             Ok(Value::Variant(text.to_owned(), None))
         }
-        Type::Result(..) | Type::Other(_) => Err(wrong(text, ty, "this type cannot be written on a command line")),
+        Type::Result(..) | Type::Other(_) => {
+            Err(wrong(text, ty, "this type cannot be written on a command line"))
+        }
         _ => {
             let json: Json = serde_json::from_str(text).map_err(|_| wrong(text, ty, "write it as JSON"))?;
             from_json(ty, &json, place)
@@ -92,32 +102,60 @@ pub fn from_json(ty: &Type, json: &Json, place: Place<'_>) -> Result<Value, Argu
     match (ty, json) {
         (Type::Option(_), Json::Null) => Ok(Value::Option(None)),
         (Type::Option(inner), _) => Ok(Value::Option(Some(Box::new(from_json(inner, json, place)?)))),
-        (Type::List(inner), Json::Array(items)) => {
-            items.iter().map(|item| from_json(inner, item, place)).collect::<Result<_, _>>().map(Value::List)
-        }
+        (Type::List(inner), Json::Array(items)) => items
+            .iter()
+            .map(|item| from_json(inner, item, place))
+            .collect::<Result<_, _>>()
+            .map(Value::List),
         (Type::Tuple(types), Json::Array(items)) if types.len() == items.len() => {
-            let values = types.iter().zip(items).map(|(ty, item)| from_json(ty, item, place));
+            let values = types
+                .iter()
+                .zip(items)
+                .map(|(ty, item)| from_json(ty, item, place));
             values.collect::<Result<_, _>>().map(Value::Tuple)
         }
         (Type::Record(fields), Json::Object(map)) => {
-            if let Some(unknown) = map.keys().find(|key| fields.iter().all(|field| field.name != **key)) {
-                return Err(wrong(&json.to_string(), ty, &format!("it has no field {unknown}")));
+            if let Some(unknown) = map
+                .keys()
+                .find(|key| fields.iter().all(|field| field.name != **key))
+            {
+                return Err(wrong(
+                    &json.to_string(),
+                    ty,
+                    &format!("it has no field {unknown}"),
+                ));
             }
             let value = |field: &crate::types::Field| {
                 let json = map.get(&field.name).unwrap_or(&Json::Null);
                 Ok((field.name.clone(), from_json(&field.ty, json, place)?))
             };
-            fields.iter().map(value).collect::<Result<_, _>>().map(Value::Record)
+            fields
+                .iter()
+                .map(value)
+                .collect::<Result<_, _>>()
+                .map(Value::Record)
         }
         (Type::Variant(cases), Json::Object(map)) if map.len() == 1 => {
             let (name, inner) = map.iter().next().ok_or_else(misfit)?;
             let case = cases.iter().find(|case| case.name == *name).ok_or_else(misfit)?;
             let ty = case.ty.as_ref().ok_or_else(misfit)?;
-            Ok(Value::Variant(name.clone(), Some(Box::new(from_json(ty, inner, place)?))))
+            Ok(Value::Variant(
+                name.clone(),
+                Some(Box::new(from_json(ty, inner, place)?)),
+            ))
         }
         (Type::Flags(names), Json::Array(items)) => {
-            let name = |item: &Json| item.as_str().filter(|item| names.iter().any(|name| name == item)).map(str::to_owned);
-            items.iter().map(name).collect::<Option<_>>().map(Value::Flags).ok_or_else(misfit)
+            let name = |item: &Json| {
+                item.as_str()
+                    .filter(|item| names.iter().any(|name| name == item))
+                    .map(str::to_owned)
+            };
+            items
+                .iter()
+                .map(name)
+                .collect::<Option<_>>()
+                .map(Value::Flags)
+                .ok_or_else(misfit)
         }
         (_, Json::String(text)) => parse(ty, text, place),
         (Type::Bool | Type::Integer(..) | Type::Float(_), Json::Bool(_) | Json::Number(_)) => {
@@ -130,18 +168,28 @@ pub fn from_json(ty: &Type, json: &Json, place: Place<'_>) -> Result<Value, Argu
 fn parse_handle(handle: Handle, ty: &Type, text: &str, place: Place<'_>) -> Result<Value, ArgumentError> {
     let on_disk = || {
         if text.starts_with("https://") || text.starts_with("git+") {
-            return Err(wrong(text, ty, "remote sources are not supported yet: download it and give the path"));
+            return Err(wrong(
+                text,
+                ty,
+                "remote sources are not supported yet: download it and give the path",
+            ));
         }
         let path = place.directory.join(text);
         let path = std::path::absolute(&path).unwrap_or(path);
         if !path.exists() {
             return Err(wrong(text, ty, &format!("{} does not exist", path.display())));
         }
-        let is_right = if handle == Handle::Directory { path.is_dir() } else { path.is_file() };
+        let is_right = if handle == Handle::Directory {
+            path.is_dir()
+        } else {
+            path.is_file()
+        };
         if !is_right {
             return Err(wrong(text, ty, &format!("{} is something else", path.display())));
         }
-        path.to_str().map(str::to_owned).ok_or_else(|| wrong(text, ty, "its path is not UTF-8"))
+        path.to_str()
+            .map(str::to_owned)
+            .ok_or_else(|| wrong(text, ty, "its path is not UTF-8"))
     };
     Ok(match handle {
         Handle::Directory => Value::Directory(Directory::host(&on_disk()?, host_filter())),
@@ -151,15 +199,25 @@ fn parse_handle(handle: Handle, ty: &Type, text: &str, place: Place<'_>) -> Resu
         Handle::Secret => {
             let Some((scheme @ ("env" | "file" | "cmd"), source)) = text.split_once(':') else {
                 // What was written may be the secret itself: it is not repeated.
-                return Err(wrong("…", ty, "write env:NAME, file:PATH or cmd:COMMAND, never the secret itself"));
+                return Err(wrong(
+                    "…",
+                    ty,
+                    "write env:NAME, file:PATH or cmd:COMMAND, never the secret itself",
+                ));
             };
             let uri = if scheme == "file" {
                 format!("file:{}", place.directory.join(source).display())
             } else {
                 text.to_owned()
             };
-            let id = SecretId { owner: place.scope.to_owned(), uri };
-            Value::Secret(Secret { name: source.to_owned(), id })
+            let id = SecretId {
+                owner: place.scope.to_owned(),
+                uri,
+            };
+            Value::Secret(Secret {
+                name: source.to_owned(),
+                id,
+            })
         }
     })
 }
@@ -172,19 +230,34 @@ mod tests {
     use crate::types::{Field, Handle, Type};
 
     fn text(ty: &Type, text: &str) -> Result<String, String> {
-        let place = Place { directory: Path::new("/"), scope: "test" };
-        parse(ty, text, place).map(|value| value.to_json().to_string()).map_err(|error| error.to_string())
+        let place = Place {
+            directory: Path::new("/"),
+            scope: "test",
+        };
+        parse(ty, text, place)
+            .map(|value| value.to_json().to_string())
+            .map_err(|error| error.to_string())
     }
 
     #[test]
     fn b47_values_are_read_by_type() {
         assert_eq!(text(&Type::Integer(false, 8), "255").unwrap(), "255");
-        assert!(text(&Type::Integer(false, 8), "256").unwrap_err().contains("0 to 255"));
+        assert!(
+            text(&Type::Integer(false, 8), "256")
+                .unwrap_err()
+                .contains("0 to 255")
+        );
         assert_eq!(text(&Type::Integer(true, 64), "-1").unwrap(), "-1");
         assert_eq!(text(&Type::Bool, "").unwrap(), "true");
-        assert_eq!(text(&Type::List(Box::new(Type::String)), "[\"a\",\"b\"]").unwrap(), "[\"a\",\"b\"]");
+        assert_eq!(
+            text(&Type::List(Box::new(Type::String)), "[\"a\",\"b\"]").unwrap(),
+            "[\"a\",\"b\"]"
+        );
         assert_eq!(text(&Type::List(Box::new(Type::String)), "a").unwrap(), "[\"a\"]");
-        let record = Type::Record(vec![Field { name: "n".to_owned(), ty: Type::Integer(false, 32) }]);
+        let record = Type::Record(vec![Field {
+            name: "n".to_owned(),
+            ty: Type::Integer(false, 32),
+        }]);
         assert_eq!(text(&record, "{\"n\": 3}").unwrap(), "{\"n\":3}");
         assert!(text(&record, "{\"m\": 3}").unwrap_err().contains("no field m"));
         let names = Type::Enum(vec!["fast".to_owned(), "slow".to_owned()]);

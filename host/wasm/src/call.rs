@@ -35,7 +35,11 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { memory: 1 << 30, handles: 200_000, time: Duration::from_secs(3600) }
+        Self {
+            memory: 1 << 30,
+            handles: 200_000,
+            time: Duration::from_secs(3600),
+        }
     }
 }
 
@@ -65,7 +69,11 @@ impl Module {
         wasi.stdout(output.clone()).stderr(output.clone());
         let mut table = ResourceTable::new();
         table.set_max_capacity(context.limits.handles);
-        let limits = StoreLimitsBuilder::new().memory_size(context.limits.memory).instances(64).tables(64).build();
+        let limits = StoreLimitsBuilder::new()
+            .memory_size(context.limits.memory)
+            .instances(64)
+            .tables(64)
+            .build();
         let pipeline = Arc::clone(&context.pipeline);
         let state = State {
             table,
@@ -83,7 +91,11 @@ impl Module {
         let time = context.limits.time;
         let outcome = tokio::time::timeout(time, self.call_in(&mut store, function, args)).await;
         let printed = String::from_utf8_lossy(&output.contents()).into_owned();
-        let trap = |what: String| CallError::Trap { module: self.name.clone(), function: function.name.clone(), what };
+        let trap = |what: String| CallError::Trap {
+            module: self.name.clone(),
+            function: function.name.clone(),
+            what,
+        };
         match outcome {
             Ok(Ok(value)) => {
                 if !printed.is_empty() {
@@ -92,7 +104,10 @@ impl Module {
                 value
             }
             Ok(Err(error)) => Err(trap(what_happened(&error, &printed))),
-            Err(_) => Err(trap(format!("took longer than {} s and was ended", time.as_secs()))),
+            Err(_) => Err(trap(format!(
+                "took longer than {} s and was ended",
+                time.as_secs()
+            ))),
         }
     }
 
@@ -108,7 +123,9 @@ impl Module {
             None => None,
         };
         let missing = || wasmtime::Error::msg("the function is gone");
-        let index = instance.get_export_index(&mut *store, holder.as_ref(), &function.name).ok_or_else(missing)?;
+        let index = instance
+            .get_export_index(&mut *store, holder.as_ref(), &function.name)
+            .ok_or_else(missing)?;
         let callee = instance.get_func(&mut *store, index).ok_or_else(missing)?;
         let mut params = Vec::with_capacity(args.len());
         for (arg, param) in args.into_iter().zip(&function.params) {
@@ -116,7 +133,9 @@ impl Module {
         }
         let mut results = vec![Val::Bool(false); usize::from(function.result.is_some())];
         callee.call_async(&mut *store, &params, &mut results).await?;
-        let Some(result) = results.pop() else { return Ok(Ok(Value::Unit)) };
+        let Some(result) = results.pop() else {
+            return Ok(Ok(Value::Unit));
+        };
         match result {
             Val::Result(Ok(None)) => Ok(Ok(Value::Unit)),
             Val::Result(Ok(Some(value))) => lift(store, *value).map(Ok),
@@ -141,7 +160,10 @@ fn failure(error: Option<&Val>) -> CallError {
 /// A trap in words: a panic's own message, or what bound was met.
 fn what_happened(error: &wasmtime::Error, printed: &str) -> String {
     if let Some(at) = printed.rfind("panicked at ") {
-        let message = printed[at..].lines().skip(1).take_while(|line| !line.starts_with("note:"));
+        let message = printed[at..]
+            .lines()
+            .skip(1)
+            .take_while(|line| !line.starts_with("note:"));
         return format!("panicked: {}", message.collect::<Vec<_>>().join("\n").trim());
     }
     match error.downcast_ref::<wasmtime::Trap>() {
@@ -169,17 +191,38 @@ fn lower(store: &mut Store<State>, value: Value, ty: &Type) -> wasmtime::Result<
         Value::Char(value) => Val::Char(value),
         Value::String(value) => Val::String(value),
         Value::List(items) => {
-            let inner = if let Type::List(inner) = ty { inner.as_ref() } else { &Type::String };
-            Val::List(items.into_iter().map(|item| lower(store, item, inner)).collect::<wasmtime::Result<_>>()?)
+            let inner = if let Type::List(inner) = ty {
+                inner.as_ref()
+            } else {
+                &Type::String
+            };
+            Val::List(
+                items
+                    .into_iter()
+                    .map(|item| lower(store, item, inner))
+                    .collect::<wasmtime::Result<_>>()?,
+            )
         }
         Value::Option(value) => {
-            let inner = if let Type::Option(inner) = ty { inner.as_ref() } else { ty };
-            Val::Option(value.map(|value| lower(store, *value, inner).map(Box::new)).transpose()?)
+            let inner = if let Type::Option(inner) = ty {
+                inner.as_ref()
+            } else {
+                ty
+            };
+            Val::Option(
+                value
+                    .map(|value| lower(store, *value, inner).map(Box::new))
+                    .transpose()?,
+            )
         }
         Value::Tuple(items) => {
             let types: &[Type] = if let Type::Tuple(types) = ty { types } else { &[] };
             let pairs = items.into_iter().zip(types);
-            Val::Tuple(pairs.map(|(item, ty)| lower(store, item, ty)).collect::<wasmtime::Result<_>>()?)
+            Val::Tuple(
+                pairs
+                    .map(|(item, ty)| lower(store, item, ty))
+                    .collect::<wasmtime::Result<_>>()?,
+            )
         }
         Value::Record(fields) => {
             let types: &[crate::types::Field] = if let Type::Record(types) = ty { types } else { &[] };
@@ -190,9 +233,18 @@ fn lower(store: &mut Store<State>, value: Value, ty: &Type) -> wasmtime::Result<
             Val::Record(pairs.map(field).collect::<wasmtime::Result<_>>()?)
         }
         Value::Variant(case, value) => {
-            let own = if let Type::Variant(cases) = ty { cases.iter().find(|own| own.name == case) } else { None };
+            let own = if let Type::Variant(cases) = ty {
+                cases.iter().find(|own| own.name == case)
+            } else {
+                None
+            };
             let inner = own.and_then(|own| own.ty.clone()).unwrap_or(Type::String);
-            Val::Variant(case, value.map(|value| lower(store, *value, &inner).map(Box::new)).transpose()?)
+            Val::Variant(
+                case,
+                value
+                    .map(|value| lower(store, *value, &inner).map(Box::new))
+                    .transpose()?,
+            )
         }
         Value::Enum(name) => Val::Enum(name),
         Value::Flags(names) => Val::Flags(names),
@@ -222,7 +274,12 @@ fn integer(value: i128, ty: &Type) -> Val {
 }
 
 fn lift(store: &mut Store<State>, value: Val) -> wasmtime::Result<Value> {
-    let mut all = |items: Vec<Val>| items.into_iter().map(|item| lift(store, item)).collect::<wasmtime::Result<Vec<_>>>();
+    let mut all = |items: Vec<Val>| {
+        items
+            .into_iter()
+            .map(|item| lift(store, item))
+            .collect::<wasmtime::Result<Vec<_>>>()
+    };
     Ok(match value {
         Val::Bool(value) => Value::Bool(value),
         Val::S8(value) => Value::Integer(value.into()),
@@ -243,14 +300,21 @@ fn lift(store: &mut Store<State>, value: Val) -> wasmtime::Result<Value> {
             let field = |(name, value)| Ok((name, lift(store, value)?));
             Value::Record(fields.into_iter().map(field).collect::<wasmtime::Result<_>>()?)
         }
-        Val::Variant(case, value) => {
-            Value::Variant(case, value.map(|value| lift(store, *value).map(Box::new)).transpose()?)
-        }
+        Val::Variant(case, value) => Value::Variant(
+            case,
+            value.map(|value| lift(store, *value).map(Box::new)).transpose()?,
+        ),
         Val::Enum(name) => Value::Enum(name),
-        Val::Option(value) => Value::Option(value.map(|value| lift(store, *value).map(Box::new)).transpose()?),
+        Val::Option(value) => {
+            Value::Option(value.map(|value| lift(store, *value).map(Box::new)).transpose()?)
+        }
         Val::Flags(names) => Value::Flags(names),
         Val::Resource(resource) => lift_handle(store, resource)?,
-        other => return Err(wasmtime::Error::msg(format!("a value of a kind that this host cannot take: {other:?}"))),
+        other => {
+            return Err(wasmtime::Error::msg(format!(
+                "a value of a kind that this host cannot take: {other:?}"
+            )));
+        }
     })
 }
 
@@ -276,6 +340,7 @@ fn lift_handle(store: &mut Store<State>, resource: ResourceAny) -> wasmtime::Res
     if is(wasmtime::component::ResourceType::host::<Volume>()) {
         return take(store, resource).map(Value::Volume);
     }
-    Err(wasmtime::Error::msg("the function returned a handle that this host does not know"))
+    Err(wasmtime::Error::msg(
+        "the function returned a handle that this host does not know",
+    ))
 }
-

@@ -22,7 +22,9 @@ pub enum LoadError {
         why: String,
     },
     /// It imports what no host has.
-    #[error("{name} imports {import}, which this host does not have: it was built for another host or a newer Wharf")]
+    #[error(
+        "{name} imports {import}, which this host does not have: it was built for another host or a newer Wharf"
+    )]
     UnknownImport {
         /// The module.
         name: String,

@@ -46,7 +46,10 @@ impl Runtime {
         let failed = |error: wasmtime::Error| LoadError::Runtime(error.to_string());
         let mut config = Config::new();
         config.wasm_component_model(true).wasm_component_model_async(true);
-        config.epoch_interruption(true).max_wasm_stack(STACK).async_stack_size(2 * STACK);
+        config
+            .epoch_interruption(true)
+            .max_wasm_stack(STACK)
+            .async_stack_size(2 * STACK);
         let engine = Engine::new(&config).map_err(failed)?;
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(failed)?;
@@ -59,35 +62,57 @@ impl Runtime {
                 std::thread::sleep(TICK);
             }
         });
-        Ok(Self { engine, linker, precompiled: Precompiled::new(cache) })
+        Ok(Self {
+            engine,
+            linker,
+            precompiled: Precompiled::new(cache),
+        })
     }
 
     /// Loads a component from a file.
     pub fn load(&self, path: &Path) -> Result<Arc<Module>, LoadError> {
-        let bytes = std::fs::read(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+        let bytes = std::fs::read(path).map_err(|source| LoadError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
         self.load_bytes(&bytes, &path.display().to_string())
     }
 
     /// Loads a component; `name` is for messages.
     pub fn load_bytes(&self, bytes: &[u8], name: &str) -> Result<Arc<Module>, LoadError> {
         check_kind(bytes, name)?;
-        let not_a_module = |why: String| LoadError::NotAModule { name: name.to_owned(), why };
+        let not_a_module = |why: String| LoadError::NotAModule {
+            name: name.to_owned(),
+            why,
+        };
         let component = self.precompiled.component(&self.engine, bytes).map_err(|error| {
-            not_a_module(format!("it does not hold together ({}): it may be cut off, build or fetch it again", error.root_cause()))
+            not_a_module(format!(
+                "it does not hold together ({}): it may be cut off, build or fetch it again",
+                error.root_cause()
+            ))
         })?;
         self.check_imports(&component, name)?;
         let docs = reflect::docs(bytes);
         let functions = reflect::functions(&self.engine, &component, &docs);
         if functions.is_empty() {
-            return Err(not_a_module("it exports no function that could be called".to_owned()));
+            return Err(not_a_module(
+                "it exports no function that could be called".to_owned(),
+            ));
         }
         let instance = self.linker.instantiate_pre(&component).map_err(|error| {
-            not_a_module(format!("its imports do not fit this host: {}", error.root_cause()))
+            not_a_module(format!(
+                "its imports do not fit this host: {}",
+                error.root_cause()
+            ))
         })?;
         Ok(Arc::new(Module {
             engine: self.engine.clone(),
             instance,
-            name: if docs.module.name.is_empty() { name.to_owned() } else { docs.module.name.clone() },
+            name: if docs.module.name.is_empty() {
+                name.to_owned()
+            } else {
+                docs.module.name.clone()
+            },
             capabilities: reflect::capabilities(&self.engine, &component),
             functions,
             docs,
@@ -98,9 +123,13 @@ impl Runtime {
 
     fn check_imports(&self, component: &Component, name: &str) -> Result<(), LoadError> {
         for (import, _) in component.component_type().imports(&self.engine) {
-            let known = import.starts_with(reflect::PACKAGE) || (import.starts_with("wasi:") && import.contains("@0.2."));
+            let known = import.starts_with(reflect::PACKAGE)
+                || (import.starts_with("wasi:") && import.contains("@0.2."));
             if !known {
-                return Err(LoadError::UnknownImport { name: name.to_owned(), import: import.to_owned() });
+                return Err(LoadError::UnknownImport {
+                    name: name.to_owned(),
+                    import: import.to_owned(),
+                });
             }
         }
         Ok(())
@@ -117,7 +146,10 @@ fn check_kind(bytes: &[u8], name: &str) -> Result<(), LoadError> {
         Some(_) => "it is not WebAssembly",
         None => "it is cut off: build or fetch it again",
     };
-    Err(LoadError::NotAModule { name: name.to_owned(), why: why.to_owned() })
+    Err(LoadError::NotAModule {
+        name: name.to_owned(),
+        why: why.to_owned(),
+    })
 }
 
 impl Module {

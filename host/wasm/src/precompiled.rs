@@ -17,14 +17,20 @@ pub(crate) struct Precompiled {
 
 impl Precompiled {
     pub(crate) fn new(directory: &Path) -> Self {
-        Self { directory: directory.to_owned() }
+        Self {
+            directory: directory.to_owned(),
+        }
     }
 
     /// The component of these bytes: from kept code when there is some, compiled and kept otherwise.
     pub(crate) fn component(&self, engine: &Engine, bytes: &[u8]) -> wasmtime::Result<Component> {
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
-        let path = self.directory.join(format!("{}-{:016x}.cwasm", Digest::of(bytes).to_hex(), hasher.finish()));
+        let path = self.directory.join(format!(
+            "{}-{:016x}.cwasm",
+            Digest::of(bytes).to_hex(),
+            hasher.finish()
+        ));
         if self.is_private()
             && path.exists()
             && let Ok(component) = load(engine, &path)
@@ -41,11 +47,16 @@ impl Precompiled {
     /// Can only this user, or root, have written what is in the directory?
     fn is_private(&self) -> bool {
         let own = rustix_uid();
-        self.directory.metadata().is_ok_and(|metadata| metadata.uid() == own && metadata.mode() & 0o022 == 0)
+        self.directory
+            .metadata()
+            .is_ok_and(|metadata| metadata.uid() == own && metadata.mode() & 0o022 == 0)
     }
 
     fn keep(&self, component: &Component, path: &Path) -> wasmtime::Result<()> {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.directory)?;
         let draft = path.with_extension(format!("{}.new", std::process::id()));
         std::fs::write(&draft, component.serialize()?)?;
         std::fs::rename(&draft, path)?;

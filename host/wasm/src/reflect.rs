@@ -87,7 +87,9 @@ struct ParamDocs {
 
 /// The author's words in a component's bytes.
 pub(crate) fn docs(bytes: &[u8]) -> Docs {
-    custom_section(bytes, DOCS).and_then(|text| serde_json::from_slice(text).ok()).unwrap_or_default()
+    custom_section(bytes, DOCS)
+        .and_then(|text| serde_json::from_slice(text).ok())
+        .unwrap_or_default()
 }
 
 /// A custom section at the top level of a component.
@@ -142,9 +144,13 @@ pub(crate) fn functions(engine: &Engine, component: &Component, docs: &Docs) -> 
 fn handles(engine: &Engine, component: &Component) -> Vec<(ResourceType, Handle)> {
     let mut found = Vec::new();
     for (name, item) in component.component_type().imports(engine) {
-        let (true, ComponentItem::ComponentInstance(instance)) = (name.starts_with(PACKAGE), item.ty) else { continue };
+        let (true, ComponentItem::ComponentInstance(instance)) = (name.starts_with(PACKAGE), item.ty) else {
+            continue;
+        };
         for (resource, item) in instance.exports(engine) {
-            let ComponentItem::Resource(ty) = item.ty else { continue };
+            let ComponentItem::Resource(ty) = item.ty else {
+                continue;
+            };
             let handle = match resource {
                 "directory" => Handle::Directory,
                 "file" => Handle::File,
@@ -205,23 +211,35 @@ fn convert(ty: &ComponentType, handles: &[(ResourceType, Handle)]) -> Type {
         ComponentType::Option(option) => Type::Option(Box::new(inner(&option.ty()))),
         ComponentType::Tuple(tuple) => Type::Tuple(tuple.types().map(|ty| inner(&ty)).collect()),
         ComponentType::Record(record) => Type::Record(
-            record.fields().map(|field| Field { name: field.name.to_owned(), ty: inner(&field.ty) }).collect(),
+            record
+                .fields()
+                .map(|field| Field {
+                    name: field.name.to_owned(),
+                    ty: inner(&field.ty),
+                })
+                .collect(),
         ),
         ComponentType::Variant(variant) => Type::Variant(
             variant
                 .cases()
-                .map(|case| Case { name: case.name.to_owned(), ty: case.ty.as_ref().map(&inner) })
+                .map(|case| Case {
+                    name: case.name.to_owned(),
+                    ty: case.ty.as_ref().map(&inner),
+                })
                 .collect(),
         ),
         ComponentType::Enum(names) => Type::Enum(names.names().map(str::to_owned).collect()),
         ComponentType::Flags(names) => Type::Flags(names.names().map(str::to_owned).collect()),
-        ComponentType::Result(result) => {
-            Type::Result(result.ok().map(|ty| Box::new(inner(&ty))), result.err().map(|ty| Box::new(inner(&ty))))
+        ComponentType::Result(result) => Type::Result(
+            result.ok().map(|ty| Box::new(inner(&ty))),
+            result.err().map(|ty| Box::new(inner(&ty))),
+        ),
+        ComponentType::Own(resource) | ComponentType::Borrow(resource) => {
+            handles.iter().find(|(own, _)| own == resource).map_or_else(
+                || Type::Other("a resource of another module".to_owned()),
+                |(_, handle)| Type::Handle(*handle),
+            )
         }
-        ComponentType::Own(resource) | ComponentType::Borrow(resource) => handles
-            .iter()
-            .find(|(own, _)| own == resource)
-            .map_or_else(|| Type::Other("a resource of another module".to_owned()), |(_, handle)| Type::Handle(*handle)),
         _ => Type::Other("a kind of value that this host cannot pass".to_owned()),
     }
 }
@@ -230,7 +248,9 @@ fn convert(ty: &ComponentType, handles: &[(ResourceType, Handle)]) -> Type {
 pub(crate) fn capabilities(engine: &Engine, component: &Component) -> Vec<Capability> {
     let mut found = Vec::new();
     for (name, _) in component.component_type().imports(engine) {
-        let Some(interface) = name.strip_prefix(PACKAGE) else { continue };
+        let Some(interface) = name.strip_prefix(PACKAGE) else {
+            continue;
+        };
         let interface = interface.split('@').next().unwrap_or(interface);
         let plain = interface.strip_suffix("-sync").unwrap_or(interface);
         let meaning = match plain {
@@ -246,7 +266,10 @@ pub(crate) fn capabilities(engine: &Engine, component: &Component) -> Vec<Capabi
             "log" => "say something",
             _ => continue,
         };
-        let capability = Capability { name: plain.to_owned(), meaning };
+        let capability = Capability {
+            name: plain.to_owned(),
+            meaning,
+        };
         if !found.contains(&capability) {
             found.push(capability);
         }

@@ -72,7 +72,13 @@ pub enum Type {
 
 impl fmt::Display for Type {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = |types: &[Type]| types.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let list = |types: &[Type]| {
+            types
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
         match self {
             Self::Bool => write!(f, "bool"),
             Self::Integer(signed, bits) => write!(f, "{}{bits}", if *signed { "s" } else { "u" }),
@@ -85,7 +91,10 @@ impl fmt::Display for Type {
             Self::Result(None, _) => write!(f, "nothing"),
             Self::Tuple(items) => write!(f, "tuple<{}>", list(items)),
             Self::Record(fields) => {
-                let fields: Vec<_> = fields.iter().map(|field| format!("{}: {}", field.name, field.ty)).collect();
+                let fields: Vec<_> = fields
+                    .iter()
+                    .map(|field| format!("{}: {}", field.name, field.ty))
+                    .collect();
                 write!(f, "{{{}}}", fields.join(", "))
             }
             Self::Variant(cases) => {

@@ -58,9 +58,12 @@ impl Value {
             Self::String(value) => json!(value),
             Self::List(items) | Self::Tuple(items) => items.iter().map(Self::to_json).collect(),
             Self::Option(value) => value.as_ref().map_or(Json::Null, |value| value.to_json()),
-            Self::Record(fields) => {
-                Json::Object(fields.iter().map(|(name, value)| (name.clone(), value.to_json())).collect())
-            }
+            Self::Record(fields) => Json::Object(
+                fields
+                    .iter()
+                    .map(|(name, value)| (name.clone(), value.to_json()))
+                    .collect(),
+            ),
             Self::Variant(case, None) => json!(case),
             Self::Variant(case, Some(value)) => json!({ case.as_str(): value.to_json() }),
             Self::Enum(name) => json!(name),

@@ -22,19 +22,34 @@ type Handle<T> = wasmtime::Result<Resource<T>>;
 
 impl State {
     fn copy_options(&self, options: Option<&Resource<CopyOptions>>) -> wasmtime::Result<CopyOptions> {
-        Ok(options.map(|options| self.table.get(options)).transpose()?.cloned().unwrap_or_default())
+        Ok(options
+            .map(|options| self.table.get(options))
+            .transpose()?
+            .cloned()
+            .unwrap_or_default())
     }
 
     fn files(&self, files: &[Resource<File>]) -> wasmtime::Result<Vec<File>> {
-        files.iter().map(|file| Ok(self.table.get(file)?.clone())).collect()
+        files
+            .iter()
+            .map(|file| Ok(self.table.get(file)?.clone()))
+            .collect()
     }
 
-    fn directory(&mut self, of: &Resource<Directory>, change: impl FnOnce(&Directory) -> Directory) -> Handle<Directory> {
+    fn directory(
+        &mut self,
+        of: &Resource<Directory>,
+        change: impl FnOnce(&Directory) -> Directory,
+    ) -> Handle<Directory> {
         let changed = change(self.table.get(of)?);
         Ok(self.table.push(changed)?)
     }
 
-    fn container(&mut self, of: &Resource<Container>, change: impl FnOnce(&Container) -> Container) -> Handle<Container> {
+    fn container(
+        &mut self,
+        of: &Resource<Container>,
+        change: impl FnOnce(&Container) -> Container,
+    ) -> Handle<Container> {
         let changed = change(self.table.get(of)?);
         Ok(self.table.push(changed)?)
     }
@@ -61,7 +76,15 @@ impl secret::HostSecret for &mut State {
     }
 
     fn scheme(&mut self, own: Resource<Secret>) -> wasmtime::Result<String> {
-        Ok(self.table.get(&own)?.id.uri.split(':').next().unwrap_or_default().to_owned())
+        Ok(self
+            .table
+            .get(&own)?
+            .id
+            .uri
+            .split(':')
+            .next()
+            .unwrap_or_default()
+            .to_owned())
     }
 
     fn drop(&mut self, own: Resource<Secret>) -> wasmtime::Result<()> {
@@ -129,8 +152,13 @@ impl filesystem::HostDirectory for &mut State {
         source: Resource<Directory>,
         options: Option<Resource<CopyOptions>>,
     ) -> Handle<Directory> {
-        let (source, options) = (self.table.get(&source)?.clone(), self.copy_options(options.as_ref())?);
-        State::directory(self, &own, |base| base.edit(Edit::copy_directory(&path, &source, options)))
+        let (source, options) = (
+            self.table.get(&source)?.clone(),
+            self.copy_options(options.as_ref())?,
+        );
+        State::directory(self, &own, |base| {
+            base.edit(Edit::copy_directory(&path, &source, options))
+        })
     }
 
     fn with_file(
@@ -140,8 +168,13 @@ impl filesystem::HostDirectory for &mut State {
         source: Resource<File>,
         options: Option<Resource<CopyOptions>>,
     ) -> Handle<Directory> {
-        let (source, options) = (self.table.get(&source)?.clone(), self.copy_options(options.as_ref())?);
-        State::directory(self, &own, |base| base.edit(Edit::copy_file(&path, &source, options)))
+        let (source, options) = (
+            self.table.get(&source)?.clone(),
+            self.copy_options(options.as_ref())?,
+        );
+        State::directory(self, &own, |base| {
+            base.edit(Edit::copy_file(&path, &source, options))
+        })
     }
 
     fn with_files(
@@ -152,31 +185,20 @@ impl filesystem::HostDirectory for &mut State {
         options: Option<Resource<CopyOptions>>,
     ) -> Handle<Directory> {
         let (sources, options) = (self.files(&sources)?, self.copy_options(options.as_ref())?);
-        State::directory(self, &own, |base| base.edit(Edit::copy_files(&path, &sources, options)))
+        State::directory(self, &own, |base| {
+            base.edit(Edit::copy_files(&path, &sources, options))
+        })
     }
 
-    fn with_symlink(
-        &mut self,
-        own: Resource<Directory>,
-        target: String,
-        path: String,
-    ) -> Handle<Directory> {
+    fn with_symlink(&mut self, own: Resource<Directory>, target: String, path: String) -> Handle<Directory> {
         State::directory(self, &own, |base| base.edit(Edit::symlink(&target, &path)))
     }
 
-    fn without_directory(
-        &mut self,
-        own: Resource<Directory>,
-        path: String,
-    ) -> Handle<Directory> {
+    fn without_directory(&mut self, own: Resource<Directory>, path: String) -> Handle<Directory> {
         State::directory(self, &own, |base| base.edit(Edit::remove(&[path])))
     }
 
-    fn without_file(
-        &mut self,
-        own: Resource<Directory>,
-        path: String,
-    ) -> Handle<Directory> {
+    fn without_file(&mut self, own: Resource<Directory>, path: String) -> Handle<Directory> {
         State::directory(self, &own, |base| base.edit(Edit::remove(&[path])))
     }
 
@@ -187,11 +209,20 @@ impl filesystem::HostDirectory for &mut State {
         contents: String,
         mode: Option<u32>,
     ) -> Handle<Directory> {
-        State::directory(self, &own, |base| base.edit(Edit::new_file(&path, contents.as_bytes(), mode, None)))
+        State::directory(self, &own, |base| {
+            base.edit(Edit::new_file(&path, contents.as_bytes(), mode, None))
+        })
     }
 
-    fn with_new_directory(&mut self, own: Resource<Directory>, path: String, mode: Option<u32>) -> Handle<Directory> {
-        State::directory(self, &own, |base| base.edit(Edit::new_directory(&path, mode, None)))
+    fn with_new_directory(
+        &mut self,
+        own: Resource<Directory>,
+        path: String,
+        mode: Option<u32>,
+    ) -> Handle<Directory> {
+        State::directory(self, &own, |base| {
+            base.edit(Edit::new_directory(&path, mode, None))
+        })
     }
 
     fn without_files(&mut self, own: Resource<Directory>, paths: Vec<String>) -> Handle<Directory> {
@@ -210,7 +241,9 @@ impl filesystem::HostDirectory for &mut State {
 
     fn with_changes(&mut self, own: Resource<Directory>, changes: Resource<Directory>) -> Handle<Directory> {
         let changes = self.table.get(&changes)?.clone();
-        State::directory(self, &own, |base| base.edit(Edit::copy_directory("/", &changes, CopyOptions::default())))
+        State::directory(self, &own, |base| {
+            base.edit(Edit::copy_directory("/", &changes, CopyOptions::default()))
+        })
     }
 
     fn chown(&mut self, own: Resource<Directory>, path: String, owner: String) -> Handle<Directory> {
@@ -258,7 +291,11 @@ impl filesystem::HostFile for &mut State {
 }
 
 impl State {
-    fn changed_volume(&mut self, own: &Resource<Volume>, change: impl FnOnce(Volume) -> Volume) -> Handle<Volume> {
+    fn changed_volume(
+        &mut self,
+        own: &Resource<Volume>,
+        change: impl FnOnce(Volume) -> Volume,
+    ) -> Handle<Volume> {
         let volume = change(self.table.get(own)?.clone());
         Ok(self.table.push(volume)?)
     }
@@ -304,7 +341,11 @@ impl container::HostExecOptions for &mut State {
         Ok(self.table.push(ExecOptions::default())?)
     }
 
-    fn set_stdin_secret(&mut self, own: Resource<ExecOptions>, value: Resource<Secret>) -> wasmtime::Result<()> {
+    fn set_stdin_secret(
+        &mut self,
+        own: Resource<ExecOptions>,
+        value: Resource<Secret>,
+    ) -> wasmtime::Result<()> {
         let id = self.table.get(&value)?.id.clone();
         self.exec_options(&own, |options| options.stdin = Stdin::Secret(id))
     }
@@ -339,7 +380,9 @@ impl container::HostExecOptions for &mut State {
     }
 
     fn set_timeout(&mut self, own: Resource<ExecOptions>, milliseconds: u64) -> wasmtime::Result<()> {
-        self.exec_options(&own, |options| options.timeout = Some(Duration::from_millis(milliseconds)))
+        self.exec_options(&own, |options| {
+            options.timeout = Some(Duration::from_millis(milliseconds))
+        })
     }
 
     fn set_no_cache(&mut self, own: Resource<ExecOptions>, enabled: bool) -> wasmtime::Result<()> {
@@ -374,7 +417,9 @@ impl container::HostContainer for &mut State {
     }
 
     fn scratch(&mut self, platform: Platform) -> Handle<Container> {
-        Ok(self.table.push(Container::scratch(Some(convert::to_platform(platform))))?)
+        Ok(self
+            .table
+            .push(Container::scratch(Some(convert::to_platform(platform))))?)
     }
 
     fn with_rootfs(&mut self, own: Resource<Container>, root: Resource<Directory>) -> Handle<Container> {
@@ -403,7 +448,10 @@ impl container::HostContainer for &mut State {
         args: Vec<String>,
         options: Option<Resource<ExecOptions>>,
     ) -> Handle<Container> {
-        let options = options.map(|options| self.table.get(&options).cloned()).transpose()?.unwrap_or_default();
+        let options = options
+            .map(|options| self.table.get(&options).cloned())
+            .transpose()?
+            .unwrap_or_default();
         State::container(self, &own, |base| base.with_exec(&args, options))
     }
 
@@ -427,11 +475,21 @@ impl container::HostContainer for &mut State {
         self.configure(&own, Configure::SecretEnv(name, id))
     }
 
-    fn with_exposed_port(&mut self, own: Resource<Container>, port: u16, protocol: String) -> Handle<Container> {
+    fn with_exposed_port(
+        &mut self,
+        own: Resource<Container>,
+        port: u16,
+        protocol: String,
+    ) -> Handle<Container> {
         self.configure(&own, Configure::Expose(format!("{port}/{protocol}")))
     }
 
-    fn without_exposed_port(&mut self, own: Resource<Container>, port: u16, protocol: String) -> Handle<Container> {
+    fn without_exposed_port(
+        &mut self,
+        own: Resource<Container>,
+        port: u16,
+        protocol: String,
+    ) -> Handle<Container> {
         self.configure(&own, Configure::Unexpose(format!("{port}/{protocol}")))
     }
 
@@ -441,11 +499,23 @@ impl container::HostContainer for &mut State {
         args: Vec<String>,
         keep_default_args: bool,
     ) -> Handle<Container> {
-        self.configure(&own, Configure::Entrypoint { args, keep_default_args })
+        self.configure(
+            &own,
+            Configure::Entrypoint {
+                args,
+                keep_default_args,
+            },
+        )
     }
 
     fn without_entrypoint(&mut self, own: Resource<Container>, keep_default_args: bool) -> Handle<Container> {
-        self.configure(&own, Configure::Entrypoint { args: Vec::new(), keep_default_args })
+        self.configure(
+            &own,
+            Configure::Entrypoint {
+                args: Vec::new(),
+                keep_default_args,
+            },
+        )
     }
 
     fn without_env_variable(&mut self, own: Resource<Container>, name: String) -> Handle<Container> {
@@ -456,7 +526,12 @@ impl container::HostContainer for &mut State {
         self.configure(&own, Configure::UnsetSecretEnv(name))
     }
 
-    fn with_volatile_variable(&mut self, own: Resource<Container>, name: String, value: String) -> Handle<Container> {
+    fn with_volatile_variable(
+        &mut self,
+        own: Resource<Container>,
+        name: String,
+        value: String,
+    ) -> Handle<Container> {
         self.configure(&own, Configure::VolatileEnv(name, value))
     }
 
@@ -503,8 +578,13 @@ impl container::HostContainer for &mut State {
         source: Resource<Directory>,
         options: Option<Resource<CopyOptions>>,
     ) -> Handle<Container> {
-        let (source, options) = (self.table.get(&source)?.clone(), self.copy_options(options.as_ref())?);
-        State::container(self, &own, |base| base.edit(Edit::copy_directory(&path, &source, options)))
+        let (source, options) = (
+            self.table.get(&source)?.clone(),
+            self.copy_options(options.as_ref())?,
+        );
+        State::container(self, &own, |base| {
+            base.edit(Edit::copy_directory(&path, &source, options))
+        })
     }
 
     fn with_file(
@@ -514,8 +594,13 @@ impl container::HostContainer for &mut State {
         source: Resource<File>,
         options: Option<Resource<CopyOptions>>,
     ) -> Handle<Container> {
-        let (source, options) = (self.table.get(&source)?.clone(), self.copy_options(options.as_ref())?);
-        State::container(self, &own, |base| base.edit(Edit::copy_file(&path, &source, options)))
+        let (source, options) = (
+            self.table.get(&source)?.clone(),
+            self.copy_options(options.as_ref())?,
+        );
+        State::container(self, &own, |base| {
+            base.edit(Edit::copy_file(&path, &source, options))
+        })
     }
 
     fn with_files(
@@ -526,31 +611,20 @@ impl container::HostContainer for &mut State {
         options: Option<Resource<CopyOptions>>,
     ) -> Handle<Container> {
         let (sources, options) = (self.files(&sources)?, self.copy_options(options.as_ref())?);
-        State::container(self, &own, |base| base.edit(Edit::copy_files(&path, &sources, options)))
+        State::container(self, &own, |base| {
+            base.edit(Edit::copy_files(&path, &sources, options))
+        })
     }
 
-    fn with_symlink(
-        &mut self,
-        own: Resource<Container>,
-        target: String,
-        path: String,
-    ) -> Handle<Container> {
+    fn with_symlink(&mut self, own: Resource<Container>, target: String, path: String) -> Handle<Container> {
         State::container(self, &own, |base| base.edit(Edit::symlink(&target, &path)))
     }
 
-    fn without_directory(
-        &mut self,
-        own: Resource<Container>,
-        path: String,
-    ) -> Handle<Container> {
+    fn without_directory(&mut self, own: Resource<Container>, path: String) -> Handle<Container> {
         State::container(self, &own, |base| base.edit(Edit::remove(&[path])))
     }
 
-    fn without_file(
-        &mut self,
-        own: Resource<Container>,
-        path: String,
-    ) -> Handle<Container> {
+    fn without_file(&mut self, own: Resource<Container>, path: String) -> Handle<Container> {
         State::container(self, &own, |base| base.edit(Edit::remove(&[path])))
     }
 
@@ -573,7 +647,9 @@ impl container::HostContainer for &mut State {
         mode: Option<u32>,
         owner: Option<String>,
     ) -> Handle<Container> {
-        State::container(self, &own, |base| base.edit(Edit::new_directory(&path, mode, owner.as_deref())))
+        State::container(self, &own, |base| {
+            base.edit(Edit::new_directory(&path, mode, owner.as_deref()))
+        })
     }
 
     fn with_mounted_directory(
@@ -584,7 +660,9 @@ impl container::HostContainer for &mut State {
         owner: Option<String>,
     ) -> Handle<Container> {
         let source = self.table.get(&source)?.clone();
-        State::container(self, &own, |base| base.with_mounted_directory(&path, &source, owner.as_deref()))
+        State::container(self, &own, |base| {
+            base.with_mounted_directory(&path, &source, owner.as_deref())
+        })
     }
 
     fn with_mounted_file(
@@ -595,7 +673,9 @@ impl container::HostContainer for &mut State {
         owner: Option<String>,
     ) -> Handle<Container> {
         let source = self.table.get(&source)?.clone();
-        State::container(self, &own, |base| base.with_mounted_file(&path, &source, owner.as_deref()))
+        State::container(self, &own, |base| {
+            base.with_mounted_file(&path, &source, owner.as_deref())
+        })
     }
 
     fn with_mounted_cache(
@@ -617,10 +697,17 @@ impl container::HostContainer for &mut State {
         mode: Option<u32>,
     ) -> Handle<Container> {
         let secret = self.table.get(&source)?.clone();
-        State::container(self, &own, |base| base.with_mounted_secret(&path, &secret, owner.as_deref(), mode))
+        State::container(self, &own, |base| {
+            base.with_mounted_secret(&path, &secret, owner.as_deref(), mode)
+        })
     }
 
-    fn with_mounted_temp(&mut self, own: Resource<Container>, path: String, size: Option<u64>) -> Handle<Container> {
+    fn with_mounted_temp(
+        &mut self,
+        own: Resource<Container>,
+        path: String,
+        size: Option<u64>,
+    ) -> Handle<Container> {
         State::container(self, &own, |base| base.with_mounted_temp(&path, size))
     }
 
@@ -642,6 +729,8 @@ impl network::Host for &mut State {
 
 impl image::Host for &mut State {
     fn pull(&mut self, reference: String, platform: Option<Platform>) -> Handle<Container> {
-        Ok(self.table.push(Container::image(&reference, platform.map(convert::to_platform)))?)
+        Ok(self
+            .table
+            .push(Container::image(&reference, platform.map(convert::to_platform)))?)
     }
 }

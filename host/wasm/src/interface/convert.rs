@@ -17,9 +17,15 @@ pub(super) fn error(error: Error) -> wit::Error {
             stdout_tail: failure.stdout_tail,
             stderr_tail: failure.stderr_tail,
         }),
-        Error::Denied(Denial { capability, module, grant }) => {
-            wit::Error::Denied(wit::Denial { capability, module, grant })
-        }
+        Error::Denied(Denial {
+            capability,
+            module,
+            grant,
+        }) => wit::Error::Denied(wit::Denial {
+            capability,
+            module,
+            grant,
+        }),
         Error::NotFound(message) => wit::Error::NotFound(message),
         Error::Invalid(message) => wit::Error::Invalid(message),
         Error::Unavailable(message) => wit::Error::Unavailable(message),
@@ -32,13 +38,18 @@ pub(super) fn error(error: Error) -> wit::Error {
 /// An error that a function returned, from its dynamic form: none when the value is no error of ours.
 pub(crate) fn from_wit(value: &wasmtime::component::Val) -> Option<Error> {
     use wasmtime::component::Val;
-    let Val::Variant(case, payload) = value else { return None };
+    let Val::Variant(case, payload) = value else {
+        return None;
+    };
     let text = || match payload.as_deref() {
         Some(Val::String(text)) => Some(text.clone()),
         _ => None,
     };
     let field = |name: &str| match payload.as_deref() {
-        Some(Val::Record(fields)) => fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.clone()),
+        Some(Val::Record(fields)) => fields
+            .iter()
+            .find(|(field, _)| field == name)
+            .map(|(_, value)| value.clone()),
         _ => None,
     };
     let field_text = |name: &str| match field(name) {
@@ -50,7 +61,13 @@ pub(crate) fn from_wit(value: &wasmtime::component::Val) -> Option<Error> {
             args: match field("args") {
                 Some(Val::List(args)) => args
                     .into_iter()
-                    .filter_map(|arg| if let Val::String(arg) = arg { Some(arg) } else { None })
+                    .filter_map(|arg| {
+                        if let Val::String(arg) = arg {
+                            Some(arg)
+                        } else {
+                            None
+                        }
+                    })
                     .collect(),
                 _ => Vec::new(),
             },
@@ -72,7 +89,10 @@ pub(crate) fn from_wit(value: &wasmtime::component::Val) -> Option<Error> {
         "unavailable" => Error::Unavailable(text()?),
         "cancelled" => Error::Cancelled,
         "timed-out" => Error::TimedOut(text()?),
-        "other" => Error::Other { code: field_text("code"), message: field_text("message") },
+        "other" => Error::Other {
+            code: field_text("code"),
+            message: field_text("message"),
+        },
         _ => return None,
     })
 }
@@ -87,17 +107,35 @@ pub(super) fn stat(stat: Stat) -> wit::Stat {
         FileKind::CharacterDevice => wit::FileKind::CharacterDevice,
         FileKind::BlockDevice => wit::FileKind::BlockDevice,
     };
-    wit::Stat { name: stat.name, kind, size: stat.size, mode: stat.mode, uid: stat.uid, gid: stat.gid }
+    wit::Stat {
+        name: stat.name,
+        kind,
+        size: stat.size,
+        mode: stat.mode,
+        uid: stat.uid,
+        gid: stat.gid,
+    }
 }
 
 pub(super) fn platform(platform: Platform) -> wit::Platform {
-    wit::Platform { os: platform.os, architecture: platform.architecture, cpu: platform.variant }
+    wit::Platform {
+        os: platform.os,
+        architecture: platform.architecture,
+        cpu: platform.variant,
+    }
 }
 
 pub(super) fn to_platform(platform: wit::Platform) -> Platform {
-    Platform { os: platform.os, architecture: platform.architecture, variant: platform.cpu }
+    Platform {
+        os: platform.os,
+        architecture: platform.architecture,
+        variant: platform.cpu,
+    }
 }
 
 pub(super) fn variables(pairs: impl IntoIterator<Item = (String, String)>) -> Vec<wit::Variable> {
-    pairs.into_iter().map(|(name, value)| wit::Variable { name, value }).collect()
+    pairs
+        .into_iter()
+        .map(|(name, value)| wit::Variable { name, value })
+        .collect()
 }

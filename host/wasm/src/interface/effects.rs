@@ -1,6 +1,9 @@
 //! The caller's disk, environment and screen: `host`, `exports` and `log`.
 
-use std::{path::{Path, PathBuf}, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use wasmtime::component::{Accessor, Resource};
 use wharf_graph::{Container, Directory, Error, File, op::CopyOptions};
@@ -24,7 +27,10 @@ fn find_up(project: &Path, name: &str, start: &str) -> Result<Option<String>, Er
             let shown = found.strip_prefix(project).unwrap_or(&found);
             return Ok(Some(shown.to_string_lossy().into_owned()));
         }
-        here = directory.parent().filter(|parent| parent.starts_with(project)).map(Path::to_owned);
+        here = directory
+            .parent()
+            .filter(|parent| parent.starts_with(project))
+            .map(Path::to_owned);
     }
     Ok(None)
 }
@@ -33,13 +39,22 @@ fn host_variable(name: &str) -> Result<Option<String>, Error> {
     match std::env::var(name) {
         Ok(value) => Ok(Some(value)),
         Err(std::env::VarError::NotPresent) => Ok(None),
-        Err(std::env::VarError::NotUnicode(_)) => Err(Error::Invalid(format!("the variable {name} is not UTF-8"))),
+        Err(std::env::VarError::NotUnicode(_)) => {
+            Err(Error::Invalid(format!("the variable {name} is not UTF-8")))
+        }
     }
 }
 
 impl State {
-    fn host_directory(&mut self, path: &str, options: Option<&Resource<CopyOptions>>) -> wasmtime::Result<Directory> {
-        let options = options.map(|options| self.table.get(options)).transpose()?.cloned();
+    fn host_directory(
+        &mut self,
+        path: &str,
+        options: Option<&Resource<CopyOptions>>,
+    ) -> wasmtime::Result<Directory> {
+        let options = options
+            .map(|options| self.table.get(options))
+            .transpose()?
+            .cloned();
         let filter = options.map(|options| options.filter).unwrap_or_else(host_filter);
         let path = std::path::absolute(self.host_path(path))?;
         Ok(match path.to_str() {
@@ -59,7 +74,10 @@ impl State {
 
 /// What of the host's directories is taken unless told otherwise.
 pub(crate) fn host_filter() -> wharf_graph::op::Filter {
-    wharf_graph::op::Filter { gitignore: true, ..wharf_graph::op::Filter::default() }
+    wharf_graph::op::Filter {
+        gitignore: true,
+        ..wharf_graph::op::Filter::default()
+    }
 }
 
 impl host::Host for &mut State {

@@ -24,7 +24,10 @@ struct Asked {
 }
 
 fn mismatch<T>(answer: &Answer) -> Result<T, Error> {
-    Err(Error::other("protocol", format!("the engine gave another kind of answer: {answer:?}")))
+    Err(Error::other(
+        "protocol",
+        format!("the engine gave another kind of answer: {answer:?}"),
+    ))
 }
 
 macro_rules! expect {

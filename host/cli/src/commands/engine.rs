@@ -1,0 +1,153 @@
+//! `wharf engine`: the process that runs steps and remembers.
+
+use std::{io::Read, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+use wharf_client::{Connection, proto::StatusRequest};
+use wharf_engine::{EngineConfig, RegistryConfig, RunnerConfig, Runtime};
+
+use crate::{
+    RUNNER_HELPER,
+    args::{EngineAction, EngineArgs, EngineCommand, ServeArgs},
+    engine_choice::{self, EngineSettings, Place, mirror, runtime_name, this_program},
+    error::Report,
+    interrupt, output, places,
+    places::Places,
+    resolver,
+    table::columns,
+};
+
+/// How much of a long log is printed.
+const LOG_TAIL: u64 = 1024 * 1024;
+
+/// Runs one of its subcommands.
+pub(crate) fn run(command: EngineCommand) -> Result<(), Report> {
+    match command.action {
+        EngineAction::Serve(args) => serve(args),
+        EngineAction::Start(args) => super::runtime()?.block_on(start(&args)),
+        EngineAction::Stop(args) => super::runtime()?.block_on(stop(&args)),
+        EngineAction::Status { engine, json } => super::runtime()?.block_on(status(&engine, json)),
+        EngineAction::Logs(args) => super::runtime()?.block_on(logs(&args)),
+    }
+}
+
+async fn start(args: &EngineArgs) -> Result<(), Report> {
+    let settings = EngineSettings::of(args)?;
+    let connection = settings.connect().await?;
+    let status = connection.client().status(StatusRequest {}).await?.into_inner();
+    output::line(&format!("engine {} runs as process {}, its store is {}", status.version, status.pid, status.store))
+}
+
+/// The engine that runs, of whatever version, without starting one.
+async fn running(settings: &EngineSettings) -> Result<Option<Connection>, Report> {
+    let socket = match settings.place()? {
+        Place::Unix(path) => path,
+        Place::Local => settings.places.socket(),
+    };
+    Ok(Connection::open_any_version(&socket).await.ok().map(|(connection, _)| connection))
+}
+
+async fn stop(args: &EngineArgs) -> Result<(), Report> {
+    let settings = EngineSettings::of(args)?;
+    let Some(connection) = running(&settings).await? else { return output::line("no engine was running") };
+    engine_choice::stop(&connection).await?;
+    output::line("the engine has ended")
+}
+
+async fn status(args: &EngineArgs, json: bool) -> Result<(), Report> {
+    let settings = EngineSettings::of(args)?;
+    let Some(connection) = running(&settings).await? else {
+        return if json { output::json(&serde_json::json!({"running": false})) } else { output::line("no engine is running") };
+    };
+    let status = connection.client().status(StatusRequest {}).await?.into_inner();
+    if json {
+        return output::json(&serde_json::json!({
+            "running": true, "version": status.version, "pid": status.pid, "store": status.store,
+            "runtime": status.runtime, "sessions": status.sessions, "running-steps": status.running_steps,
+            "uptime-seconds": status.uptime_seconds, "missing": status.missing,
+        }));
+    }
+    let uptime = crate::table::seconds(Duration::from_secs(status.uptime_seconds));
+    let row = |name: &str, value: String| [name.to_owned(), value];
+    let mut rows = vec![
+        row("version", status.version),
+        row("process", status.pid.to_string()),
+        row("store", status.store),
+        row("runtime", status.runtime),
+        row("clients", status.sessions.to_string()),
+        row("running steps", status.running_steps.to_string()),
+        row("up for", uptime),
+    ];
+    rows.extend(status.missing.into_iter().map(|what| row("cannot", what)));
+    output::text(&columns(&rows))
+}
+
+async fn logs(args: &EngineArgs) -> Result<(), Report> {
+    let settings = EngineSettings::of(args)?;
+    let path = settings.places.engine_log();
+    let failed = |error: std::io::Error| Report::failed(format!("cannot read {}: {error}", path.display()));
+    let mut file = match std::fs::File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            output::aside("no engine has been started here yet\n");
+            return Ok(());
+        }
+        Err(error) => return Err(failed(error)),
+    };
+    let length = file.metadata().map_err(failed)?.len();
+    std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(length.saturating_sub(LOG_TAIL))).map_err(failed)?;
+    let mut tail = Vec::new();
+    file.read_to_end(&mut tail).map_err(failed)?;
+    output::bytes(&tail)
+}
+
+fn serve(args: ServeArgs) -> Result<(), Report> {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("WHARF_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr).init();
+    let config = config(args)?;
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| Report::failed(format!("this process cannot start its runtime: {error}")))?;
+    runtime.block_on(async {
+        let stop: CancellationToken = interrupt::watch()
+            .map_err(|error| Report::failed(format!("this process cannot be told of signals: {error}")))?;
+        Ok(wharf_engine::serve(config, stop).await?)
+    })
+}
+
+fn config(args: ServeArgs) -> Result<EngineConfig, Report> {
+    let (socket, store) = match (args.socket, args.store) {
+        (Some(socket), Some(store)) => (socket, store),
+        (socket, store) => {
+            let places = Places::find()?;
+            (socket.unwrap_or_else(|| places.socket()), store.unwrap_or(places.store))
+        }
+    };
+    let absolute = |path: std::path::PathBuf| {
+        std::path::absolute(&path).map_err(|error| Report::usage(format!("{}: {error}", path.display())))
+    };
+    let (socket, store) = (absolute(socket)?, absolute(store)?);
+    let run = socket.parent().unwrap_or(std::path::Path::new("/")).to_owned();
+    for directory in [&run, &store] {
+        std::fs::create_dir_all(directory)
+            .map_err(|error| Report::usage(format!("cannot make {}: {error}", directory.display())))?;
+    }
+    let ca_bundle = engine_choice::ca_bundle(args.ca_cert.as_deref())?;
+    let runtime = runtime_name(&args.runtime)?;
+    let mirrors = args.mirrors.iter().map(|text| mirror(text)).collect::<Result<_, _>>()?;
+    Ok(EngineConfig {
+        runner: RunnerConfig {
+            runtime: if runtime == "builtin" { Runtime::BuiltIn } else { Runtime::Binary(runtime.into()) },
+            helper: (this_program()?, vec![RUNNER_HELPER.to_owned()]),
+            state: places::runner_state(&store, &run),
+            name: places::name_of_store(&store),
+            resolv_conf: resolver::resolv_conf(),
+        },
+        registries: RegistryConfig { mirrors, ca_bundle: ca_bundle.clone() },
+        max_bytes: None,
+        ca_bundle,
+        idle: Duration::from_secs(args.idle),
+        socket,
+        store,
+    })
+}

@@ -1,0 +1,283 @@
+//! Which engine a command speaks to, and how it is found or started.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::{Duration, Instant},
+};
+
+use wharf_client::{ConnectError, Connection, Launch, ensure_local, proto};
+
+use crate::{args::EngineArgs, error::Report, places::Places};
+
+/// How long an engine that is told to end may take.
+const STOP_LIMIT: Duration = Duration::from_secs(20);
+
+/// What `--engine` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum EngineChoice {
+    /// The first that works.
+    Auto,
+    /// In a container of the local Docker.
+    Docker,
+    /// On this host.
+    Local,
+    /// One that runs already.
+    Unix(PathBuf),
+}
+
+impl FromStr for EngineChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "docker" => Ok(Self::Docker),
+            "local" => Ok(Self::Local),
+            _ => match text.strip_prefix("unix://") {
+                Some(path) if path.starts_with('/') => Ok(Self::Unix(path.into())),
+                _ => Err("an engine is auto, docker, local or unix:// and an absolute path".to_owned()),
+            },
+        }
+    }
+}
+
+impl fmt::Display for EngineChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Docker => f.write_str("docker"),
+            Self::Local => f.write_str("local"),
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+        }
+    }
+}
+
+/// All that decides which engine is used and how it is started.
+#[derive(Clone, Debug)]
+pub(crate) struct EngineSettings {
+    pub(crate) choice: EngineChoice,
+    pub(crate) runtime: String,
+    pub(crate) ca_cert: Option<PathBuf>,
+    pub(crate) mirrors: Vec<String>,
+    pub(crate) places: Places,
+}
+
+/// Where the chosen engine is, or would be.
+#[derive(Debug)]
+pub(crate) enum Place {
+    /// On this host.
+    Local,
+    /// Behind this socket.
+    Unix(PathBuf),
+}
+
+impl EngineSettings {
+    /// From the command line and the environment.
+    pub(crate) fn of(args: &EngineArgs) -> Result<Self, Report> {
+        Ok(Self {
+            choice: args.engine.clone(),
+            runtime: runtime_name(&args.runtime)?,
+            ca_cert: ca_bundle(args.ca_cert.as_deref())?,
+            mirrors: mirrors_of_environment()?,
+            places: Places::find()?,
+        })
+    }
+
+    /// Arguments of `wharf engine serve`, beside the socket and the store.
+    fn serve_args(&self) -> Vec<String> {
+        let mut args = vec!["--runtime".to_owned(), self.runtime.clone()];
+        for mirror in &self.mirrors {
+            args.extend(["--mirror".to_owned(), mirror.clone()]);
+        }
+        args
+    }
+
+    /// The engine that is used: as the choice says and this host allows.
+    pub(crate) fn place(&self) -> Result<Place, ConnectError> {
+        match &self.choice {
+            EngineChoice::Unix(path) => Ok(Place::Unix(path.clone())),
+            EngineChoice::Local => Ok(Place::Local),
+            EngineChoice::Auto if may_be_local() => Ok(Place::Local),
+            EngineChoice::Docker => Err(ConnectError::Place(
+                "this version cannot start its engine in Docker yet: use --engine local as root".to_owned(),
+            )),
+            EngineChoice::Auto => Err(ConnectError::Place(
+                "there is no engine to use: one on this host needs root, and this is another user".to_owned(),
+            )),
+        }
+    }
+
+    /// The engine, started when none runs.
+    pub(crate) async fn connect(&self) -> Result<Connection, ConnectError> {
+        match self.place()? {
+            Place::Unix(path) => Connection::open(&path).await,
+            Place::Local => self.connect_local().await,
+        }
+    }
+
+    async fn connect_local(&self) -> Result<Connection, ConnectError> {
+        if !may_be_local() {
+            let why = "an engine on this host needs root, and this is another user: run this as root, or use --engine docker";
+            return Err(ConnectError::Place(why.to_owned()));
+        }
+        let launch = self.launch()?;
+        let wanted = launch.args.join("\n");
+        let note = self.places.run.join("engine.args");
+        let io_error = |path: &Path, source| wharf_client::LaunchError::Io { path: path.to_owned(), source };
+        // Connecting first keeps the usual case, an engine that runs and fits, to one small file and one socket.
+        if let Ok(connection) = Connection::open(&launch.socket).await {
+            if std::fs::read_to_string(&note).is_ok_and(|noted| noted == wanted) {
+                return Ok(connection);
+            }
+            self.replace_idle(&connection).await?;
+        }
+        for directory in [&self.places.run, &self.places.state] {
+            std::fs::create_dir_all(directory).map_err(|source| io_error(directory, source))?;
+        }
+        std::fs::write(&note, wanted).map_err(|source| io_error(&note, source))?;
+        ensure_local(&launch).await
+    }
+
+    /// Ends an engine that was started with other settings, if nobody uses it.
+    async fn replace_idle(&self, connection: &Connection) -> Result<(), ConnectError> {
+        let broken = |status: tonic::Status| ConnectError::Place(format!("the engine: {}", status.message()));
+        let status = connection.client().status(proto::StatusRequest {}).await.map_err(broken)?.into_inner();
+        if status.sessions > 0 {
+            return Err(ConnectError::Place(
+                "the engine runs with other settings (runtime, mirrors, certificates or store) and is in use: wait until \
+                 it is idle, or end it with `wharf engine stop`"
+                    .to_owned(),
+            ));
+        }
+        stop(connection).await
+    }
+
+    fn launch(&self) -> Result<Launch, ConnectError> {
+        let socket = self.places.socket();
+        let store = &self.places.store;
+        let mut args = vec!["engine".to_owned(), "serve".to_owned()];
+        args.extend(["--socket".to_owned(), text_of(&socket)?, "--store".to_owned(), text_of(store)?]);
+        if let Some(bundle) = &self.ca_cert {
+            args.extend(["--ca-cert".to_owned(), text_of(bundle)?]);
+        }
+        args.extend(self.serve_args());
+        Ok(Launch { program: this_program()?, args, socket, log: self.places.engine_log() })
+    }
+}
+
+/// Tells an engine to end and waits until it has.
+pub(crate) async fn stop(connection: &Connection) -> Result<(), ConnectError> {
+    let broken = |status: tonic::Status| ConnectError::Place(format!("the engine: {}", status.message()));
+    connection.client().stop(proto::StopRequest {}).await.map_err(broken)?;
+    let process = PathBuf::from(format!("/proc/{}", connection.pid()));
+    let started = Instant::now();
+    while is_running(&process) {
+        if started.elapsed() > STOP_LIMIT {
+            let message = format!("the engine (process {}) was told to end and has not", connection.pid());
+            return Err(ConnectError::Place(message));
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    Ok(())
+}
+
+/// Does the process live? A zombie, whose parent is slow to ask, does not.
+fn is_running(process: &Path) -> bool {
+    let stat = std::fs::read_to_string(process.join("stat")).unwrap_or_default();
+    stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
+}
+
+/// This program's own path.
+pub(crate) fn this_program() -> Result<PathBuf, ConnectError> {
+    std::env::current_exe().map_err(|error| ConnectError::Place(format!("this program does not know its path: {error}")))
+}
+
+/// Can an engine run on this host? As root for now.
+fn may_be_local() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+fn text_of(path: &Path) -> Result<String, ConnectError> {
+    let text = path.to_str().map(str::to_owned);
+    text.ok_or_else(|| ConnectError::Place(format!("{}: this path has to be UTF-8", path.display())))
+}
+
+/// `builtin`, or the absolute path of a runtime.
+pub(crate) fn runtime_name(text: &str) -> Result<String, Report> {
+    if text == "builtin" || text.starts_with('/') {
+        return Ok(text.to_owned());
+    }
+    if text.contains('/') {
+        let path = std::path::absolute(text).map_err(|error| Report::usage(format!("--runtime {text}: {error}")))?;
+        return Ok(path.display().to_string());
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|directory| directory.join(text)).find(|program| program.is_file());
+    found.map(|program| program.display().to_string()).ok_or_else(|| {
+        Report::usage(format!("--runtime {text}: there is no program of this name in PATH"))
+            .with_hint("a runtime is builtin, or an OCI runtime such as runc or crun, by name or path")
+    })
+}
+
+/// The host's certificates: as named, as the environment says, or where distributions keep them.
+pub(crate) fn ca_bundle(named: Option<&Path>) -> Result<Option<PathBuf>, Report> {
+    if let Some(path) = named.filter(|path| !path.as_os_str().is_empty()) {
+        let absolute = std::path::absolute(path)
+            .ok()
+            .filter(|path| path.is_file())
+            .ok_or_else(|| Report::usage(format!("--ca-cert {}: there is no such file", path.display())))?;
+        return Ok(Some(absolute));
+    }
+    let usual = [
+        "/etc/ssl/certs/ca-certificates.crt",
+        "/etc/pki/tls/certs/ca-bundle.crt",
+        "/etc/ssl/ca-bundle.pem",
+        "/etc/ssl/cert.pem",
+    ];
+    let from_environment = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+    Ok(from_environment.into_iter().chain(usual.map(PathBuf::from)).find(|path| path.is_file()))
+}
+
+/// A mirror's two halves.
+pub(crate) fn mirror(text: &str) -> Result<(String, String), Report> {
+    let halves = text.split_once('=').filter(|(registry, mirror)| !registry.is_empty() && !mirror.is_empty());
+    let (registry, mirror) = halves.ok_or_else(|| {
+        Report::usage(format!("`{text}` is no mirror")).with_hint("write REGISTRY=URL: docker.io=http://127.0.0.1:5000")
+    })?;
+    Ok((registry.to_owned(), mirror.to_owned()))
+}
+
+fn mirrors_of_environment() -> Result<Vec<String>, Report> {
+    let text = std::env::var("WHARF_REGISTRY_MIRRORS").unwrap_or_default();
+    let mirrors = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    mirrors.map(|part| mirror(part).map(|_| part.to_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn engines_are_named() {
+        assert_eq!("auto".parse(), Ok(EngineChoice::Auto));
+        assert_eq!("unix:///run/x".parse(), Ok(EngineChoice::Unix("/run/x".into())));
+        assert!("unix://x".parse::<EngineChoice>().is_err());
+        assert!("podman".parse::<EngineChoice>().is_err());
+    }
+
+    #[test]
+    fn a_mirror_has_two_halves() {
+        assert_eq!(mirror("a=http://b").unwrap(), ("a".to_owned(), "http://b".to_owned()));
+        assert!(mirror("a").is_err());
+        assert!(mirror("=b").is_err());
+    }
+
+    #[test]
+    fn runtimes_are_found_or_refused() {
+        assert_eq!(runtime_name("builtin").unwrap(), "builtin");
+        assert_eq!(runtime_name("/x/runc").unwrap(), "/x/runc");
+        assert!(runtime_name("no-such-runtime").is_err());
+    }
+}

@@ -1,0 +1,179 @@
+//! The one place where an error becomes text, a hint and an exit code.
+
+use std::{fmt::Write as _, process::ExitCode};
+
+use wharf_client::{ConnectError, LaunchError};
+use wharf_graph::{Error, ExecFailure};
+
+/// How a command ended, as its exit code says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// The pipeline failed.
+    Failed = 1,
+    /// The command line or a wharf.toml is wrong.
+    Usage = 2,
+    /// A capability was denied.
+    Denied = 3,
+    /// The engine or a registry could not be reached.
+    Unreachable = 4,
+    /// It was interrupted.
+    Interrupted = 130,
+}
+
+/// An error as its reader sees it. Boxed, as it is large and rare.
+#[derive(Debug)]
+pub(crate) struct Report(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    ended: Ended,
+    message: String,
+    /// What a step printed last, or a function's usage: shown as it is, below the message.
+    detail: Option<String>,
+    hint: Option<String>,
+}
+
+impl Report {
+    pub(crate) fn new(ended: Ended, message: impl Into<String>) -> Self {
+        Self(Box::new(Parts { ended, message: message.into(), detail: None, hint: None }))
+    }
+
+    /// The command line or a file of settings is wrong.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Ended::Usage, message)
+    }
+
+    /// The pipeline failed.
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self::new(Ended::Failed, message)
+    }
+
+    /// What to do about it.
+    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Text that is shown below the message.
+    pub(crate) fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.0.detail = Some(detail.into()).filter(|detail| !detail.is_empty());
+        self
+    }
+
+    /// The same, told by an exit code of its own.
+    pub(crate) fn ended(&self) -> Ended {
+        self.0.ended
+    }
+
+    /// The whole text.
+    pub(crate) fn text(&self) -> String {
+        let Parts { message, detail, hint, .. } = &*self.0;
+        let mut text = format!("wharf: {}\n", message.trim_end());
+        if let Some(detail) = detail {
+            let _ = writeln!(text, "{}", detail.trim_end());
+        }
+        if let Some(hint) = hint {
+            let _ = writeln!(text, "  hint: {}", hint.trim_end());
+        }
+        text
+    }
+
+    /// Prints it and says how the process ends.
+    pub(crate) fn tell(&self) -> ExitCode {
+        crate::output::aside(&self.text());
+        ExitCode::from(self.ended() as u8)
+    }
+}
+
+/// What clap says: help goes to standard output, mistakes to standard error.
+pub(crate) fn of_clap(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    ExitCode::from(error.exit_code() as u8)
+}
+
+impl From<Error> for Report {
+    fn from(error: Error) -> Self {
+        let message = error.to_string();
+        match error {
+            Error::Exec(failure) => Self::failed(message).with_detail(last_words(&failure)),
+            Error::Denied(denial) => {
+                let message = format!("{} may not use {}", denial.module, denial.capability);
+                Self::new(Ended::Denied, message).with_hint(format!("this line in wharf.toml grants it: {}", denial.grant))
+            }
+            Error::Unavailable(_) => Self::new(Ended::Unreachable, message),
+            Error::Cancelled => Self::new(Ended::Interrupted, message),
+            Error::NotFound(_) | Error::Invalid(_) | Error::TimedOut(_) | Error::Other { .. } => Self::failed(message),
+        }
+    }
+}
+
+/// The tail of what a failed step printed: standard error, or standard output when there was none.
+fn last_words(failure: &ExecFailure) -> String {
+    let tail = if failure.stderr_tail.trim().is_empty() { &failure.stdout_tail } else { &failure.stderr_tail };
+    let lines: Vec<_> = tail.trim_end().lines().collect();
+    let shown = &lines[lines.len().saturating_sub(30)..];
+    shown.iter().map(|line| format!("  | {line}\n")).collect()
+}
+
+impl From<ConnectError> for Report {
+    fn from(error: ConnectError) -> Self {
+        let message = error.to_string();
+        let report = Self::new(Ended::Unreachable, message);
+        match error {
+            ConnectError::Unreachable { .. } => {
+                report.with_hint("`wharf engine start` starts one; `wharf engine logs` shows what the last one said")
+            }
+            ConnectError::Launch(LaunchError::Ended { .. } | LaunchError::Silent { .. }) => {
+                report.with_hint("`wharf engine logs` shows all it said")
+            }
+            ConnectError::Launch(LaunchError::Io { .. }) | ConnectError::Version { .. } | ConnectError::Place(_) => report,
+        }
+    }
+}
+
+impl From<tonic::Status> for Report {
+    fn from(status: tonic::Status) -> Self {
+        Self::new(Ended::Unreachable, format!("the engine did not do it: {}", status.message()))
+    }
+}
+
+impl From<wharf_engine::EngineError> for Report {
+    fn from(error: wharf_engine::EngineError) -> Self {
+        Self::new(Ended::Unreachable, format!("the engine cannot go on: {error}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wharf_graph::Denial;
+
+    use super::*;
+
+    #[test]
+    fn a_failed_step_shows_its_last_words() {
+        let failure = ExecFailure {
+            args: vec!["sh".into(), "-c".into(), "exit 3".into()],
+            exit_code: 3,
+            reason: "exit code 3".into(),
+            stdout_tail: "out\n".into(),
+            stderr_tail: "no such file\n".into(),
+        };
+        let report = Report::from(Error::Exec(Box::new(failure)));
+        assert_eq!(report.ended(), Ended::Failed);
+        insta::assert_snapshot!(report.text(), @r"
+        wharf: `sh -c 'exit 3'` failed: exit code 3
+          | no such file
+        ");
+    }
+
+    #[test]
+    fn a_denial_names_the_line_that_grants() {
+        let denial = Denial { capability: "network".into(), module: "a:b".into(), grant: "network = true".into() };
+        let report = Report::from(Error::Denied(denial));
+        assert_eq!(report.ended(), Ended::Denied);
+        insta::assert_snapshot!(report.text(), @r"
+        wharf: a:b may not use network
+          hint: this line in wharf.toml grants it: network = true
+        ");
+    }
+}

@@ -1,0 +1,265 @@
+//! What follows the function on a command line, read by the function's own types; and how a function is explained.
+
+use std::{collections::HashMap, ffi::OsString, fmt::Write as _, path::PathBuf};
+
+use wharf_wasm::{
+    Function, Handle, Param, Type, Value,
+    args::{self, Place},
+};
+
+use crate::{error::Report, suggest::nearest, table::columns};
+
+/// What follows the function.
+#[derive(Debug, Default)]
+pub(crate) struct Flags {
+    /// Values by parameter, as written; a list may have several.
+    values: HashMap<String, Vec<String>>,
+    /// `-o`.
+    pub(crate) output: Option<PathBuf>,
+    /// `--json`.
+    pub(crate) json: bool,
+    /// `--help`.
+    pub(crate) help: bool,
+}
+
+impl Flags {
+    /// Reads words. Values are not looked at yet.
+    pub(crate) fn read(function: &Function, words: &[OsString]) -> Result<Self, Report> {
+        let wrong = |message: String| Report::usage(message).with_detail(usage(function));
+        let mut flags = Self::default();
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let not_text = || wrong(format!("{} is not UTF-8", word.display()));
+            if word == "-h" || word == "--help" {
+                flags.help = true;
+                return Ok(flags);
+            }
+            let text = word.to_str().ok_or_else(not_text)?;
+            let (name, inline) = match text.split_once('=') {
+                Some((name, value)) if name.starts_with('-') => (name, Some(value)),
+                _ => (text, None),
+            };
+            let mut value = || {
+                let next = || words.next().map(|next| next.to_str().map(str::to_owned).ok_or_else(not_text));
+                match inline {
+                    Some(value) => Ok(value.to_owned()),
+                    None => next().unwrap_or_else(|| Err(wrong(format!("{name} needs a value")))),
+                }
+            };
+            match name {
+                "--json" if inline.is_none() => flags.json = true,
+                "-o" | "--output" => flags.output = Some(value()?.into()),
+                _ => {
+                    let param = find(function, name).map_err(wrong)?;
+                    let text = match inline {
+                        None if is_switch(&param.ty) => "true".to_owned(),
+                        _ => value()?,
+                    };
+                    if inline.is_none() && text.starts_with("--") {
+                        return Err(wrong(format!("{name} needs a value; one that starts with a dash is written {name}={text}")));
+                    }
+                    let values = flags.values.entry(param.name.clone()).or_default();
+                    if !values.is_empty() && !matches!(inner(&param.ty), Type::List(_)) {
+                        return Err(wrong(format!("{name} was given twice")));
+                    }
+                    values.push(text);
+                }
+            }
+        }
+        Ok(flags)
+    }
+
+    /// The function's arguments in its order.
+    pub(crate) fn arguments(&self, function: &Function, place: Place<'_>) -> Result<Vec<Value>, Report> {
+        function.params.iter().map(|param| self.argument(function, param, place)).collect()
+    }
+
+    fn argument(&self, function: &Function, param: &Param, place: Place<'_>) -> Result<Value, Report> {
+        let wrong = |why: &dyn std::fmt::Display| {
+            Report::usage(format!("--{}: {why}", param.name)).with_detail(usage(function))
+        };
+        let texts = self.values.get(&param.name).map(Vec::as_slice).unwrap_or_default();
+        match (texts, &param.default, &param.ty) {
+            ([only], _, ty) => args::parse(ty, only, place).map_err(|error| wrong(&error)),
+            ([], Some(default), ty) => args::from_json(ty, default, place).map_err(|error| wrong(&error)),
+            ([], None, Type::Option(_)) => Ok(Value::Option(None)),
+            ([], None, Type::Bool) => Ok(Value::Bool(false)),
+            ([], None, Type::List(_)) => Ok(Value::List(Vec::new())),
+            ([], None, _) => {
+                let message = format!("{} needs --{}, a {}", function.name, param.name, param.ty);
+                Err(Report::usage(message).with_detail(usage(function)))
+            }
+            (several, _, ty) => {
+                let Type::List(item) = inner(ty) else { return Err(wrong(&"it was given twice")) };
+                let items = several.iter().map(|text| args::parse(item, text, place));
+                let list = Value::List(items.collect::<Result<_, _>>().map_err(|error| wrong(&error))?);
+                Ok(if matches!(ty, Type::Option(_)) { Value::Option(Some(Box::new(list))) } else { list })
+            }
+        }
+    }
+}
+
+/// The parameter that a flag names.
+fn find<'f>(function: &'f Function, flag: &str) -> Result<&'f Param, String> {
+    let Some(name) = flag.strip_prefix("--") else {
+        return Err(format!("`{flag}` is not a flag of {}: values have names, written --name value", function.name));
+    };
+    let name = name.replace('_', "-");
+    function.params.iter().find(|param| param.name == name).ok_or_else(|| {
+        let names = function.params.iter().map(|param| param.name.as_str());
+        let meant = nearest(&name, names).map(|near| format!("; did you mean --{near}?")).unwrap_or_default();
+        format!("{} has no flag {flag}{meant}", function.name)
+    })
+}
+
+/// The type inside an option.
+pub(crate) fn inner(ty: &Type) -> &Type {
+    match ty {
+        Type::Option(inner) => inner,
+        other => other,
+    }
+}
+
+fn is_switch(ty: &Type) -> bool {
+    *inner(ty) == Type::Bool
+}
+
+fn is_optional(param: &Param) -> bool {
+    param.default.is_some() || matches!(param.ty, Type::Option(_) | Type::Bool | Type::List(_))
+}
+
+/// A flag as usage shows it.
+fn flag(param: &Param) -> String {
+    let ty = inner(&param.ty);
+    match ty {
+        Type::Bool => format!("--{}", param.name),
+        Type::List(item) => format!("--{} {}", param.name, placeholder(item)),
+        _ => format!("--{} {}", param.name, placeholder(ty)),
+    }
+}
+
+/// What stands for a value of this type.
+fn placeholder(ty: &Type) -> String {
+    match ty {
+        Type::Integer(..) | Type::Float(_) => "NUMBER".to_owned(),
+        Type::String => "TEXT".to_owned(),
+        Type::Char => "CHARACTER".to_owned(),
+        Type::Handle(Handle::Directory) => "DIRECTORY".to_owned(),
+        Type::Handle(Handle::File) => "FILE".to_owned(),
+        Type::Handle(Handle::Container) => "IMAGE".to_owned(),
+        Type::Handle(Handle::Secret) => "env:NAME|file:PATH|cmd:COMMAND".to_owned(),
+        Type::Handle(Handle::Volume) => "NAME".to_owned(),
+        Type::Enum(names) => names.join("|"),
+        Type::Option(item) => placeholder(item),
+        _ => "JSON".to_owned(),
+    }
+}
+
+/// One line: how the function is called.
+pub(crate) fn usage(function: &Function) -> String {
+    let mut text = format!("Usage: wharf call {}", function.name);
+    for param in &function.params {
+        let more = if matches!(inner(&param.ty), Type::List(_)) { "..." } else { "" };
+        let _ = if is_optional(param) {
+            write!(text, " [{}]{more}", flag(param))
+        } else {
+            write!(text, " {}{more}", flag(param))
+        };
+    }
+    text
+}
+
+/// All that is known of a function.
+pub(crate) fn explain(function: &Function) -> String {
+    let mut text = String::new();
+    if !function.docs.is_empty() {
+        let _ = writeln!(text, "{}\n", function.docs.trim());
+    }
+    let _ = writeln!(text, "{}\n", usage(function));
+    let row = |param: &Param| {
+        let mut docs = param.docs.trim().replace('\n', " ");
+        if let Some(default) = &param.default {
+            let _ = write!(docs, " [default: {default}]");
+        }
+        [format!("  {}", flag(param)), docs.trim().to_owned()]
+    };
+    if !function.params.is_empty() {
+        let _ = writeln!(text, "Flags:\n{}", columns(&function.params.iter().map(row).collect::<Vec<_>>()));
+    }
+    let _ = writeln!(text, "Returns: {}", result_name(function));
+    let own = [
+        ["  -o PATH".to_owned(), "write the directory, file or container there".to_owned()],
+        ["  --json".to_owned(), "print the value as JSON".to_owned()],
+        ["  --help".to_owned(), "print this".to_owned()],
+    ];
+    let _ = write!(text, "\nFor every function:\n{}", columns(&own));
+    text
+}
+
+/// What a function returns, in a word.
+pub(crate) fn result_name(function: &Function) -> String {
+    function.result.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn param(name: &str, ty: Type) -> Param {
+        Param { name: name.to_owned(), ty, docs: format!("The {name}."), default: None }
+    }
+
+    fn function() -> Function {
+        let jobs = Param { default: Some(2.into()), ..param("jobs", Type::Integer(false, 32)) };
+        Function {
+            name: "build".to_owned(),
+            interface: None,
+            params: vec![
+                param("source", Type::Handle(Handle::Directory)),
+                jobs,
+                param("with-docs", Type::Bool),
+                param("tags", Type::List(Box::new(Type::String))),
+                param("label", Type::Option(Box::new(Type::String))),
+            ],
+            result: Some(Type::Handle(Handle::Directory)),
+            docs: "Builds it.".to_owned(),
+        }
+    }
+
+    fn parsed(words: &[&str]) -> Result<String, String> {
+        let words: Vec<_> = words.iter().map(OsString::from).collect();
+        let place = Place { directory: Path::new("/"), scope: "test" };
+        let values = Flags::read(&function(), &words).and_then(|flags| flags.arguments(&function(), place));
+        let values = values.map_err(|report| report.text())?;
+        Ok(values.iter().map(|value| value.to_json().to_string()).collect::<Vec<_>>().join(" "))
+    }
+
+    #[test]
+    fn flags_become_arguments() {
+        assert_eq!(parsed(&["--source", "."]).unwrap(), "\"<directory>\" 2 false [] null");
+        let words = ["--source=.", "--jobs", "3", "--with_docs", "--tags", "a", "--tags=--b", "--label", "x"];
+        assert_eq!(parsed(&words).unwrap(), "\"<directory>\" 3 true [\"a\",\"--b\"] \"x\"");
+    }
+
+    #[test]
+    fn b47_what_is_wrong_is_said_with_the_usage() {
+        let wrong = |words: &[&str]| parsed(words).unwrap_err();
+        insta::assert_snapshot!(wrong(&["--sorce", "."]), @r"
+        wharf: build has no flag --sorce; did you mean --source?
+        Usage: wharf call build --source DIRECTORY [--jobs NUMBER] [--with-docs] [--tags TEXT]... [--label TEXT]
+        ");
+        assert!(wrong(&[]).contains("build needs --source, a directory"));
+        assert!(wrong(&["--source", ".", "--jobs", "many"]).contains("--jobs: \"many\" is no u32"));
+        assert!(wrong(&["--source", ".", "--source", "."]).contains("given twice"));
+        assert!(wrong(&["--source"]).contains("--source needs a value"));
+        assert!(wrong(&["--source", "--jobs"]).contains("--source=--jobs"));
+        assert!(wrong(&["stray"]).contains("`stray` is not a flag"));
+    }
+
+    #[test]
+    fn a_function_explains_itself() {
+        insta::assert_snapshot!(explain(&function()));
+    }
+}

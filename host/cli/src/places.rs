@@ -1,0 +1,144 @@
+//! Where Wharf keeps its files.
+
+use std::path::{Path, PathBuf};
+
+use wharf_digest::Digest;
+
+use crate::error::Report;
+
+/// A socket's path has to fit into the kernel's 108 bytes, the draft's name under which it is bound first included.
+const SOCKET_PATH_LIMIT: usize = 100;
+
+/// The directories of one user, or of one `WHARF_HOME`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Places {
+    /// What can be made again: precompiled modules, digests of files.
+    pub(crate) cache: PathBuf,
+    /// Logs.
+    pub(crate) state: PathBuf,
+    /// The engine's socket.
+    pub(crate) run: PathBuf,
+    /// What an engine on this host remembers.
+    pub(crate) store: PathBuf,
+}
+
+impl Places {
+    /// As the environment says.
+    pub(crate) fn find() -> Result<Self, Report> {
+        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let uid = rustix::process::getuid().as_raw();
+        let places = Self::from_variables(variable, std::env::home_dir(), uid)?;
+        if places.socket().as_os_str().len() > SOCKET_PATH_LIMIT {
+            return Err(Report::usage(format!(
+                "the engine's socket would be {}, which is longer than a socket's name can be",
+                places.socket().display()
+            ))
+            .with_hint("set WHARF_HOME to a shorter directory"));
+        }
+        Ok(places)
+    }
+
+    fn from_variables(
+        variable: impl Fn(&str) -> Option<PathBuf>,
+        home: Option<PathBuf>,
+        uid: u32,
+    ) -> Result<Self, Report> {
+        let mut places = if let Some(base) = variable("WHARF_HOME") {
+            let base = std::path::absolute(base).map_err(|error| Report::usage(format!("WHARF_HOME: {error}")))?;
+            Self {
+                cache: base.join("cache"),
+                state: base.join("state"),
+                run: base.join("run"),
+                store: base.join("store"),
+            }
+        } else {
+            let home = home.ok_or_else(|| {
+                Report::usage("neither WHARF_HOME nor HOME says where files can be kept").with_hint("set WHARF_HOME")
+            })?;
+            let xdg = |name: &str, usual: &str| {
+                variable(name).filter(|path| path.is_absolute()).unwrap_or_else(|| home.join(usual)).join("wharf")
+            };
+            let state = xdg("XDG_STATE_HOME", ".local/state");
+            let run = match variable("XDG_RUNTIME_DIR").filter(|path| path.is_absolute()) {
+                Some(directory) => directory.join("wharf"),
+                None if uid == 0 => PathBuf::from("/run/wharf"),
+                None => state.join("run"),
+            };
+            Self {
+                cache: xdg("XDG_CACHE_HOME", ".cache"),
+                run,
+                store: xdg("XDG_DATA_HOME", ".local/share").join("store"),
+                state,
+            }
+        };
+        if let Some(store) = variable("WHARF_STORE") {
+            places.store =
+                std::path::absolute(store).map_err(|error| Report::usage(format!("WHARF_STORE: {error}")))?;
+        }
+        Ok(places)
+    }
+
+    /// The socket of the engine on this host.
+    pub(crate) fn socket(&self) -> PathBuf {
+        wharf_client::local_socket(&self.run)
+    }
+
+    /// The log of the engine on this host.
+    pub(crate) fn engine_log(&self) -> PathBuf {
+        self.state.join("engine.log")
+    }
+}
+
+/// A short name for a store, the same on each start: control groups and the runner's directory have it.
+pub(crate) fn name_of_store(store: &Path) -> String {
+    let digest = Digest::of(store.as_os_str().as_encoded_bytes()).to_string();
+    let hex = digest.rsplit(':').next().unwrap_or(&digest);
+    format!("wharf-{}", &hex[..12])
+}
+
+/// A directory for the runner's short-lived files, in memory where there is memory to be had: secrets lie in it while a
+/// step uses them.
+pub(crate) fn runner_state(store: &Path, run: &Path) -> PathBuf {
+    let is_memory = |path: &&Path| {
+        rustix::fs::statfs(*path).is_ok_and(|facts| i64::from(facts.f_type) == i64::from(libc_tmpfs()))
+            && rustix::fs::access(*path, rustix::fs::Access::WRITE_OK).is_ok()
+    };
+    let memory = [Path::new("/run"), Path::new("/dev/shm")].into_iter().find(is_memory);
+    memory.unwrap_or(run).join(format!("{}-runner", name_of_store(store)))
+}
+
+/// The kernel's number for tmpfs.
+const fn libc_tmpfs() -> i32 {
+    0x0102_1994
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(variables: &[(&str, &str)], uid: u32) -> Places {
+        let variable =
+            |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| PathBuf::from(value));
+        Places::from_variables(variable, Some(PathBuf::from("/home/me")), uid).unwrap()
+    }
+
+    #[test]
+    fn a_home_of_its_own_holds_everything() {
+        let places = places(&[("WHARF_HOME", "/w"), ("XDG_RUNTIME_DIR", "/run/user/1")], 1);
+        assert_eq!(places.socket(), Path::new("/w/run/engine.sock"));
+        assert_eq!(places.store, Path::new("/w/store"));
+    }
+
+    #[test]
+    fn the_usual_places_otherwise() {
+        let places = places(&[("XDG_RUNTIME_DIR", "/run/user/1"), ("WHARF_STORE", "/big/store")], 1);
+        assert_eq!(places.run, Path::new("/run/user/1/wharf"));
+        assert_eq!(places.cache, Path::new("/home/me/.cache/wharf"));
+        assert_eq!(places.store, Path::new("/big/store"));
+    }
+
+    #[test]
+    fn names_of_stores_differ() {
+        assert_ne!(name_of_store(Path::new("/a")), name_of_store(Path::new("/b")));
+    }
+}

@@ -1,0 +1,85 @@
+//! Progress for programs: one JSON object a line.
+
+use std::io::Write;
+
+use serde_json::{Value, json};
+use wharf_client::proto::{Event, Kind, Outcome, event::What};
+
+use super::{Tally, View, Word};
+
+#[derive(Default)]
+pub(super) struct Json {}
+
+fn put(out: &mut Vec<u8>, value: &Value) {
+    let _ = writeln!(out, "{value}");
+}
+
+fn hex(key: &[u8]) -> String {
+    key.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Step => "step",
+        Kind::Pull => "pull",
+        Kind::Upload => "upload",
+        Kind::Files => "files",
+    }
+}
+
+fn outcome(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Done => "done",
+        Outcome::Hit => "remembered",
+        Outcome::Failed => "failed",
+        Outcome::Cancelled => "stopped",
+    }
+}
+
+impl View for Json {
+    fn event(&mut self, event: &Event, out: &mut Vec<u8>) {
+        let key = hex(&event.key);
+        let value = match &event.what {
+            Some(What::Started(started)) => {
+                json!({"event": "started", "key": key, "kind": kind(started.kind()), "title": started.title})
+            }
+            Some(What::Log(log)) => json!({
+                "event": "log", "key": key, "stream": if log.stderr { "stderr" } else { "stdout" },
+                "text": String::from_utf8_lossy(&log.bytes),
+            }),
+            Some(What::Finished(finished)) => json!({
+                "event": "finished", "key": key, "outcome": outcome(finished.outcome()),
+                "microseconds": finished.microseconds,
+                "error": Some(&finished.error).filter(|error| !error.is_empty()),
+            }),
+            Some(What::Explained(explained)) => {
+                json!({"event": "explained", "key": key, "title": explained.title, "reason": explained.reason})
+            }
+            Some(What::Notice(notice)) => json!({"event": "notice", "text": notice.text}),
+            None => return,
+        };
+        put(out, &value);
+    }
+
+    fn word(&mut self, word: &Word, out: &mut Vec<u8>) {
+        let value = match word {
+            Word::Said { module, level, text } => {
+                json!({"event": "word", "module": module, "level": level, "text": text})
+            }
+            Word::Reached { module, current, total } => {
+                json!({"event": "progress", "module": module, "current": current, "total": total})
+            }
+        };
+        put(out, &value);
+    }
+
+    fn pause(&mut self, _: &mut Vec<u8>) {}
+
+    fn end(&mut self, tally: &Tally, out: &mut Vec<u8>) {
+        let value = json!({
+            "event": "summary", "steps": tally.steps(), "remembered": tally.remembered, "run": tally.run,
+            "failed": tally.failed, "stopped": tally.cut_short(), "milliseconds": tally.took.as_millis() as u64,
+        });
+        put(out, &value);
+    }
+}
