@@ -47,16 +47,27 @@ async fn b09_processors_are_limited(world: World) {
     let mut wanted =
         sh("i=0; while [ $i -lt 300000 ]; do i=$((i + 1)); done; cat /proc/self/cgroup > /dev/null");
     wanted.process.millicpus = Some(200);
-    let group = format!("/sys/fs/cgroup/cpu/wharf-test-{}/1", std::process::id());
+    let name = format!("wharf-test-{}", std::process::id());
+    let groups = [
+        format!("/sys/fs/cgroup/cpu/{name}/1"),
+        format!("/sys/fs/cgroup/{name}/1"),
+    ];
+    let read = |file: &str| {
+        groups
+            .iter()
+            .find_map(|group| std::fs::read_to_string(format!("{group}/{file}")).ok())
+    };
     let watched = async {
-        for _ in 0..1000 {
-            let throttled = std::fs::read_to_string(format!("{group}/cpu.stat")).unwrap_or_default();
-            let quota = std::fs::read_to_string(format!("{group}/cpu.cfs_quota_us")).unwrap_or_default();
+        for _ in 0..3000 {
+            let throttled = read("cpu.stat").unwrap_or_default();
+            let quota = read("cpu.cfs_quota_us")
+                .or_else(|| read("cpu.max"))
+                .unwrap_or_default();
             if throttled
                 .lines()
                 .any(|line| line.starts_with("nr_throttled ") && line != "nr_throttled 0")
             {
-                return quota.trim().to_owned();
+                return quota.split_whitespace().next().unwrap_or_default().to_owned();
             }
             tokio::time::sleep(std::time::Duration::from_millis(2)).await;
         }

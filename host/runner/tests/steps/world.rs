@@ -76,7 +76,7 @@ impl World {
     }
 
     pub(crate) async fn runc() -> Self {
-        Self::start(Runtime::Binary("/usr/sbin/runc".into())).await
+        Self::start(Runtime::Binary("runc".into())).await
     }
 
     async fn start(runtime: Runtime) -> Self {
