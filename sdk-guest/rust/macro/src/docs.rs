@@ -19,7 +19,7 @@ pub(crate) fn text(attributes: &[Attribute]) -> String {
     });
     let lines: Vec<_> = lines
         .flat_map(|line| {
-            line.lines()
+            line.split('\n')
                 .map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end().to_owned())
                 .collect::<Vec<_>>()
         })
