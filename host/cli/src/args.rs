@@ -1,180 +1,278 @@
-//! What can be written on the command line.
+//! The command line: what it takes and the words it explains itself with.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Pipelines as typed, sandboxed WebAssembly modules, run in containers and remembered.
+use crate::engine_choice::EngineChoice;
+
+/// Runs pipelines written as typed, sandboxed modules, in containers, and remembers every result.
 #[derive(Debug, Parser)]
-#[command(name = "wharf", version, propagate_version = true)]
-pub(crate) struct Args {
+#[command(name = "wharf", version, max_term_width = 100, disable_help_subcommand = true)]
+pub(crate) struct Wharf {
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Build the module in this directory.
-    Build(ModuleArgs),
-    /// List a module's functions.
-    Functions(ListArgs),
-    /// Call a function of a module.
+    /// Build a module from its source
+    Build(BuildArgs),
+    /// List a module's functions
+    Functions(FunctionsArgs),
+    /// Call a module's function
     Call(CallArgs),
-    /// Show what a module exports and what it may do, without running it.
+    /// Show what a module is, takes and asks for; builds and runs nothing
     Inspect(InspectArgs),
-    /// Look after the engine that runs steps.
-    Engine {
-        #[command(subcommand)]
-        command: EngineCommand,
-    },
-    /// Look after what is remembered.
-    Cache {
-        #[command(subcommand)]
-        command: CacheCommand,
-    },
-    /// Print completions for a shell.
-    Completions {
-        /// Which shell.
-        shell: clap_complete::Shell,
-    },
+    /// Start, stop and look at the engine
+    Engine(EngineCommand),
+    /// Look at and prune what the engine remembers
+    Cache(CacheCommand),
+    /// Print a shell's completions
+    Completions(CompletionsArgs),
+    /// Print the version
+    Version,
 }
 
-/// Where a module is.
-#[derive(Clone, Debug, ClapArgs)]
-pub(crate) struct ModuleArgs {
-    /// A module's directory, or a component's file.
+#[derive(Debug, Args)]
+pub(crate) struct ModuleArg {
+    /// The module: a directory with a wharf.toml, or a component's file
     #[arg(short, long, value_name = "DIR|FILE.wasm", default_value = ".")]
     pub(crate) module: PathBuf,
 }
 
-#[derive(Debug, ClapArgs)]
-pub(crate) struct ListArgs {
-    #[command(flatten)]
-    pub(crate) module: ModuleArgs,
-    /// Print JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
+#[derive(Debug, Args)]
+pub(crate) struct Loudness {
+    /// How progress is shown
+    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
+    pub(crate) progress: ProgressKind,
+    /// Show nothing but results and errors
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Show more: the compiler's words as it builds a module
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
 }
 
-#[derive(Debug, ClapArgs)]
-pub(crate) struct InspectArgs {
-    /// A module's directory, or a component's file.
-    #[arg(value_name = "DIR|FILE.wasm", default_value = ".")]
-    pub(crate) module: PathBuf,
-    /// Print JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Where steps run and how images are reached.
-#[derive(Clone, Debug, ClapArgs)]
-pub(crate) struct EngineArgs {
-    /// Where the engine runs: auto, local, docker, or unix://SOCKET.
-    #[arg(long, env = "WHARF_ENGINE", default_value = "auto", value_name = "PLACE")]
-    pub(crate) engine: String,
-    /// What runs steps: builtin, runc, crun, or the path of an OCI runtime. Holds for an engine that is started.
-    #[arg(long, env = "WHARF_RUNTIME", default_value = "builtin")]
-    pub(crate) runtime: String,
-    /// Certificates that registries and steps with network trust; the host's unless given.
-    #[arg(long, env = "WHARF_CA_CERT", value_name = "FILE")]
-    pub(crate) ca_cert: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ProgressKind {
-    /// What fits the place where it is shown.
+    /// What suits the terminal
+    #[default]
     Auto,
-    /// A line for each thing that happens.
+    /// Lines of text
     Plain,
-    /// A JSON object for each thing that happens.
+    /// One JSON object a line
     Json,
 }
 
-#[derive(Debug, ClapArgs)]
+#[derive(Debug, Args)]
+pub(crate) struct EngineArgs {
+    /// The engine: auto, docker, local or unix://PATH
+    #[arg(long, env = "WHARF_ENGINE", default_value = "auto", hide_env_values = true)]
+    pub(crate) engine: EngineChoice,
+    /// What runs steps: builtin, runc, crun or an OCI runtime's path
+    #[arg(long, env = "WHARF_RUNTIME", default_value = "builtin", hide_env_values = true)]
+    pub(crate) runtime: String,
+    /// Certificates that registries and steps with network trust; the host's own by default
+    #[arg(long, env = "WHARF_CA_CERT", value_name = "PATH", hide_env_values = true)]
+    pub(crate) ca_cert: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BuildArgs {
+    #[command(flatten)]
+    pub(crate) module: ModuleArg,
+    #[command(flatten)]
+    pub(crate) loudness: Loudness,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FunctionsArgs {
+    #[command(flatten)]
+    pub(crate) module: ModuleArg,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) loudness: Loudness,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "wharf call [OPTIONS] FUNCTION [--flag value]... [-o PATH] [--json]",
+    disable_help_subcommand = true,
+    after_help = "Options come before FUNCTION. After it come the function's own flags, -o PATH (write a directory, file or \
+                  container there), --json, and --help, which explains the function."
+)]
 pub(crate) struct CallArgs {
     #[command(flatten)]
-    pub(crate) module: ModuleArgs,
+    pub(crate) module: ModuleArg,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
-    /// How what happens is shown, on standard error.
-    #[arg(long, value_enum, default_value = "auto")]
-    pub(crate) progress: ProgressKind,
-    /// Say for each step why it was remembered or ran.
+    #[command(flatten)]
+    pub(crate) loudness: Loudness,
+    /// Say for each step why it was remembered or run
     #[arg(long)]
     pub(crate) explain: bool,
-    /// Run every step although its result is remembered.
+    /// Run every step although its result is remembered
     #[arg(long)]
     pub(crate) no_cache: bool,
-    /// Show errors only.
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
-    /// End the module's own call after this many seconds.
-    #[arg(long, default_value_t = 3600, value_name = "SECONDS")]
-    pub(crate) timeout: u64,
-    /// The function and its flags: `build --source . -o out`. With --help it shows its flags.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "FUNCTION [--FLAG VALUE]…")]
-    pub(crate) call: Vec<String>,
+    /// End the call after this time: 90s, 30m, 2h
+    #[arg(long, value_parser = duration, value_name = "TIME", default_value = "1h")]
+    pub(crate) timeout: Duration,
+    #[command(subcommand)]
+    pub(crate) function: Option<FunctionCall>,
+}
+
+/// The function and all that follows it, which is read when the function is known.
+#[derive(Debug, Subcommand)]
+pub(crate) enum FunctionCall {
+    #[command(external_subcommand)]
+    Words(Vec<OsString>),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// The module: a component's file, or a directory with a built one
+    #[arg(value_name = "DIR|FILE.wasm", default_value = ".")]
+    pub(crate) module: PathBuf,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(disable_help_subcommand = true)]
+pub(crate) struct EngineCommand {
+    #[command(subcommand)]
+    pub(crate) action: EngineAction,
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum EngineCommand {
-    /// Start an engine, when none runs.
+pub(crate) enum EngineAction {
+    /// Start the engine, unless it runs
     Start(EngineArgs),
-    /// End the engine, with every step that runs.
+    /// End the engine; what it remembers stays
     Stop(EngineArgs),
-    /// Show where the engine runs and what it has.
-    Status(EngineArgs),
-    /// Show what the engine has said.
-    Logs(EngineArgs),
-    /// Run an engine in the foreground.
-    #[command(hide = true)]
-    Serve(ServeArgs),
-}
-
-#[derive(Clone, Debug, ClapArgs)]
-pub(crate) struct ServeArgs {
-    /// The socket to listen on.
-    #[arg(long)]
-    pub(crate) socket: PathBuf,
-    /// The directory that holds everything it remembers.
-    #[arg(long)]
-    pub(crate) store: PathBuf,
-    /// End after this many seconds without a client.
-    #[arg(long, default_value_t = 600)]
-    pub(crate) idle: u64,
-    /// What runs steps.
-    #[arg(long, default_value = "builtin")]
-    pub(crate) runtime: String,
-    /// Certificates that registries and steps with network trust.
-    #[arg(long)]
-    pub(crate) ca_cert: Option<PathBuf>,
-    /// A mirror of a registry: docker.io=http://127.0.0.1:5000.
-    #[arg(long, value_name = "REGISTRY=URL")]
-    pub(crate) mirror: Vec<String>,
-    /// The store's size limit in bytes.
-    #[arg(long)]
-    pub(crate) max_bytes: Option<u64>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum CacheCommand {
-    /// Show what the store holds.
-    Usage {
+    /// Show which engine answers and what it can do
+    Status {
         #[command(flatten)]
         engine: EngineArgs,
-        /// Print JSON.
+        /// As JSON
         #[arg(long)]
         json: bool,
     },
-    /// Forget results and remove what only they need.
+    /// Print the engine's log
+    Logs(EngineArgs),
+    /// Be an engine, in the foreground
+    Serve(ServeArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// The socket to listen on
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+    /// The directory that holds what it remembers
+    #[arg(long, value_name = "PATH")]
+    pub(crate) store: Option<PathBuf>,
+    /// The store's size limit in bytes
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) max_bytes: Option<u64>,
+    /// End after this many seconds without a client
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    pub(crate) idle: u64,
+    /// What runs steps: builtin, runc, crun or an OCI runtime's path
+    #[arg(long, env = "WHARF_RUNTIME", default_value = "builtin", hide_env_values = true)]
+    pub(crate) runtime: String,
+    /// Certificates that registries and steps with network trust
+    #[arg(long, env = "WHARF_CA_CERT", value_name = "PATH", hide_env_values = true)]
+    pub(crate) ca_cert: Option<PathBuf>,
+    /// A mirror that is asked before a registry; may be repeated
+    #[arg(long = "mirror", value_name = "REGISTRY=URL")]
+    pub(crate) mirrors: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(disable_help_subcommand = true)]
+pub(crate) struct CacheCommand {
+    #[command(subcommand)]
+    pub(crate) action: CacheAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheAction {
+    /// Show what is remembered and how large it is
+    Usage {
+        #[command(flatten)]
+        engine: EngineArgs,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove what is remembered; cache volumes stay unless --volumes or --all says otherwise
     Prune {
         #[command(flatten)]
         engine: EngineArgs,
-        /// Keep what was used within this many seconds.
-        #[arg(long, default_value_t = 0, value_name = "SECONDS")]
-        keep: u64,
-        /// Cache volumes, too.
+        /// Keep what was used within this time: 90s, 30m, 2h, 7d
+        #[arg(long, value_parser = duration, value_name = "TIME", conflicts_with = "all")]
+        keep: Option<Duration>,
+        /// Cache volumes, too
+        #[arg(long)]
+        volumes: bool,
+        /// Everything
         #[arg(long)]
         all: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// A time as people write it: a number and a unit.
+fn duration(text: &str) -> Result<Duration, String> {
+    let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let factor = match unit {
+        "s" | "" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err("a time is a number and s, m, h or d: 90s, 30m, 2h".to_owned()),
+    };
+    let number: u64 = number.parse().map_err(|_| "a time starts with a number: 90s, 30m, 2h".to_owned())?;
+    number.checked_mul(factor).map(Duration::from_secs).ok_or_else(|| "that is longer than time".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Wharf::command().debug_assert();
+    }
+
+    #[test]
+    fn what_follows_the_function_is_left_alone() {
+        let wharf = Wharf::try_parse_from(["wharf", "call", "-q", "build", "--json", "--timeout", "x"]).unwrap();
+        let Command::Call(call) = wharf.command else { panic!("another command") };
+        let Some(FunctionCall::Words(words)) = call.function else { panic!("no function") };
+        assert_eq!(words, ["build", "--json", "--timeout", "x"]);
+        assert!(call.loudness.quiet);
+    }
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
+        assert!(duration("soon").is_err());
+        assert!(duration("5w").is_err());
+    }
 }

@@ -1,52 +1,54 @@
-//! The `wharf` command: finds and builds modules, calls their functions, and looks after the engine.
+//! The `wharf` command: finds and calls modules, chooses an engine, shows what happens.
 
 mod args;
 mod commands;
 mod engine_choice;
 mod error;
+mod flags;
+mod interrupt;
+mod module;
 mod output;
-mod pipeline;
+mod panic;
+mod places;
 mod progress;
-mod settings;
+mod resolver;
 mod suggest;
+mod table;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-/// The argument that makes this program the runner's helper.
-pub(crate) const HELPER: &str = "__runner-helper";
+use crate::args::{Command, Wharf};
+
+/// The subcommand that a runner starts to fork steps from. It is read before anything else: that process has to stay
+/// small and have one thread.
+pub(crate) const RUNNER_HELPER: &str = "__runner-helper";
 
 fn main() -> ExitCode {
-    // Before anything starts a thread: the helper forks.
-    if std::env::args_os().nth(1).is_some_and(|arg| arg == HELPER) {
+    if std::env::args_os().nth(1).is_some_and(|first| first == RUNNER_HELPER) {
         wharf_runner::helper_main();
     }
-    std::panic::set_hook(Box::new(|panic| {
-        output::complain(&format!("wharf broke, which is a defect in wharf: {panic}"));
-    }));
-    let args = match args::Args::try_parse() {
-        Ok(args) => args,
-        Err(error) => {
-            let code = if error.use_stderr() { error::BAD_USE } else { 0 };
-            error.print().ok();
-            return ExitCode::from(code);
-        }
+    panic::install();
+    let outcome = match Wharf::try_parse() {
+        Ok(wharf) => run(wharf.command),
+        Err(error) => return error::of_clap(&error),
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            output::complain(&format!("wharf cannot start: {error}"));
-            return ExitCode::from(error::UNREACHABLE);
-        }
-    };
-    let code = match runtime.block_on(commands::run(args)) {
-        Ok(()) => 0,
-        Err(error) => {
-            output::complain(&error.to_string());
-            error.exit_code()
-        }
-    };
-    runtime.shutdown_background();
-    ExitCode::from(code)
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(report) => report.tell(),
+    }
+}
+
+fn run(command: Command) -> Result<(), error::Report> {
+    match command {
+        Command::Build(args) => commands::build::run(&args),
+        Command::Functions(args) => commands::functions::run(&args),
+        Command::Call(args) => commands::call::run(&args),
+        Command::Inspect(args) => commands::inspect::run(&args),
+        Command::Engine(args) => commands::engine::run(args),
+        Command::Cache(args) => commands::cache::run(args),
+        Command::Completions(args) => commands::completions::run(&args),
+        Command::Version => output::line(&format!("wharf {}", env!("CARGO_PKG_VERSION"))),
+    }
 }

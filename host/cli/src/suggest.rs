@@ -1,33 +1,35 @@
-//! "Did you mean …": the known name that is nearest to one that is not known.
+//! "Did you mean": the nearest of some names.
 
-/// The nearest of `known`, when it is near enough to be a slip.
-pub(crate) fn nearest<'k>(wrong: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
-    known
+/// The name that is nearest to what was written, when it is near.
+pub(crate) fn nearest<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = (written.chars().count() / 3).max(1);
+    names
         .into_iter()
-        .map(|name| (distance(wrong, name), name))
-        .min()
-        .filter(|(distance, name)| *distance <= name.len().max(3) / 3)
+        .map(|name| (distance(written, name), name))
+        .filter(|(distance, name)| *distance <= limit || (written.len() > 2 && name.starts_with(written)))
+        .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
 }
 
-/// ", did you mean X?" or nothing.
-pub(crate) fn hint<'k>(wrong: &str, known: impl IntoIterator<Item = &'k str>) -> String {
-    nearest(wrong, known).map(|name| format!(", did you mean {name}?")).unwrap_or_default()
-}
-
+/// Edits between two words, a swap of neighbours counting as one.
 fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (i, a) in one.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in other.iter().enumerate() {
-            let substituted = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
+    let mut rows = vec![vec![0; other.len() + 1]; one.len() + 1];
+    for i in 0..=one.len() {
+        for j in 0..=other.len() {
+            rows[i][j] = if i == 0 || j == 0 {
+                i + j
+            } else {
+                let substituted = rows[i - 1][j - 1] + usize::from(one[i - 1] != other[j - 1]);
+                let mut best = substituted.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
+                if i > 1 && j > 1 && one[i - 1] == other[j - 2] && one[i - 2] == other[j - 1] {
+                    best = best.min(rows[i - 2][j - 2] + 1);
+                }
+                best
+            };
         }
     }
-    row[other.len()]
+    rows[one.len()][other.len()]
 }
 
 #[cfg(test)]
@@ -35,8 +37,11 @@ mod tests {
     use super::nearest;
 
     #[test]
-    fn slips_are_found_and_other_words_are_not() {
-        assert_eq!(nearest("relase", ["release", "test"]), Some("release"));
-        assert_eq!(nearest("deploy", ["release", "test"]), None);
+    fn suggests_what_is_near_only() {
+        let names = ["build", "release", "test"];
+        assert_eq!(nearest("biuld", names), Some("build"));
+        assert_eq!(nearest("tests", names), Some("test"));
+        assert_eq!(nearest("rel", names), Some("release"));
+        assert_eq!(nearest("deploy", names), None);
     }
 }

@@ -144,7 +144,7 @@ fn config(args: ServeArgs) -> Result<EngineConfig, Report> {
             resolv_conf: resolver::resolv_conf(),
         },
         registries: RegistryConfig { mirrors, ca_bundle: ca_bundle.clone() },
-        max_bytes: None,
+        max_bytes: args.max_bytes,
         ca_bundle,
         idle: Duration::from_secs(args.idle),
         socket,

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Calls a function and shows its result.
-pub(crate) fn run(args: CallArgs) -> Result<(), Report> {
+pub(crate) fn run(args: &CallArgs) -> Result<(), Report> {
     let settings = EngineSettings::of(&args.engine)?;
     let style = Style::from(&args.loudness);
     let Some(FunctionCall::Words(words)) = &args.function else {
@@ -46,7 +46,7 @@ pub(crate) fn run(args: CallArgs) -> Result<(), Report> {
         .enable_all()
         .build()
         .map_err(|error| Report::failed(format!("this process cannot start its runtime: {error}")))?;
-    let outcome = runtime.block_on(call(&args, settings, style, loaded, request));
+    let outcome = runtime.block_on(call(args, settings, style, loaded, request));
     // What still blocks, such as a command that makes a secret, is not waited for.
     runtime.shutdown_background();
     outcome
