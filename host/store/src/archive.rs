@@ -68,16 +68,18 @@ fn export_entry<W: Write>(
         _ => None,
     };
     let attributes = match (&file, place.directory.as_ref().and_then(tree::Merged::top)) {
-        (Some(file), _) => xattrs(file).context(said)?,
-        (None, Some(top)) => xattrs(top).context(said)?,
+        (Some(file), _) => edit::xattrs(file).context(said)?,
+        (None, Some(top)) => edit::xattrs(top).context(said)?,
         (None, None) => Vec::new(),
     };
-    let time_set = attributes.iter().any(|(name, _)| name.ends_with(edit::TIME_SET));
-    let shown_attributes = attributes
+    let time_set = edit::is_time_set(&attributes, stat.modified);
+    let shown_attributes = attributes.iter().filter(|(name, _)| name != edit::TIME_SET);
+    let named: Vec<(String, &[u8])> = shown_attributes
+        .map(|(name, value)| (format!("{XATTR}{name}"), value.as_slice()))
+        .collect();
+    let pairs: Vec<(&str, &[u8])> = named
         .iter()
-        .filter(|(name, _)| !name.ends_with(edit::TIME_SET));
-    let pairs: Vec<(&str, &[u8])> = shown_attributes
-        .map(|(name, value)| (name.as_str(), value.as_slice()))
+        .map(|(name, value)| (name.as_str(), *value))
         .collect();
     if !pairs.is_empty() {
         archive.append_pax_extensions(pairs).context(said)?;
@@ -138,17 +140,6 @@ fn export_entry<W: Write>(
     archive
         .append_data(&mut header, os_path, std::io::empty())
         .context(said)
-}
-
-fn xattrs(file: &impl std::os::fd::AsFd) -> std::io::Result<Vec<(String, Vec<u8>)>> {
-    let mut found = Vec::new();
-    for name in edit::xattr_names(file)? {
-        let mut value = vec![0; 64 * 1024];
-        let length = rustix::fs::fgetxattr(file, name.as_str(), value.as_mut_slice())?;
-        value.truncate(length);
-        found.push((format!("{XATTR}{name}"), value));
-    }
-    Ok(found)
 }
 
 /// A real directory of one layer, its whiteouts in the image format's spelling.

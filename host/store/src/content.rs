@@ -12,7 +12,7 @@ use std::{
 use wharf_digest::{Digest, Hasher};
 
 use crate::{
-    edit::{TIME_SET, xattr_names},
+    edit::{TIME_SET, is_time_set, xattrs},
     error::{Context, Result},
     layer::Snapshot,
     store::Store,
@@ -30,8 +30,7 @@ impl Store {
 
     /// Digest of what is at and below a path. Computed once.
     pub fn content_digest_at(&self, snapshot: &Snapshot, path: &str) -> Result<Digest> {
-        let place = postcard::to_stdvec(&("content", snapshot, path)).expect("snapshots always encode");
-        let place = Digest::of(&place);
+        let place = place(snapshot, path);
         if let Some(digest) = self.index.content(&place)? {
             return Ok(digest);
         }
@@ -40,6 +39,14 @@ impl Store {
             self.index.put_content(&place, *top, &digest)?;
         }
         Ok(digest)
+    }
+
+    /// Is the tree still what it was when its digest was computed? Yes when it never was.
+    pub(crate) fn is_as_computed(&self, snapshot: &Snapshot) -> Result<bool> {
+        match self.index.content(&place(snapshot, "/"))? {
+            Some(known) => Ok(self.compute_content(snapshot, "/").is_ok_and(|now| now == known)),
+            None => Ok(true),
+        }
     }
 
     fn compute_content(&self, snapshot: &Snapshot, path: &str) -> Result<Digest> {
@@ -67,6 +74,12 @@ impl Store {
         sum.flush()?;
         Ok(sum.hasher.finish())
     }
+}
+
+/// Under what the digest of a tree is kept.
+fn place(snapshot: &Snapshot, path: &str) -> Digest {
+    let place = postcard::to_stdvec(&("content", snapshot, path)).expect("snapshots always encode");
+    Digest::of(&place)
 }
 
 struct Summing {
@@ -145,14 +158,12 @@ impl Summing {
 
     fn attributes(&mut self, path: &[u8], stat: &Stat, file: &impl std::os::fd::AsFd) -> Result<()> {
         self.plain(path, stat);
-        for name in xattr_names(file).context(|| shown(path))? {
-            let mut value = vec![0; 64 * 1024];
-            let length =
-                rustix::fs::fgetxattr(file, name.as_str(), value.as_mut_slice()).context(|| shown(path))?;
-            self.hasher.field(name.as_bytes()).field(&value[..length]);
-            if name == TIME_SET {
-                self.hasher.field(&stat.modified.to_le_bytes());
-            }
+        let attributes = xattrs(file).context(|| shown(path))?;
+        if is_time_set(&attributes, stat.modified) {
+            self.hasher.field(b"time").field(&stat.modified.to_le_bytes());
+        }
+        for (name, value) in attributes.iter().filter(|(name, _)| name != TIME_SET) {
+            self.hasher.field(name.as_bytes()).field(value);
         }
         Ok(())
     }

@@ -20,8 +20,10 @@ mod layer;
 mod manifest;
 mod pins;
 mod remove;
+mod shares;
 mod store;
 pub mod tree;
+mod verify;
 mod volume;
 
 pub use blob::LogDraft;
@@ -32,4 +34,5 @@ pub use layer::{LayerDraft, LayerId, Snapshot};
 pub use manifest::{ManifestEntry, ManifestKind};
 pub use pins::Pin;
 pub use store::{Store, StoreOptions};
+pub use verify::Verified;
 pub use volume::{CacheVolume, Sharing, VolumeId};

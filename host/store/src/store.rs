@@ -217,6 +217,10 @@ impl Store {
     /// what is mounted and what the layers are is not the same.
     pub fn lower_paths(&self, snapshot: &Snapshot) -> Result<Vec<PathBuf>> {
         let layers = snapshot.layers();
+        // The kernel merges the roots of all lower directories, whatever is marked: what is hidden is not given to it.
+        let hiding =
+            |id: &LayerId| rustix::fs::getxattr(self.layer_path(*id), tree::OPAQUE, &mut [0_u8; 4]).is_ok();
+        let layers = &layers[layers.iter().rposition(hiding).unwrap_or(0)..];
         let flat_count = layers.len() / FLATTEN_FROM * FLATTEN_FROM;
         let mut paths: Vec<PathBuf> = layers[flat_count..]
             .iter()

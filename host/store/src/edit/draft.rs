@@ -11,6 +11,7 @@ use super::files;
 use crate::{
     error::{Context, Error, Result},
     layer::{LayerDraft, Snapshot},
+    shares::Sharing,
     store::Store,
     tree::{self, Merged, Stat, shown},
 };
@@ -20,6 +21,8 @@ pub(super) struct Draft<'s> {
     pub(super) base: &'s Snapshot,
     layer: LayerDraft,
     root: OwnedFd,
+    /// What the layer took over from others.
+    pub(super) sharing: Sharing,
 }
 
 impl<'s> Draft<'s> {
@@ -31,6 +34,7 @@ impl<'s> Draft<'s> {
             base,
             layer,
             root,
+            sharing: Sharing::nothing(),
         })
     }
 
@@ -71,12 +75,12 @@ impl<'s> Draft<'s> {
 
     /// The real directory of this layer at a resolved path; brought up from below or made as needed.
     pub(super) fn directory(&mut self, path: &[u8]) -> Result<OwnedFd> {
-        let mut here = self.root.try_clone().context(|| "the new layer".to_owned())?;
-        let mut below = Some(self.base_view()?);
-        for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
-            (here, below) = enter(&here, below.as_ref(), name)?;
-        }
-        Ok(here)
+        Ok(descend(&self.root, self.base_view()?, path)?.0)
+    }
+
+    /// The root of the layer's own tree.
+    pub(super) fn root(&self) -> Result<OwnedFd> {
+        self.root.try_clone().context(|| "the new layer".to_owned())
     }
 
     /// Do the layers below have this name in the directory at `parent`?
@@ -88,16 +92,22 @@ impl<'s> Draft<'s> {
     }
 
     pub(super) fn publish(self) -> Result<Snapshot> {
+        self.sharing.write(&self.layer.directory)?;
         let layer = self.store.publish(self.layer)?;
         let snapshot = self.base.with(layer);
         self.store.pins.give_out(&snapshot);
         Ok(snapshot)
     }
+}
 
-    /// The real directory of changes.
-    pub(super) fn path(&self) -> std::path::PathBuf {
-        self.layer.path()
+/// The real directory of a layer at a resolved path, brought up from `below` or made as needed, with what is below it.
+pub(super) fn descend(root: &OwnedFd, below: Merged, path: &[u8]) -> Result<(OwnedFd, Option<Merged>)> {
+    let mut here = root.try_clone().context(|| "the new layer".to_owned())?;
+    let mut below = Some(below);
+    for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+        (here, below) = enter(&here, below.as_ref(), name)?;
     }
+    Ok((here, below))
 }
 
 /// A new directory in place of whatever is at a name, hiding what is below it.

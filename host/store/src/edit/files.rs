@@ -72,12 +72,12 @@ pub(crate) fn set_mode(file: &impl AsFd, mode: u32) -> std::io::Result<()> {
     Ok(rustix::fs::fchmod(file, Mode::from_raw_mode(mode))?)
 }
 
-/// Makes the modification time part of the identity.
-pub(super) fn mark_time(file: &impl AsFd) -> std::io::Result<()> {
+/// Makes the modification time part of the identity, until the file is written again.
+pub(super) fn mark_time(file: &impl AsFd, modified: i64) -> std::io::Result<()> {
     Ok(rustix::fs::fsetxattr(
         file,
         super::TIME_SET,
-        b"1",
+        &modified.to_le_bytes(),
         rustix::fs::XattrFlags::empty(),
     )?)
 }
@@ -191,6 +191,26 @@ pub(crate) fn copy_xattrs(source: &impl AsFd, target: &impl AsFd) -> std::io::Re
         )?;
     }
     Ok(())
+}
+
+/// Extended attributes but overlay's own, sorted by name.
+pub(crate) fn xattrs(file: &impl AsFd) -> std::io::Result<Vec<(String, Vec<u8>)>> {
+    let mut found = Vec::new();
+    for name in xattr_names(file)? {
+        let mut value = vec![0; 64 * 1024];
+        let length = rustix::fs::fgetxattr(file, name.as_str(), value.as_mut_slice())?;
+        value.truncate(length);
+        found.push((name, value));
+    }
+    Ok(found)
+}
+
+/// Was the modification time set explicitly, and is it still the one that was?
+pub(crate) fn is_time_set(attributes: &[(String, Vec<u8>)], modified: i64) -> bool {
+    let marked = |(name, value): &(String, Vec<u8>)| {
+        name == super::TIME_SET && value.as_slice() == modified.to_le_bytes()
+    };
+    attributes.iter().any(marked)
 }
 
 /// Names of the extended attributes but overlay's own, sorted.

@@ -1,20 +1,20 @@
 //! Edits: each makes one new layer over a snapshot, or the snapshot itself when there is nothing to change.
 
+mod copier;
 mod copy;
 mod draft;
 mod files;
 mod filter;
 
-pub use copy::{copy_directory, copy_file, diff, fill, subtree};
+pub use copy::{chown, copy_directory, copy_file, diff, fill, set_timestamps, subtree};
 pub use filter::Filter;
 
 pub(crate) use copy::flatten;
 pub(crate) use draft::clear;
 pub(crate) use files::{
-    copy_bytes, create, set_mode, set_modified, set_owner_and_mode, set_times_at, write_sparse, xattr_names,
+    copy_bytes, create, is_time_set, set_mode, set_modified, set_owner_and_mode, set_times_at, write_sparse,
+    xattrs,
 };
-
-use std::{collections::HashMap, os::fd::OwnedFd};
 
 use draft::Draft;
 use rustix::fs::{FileType, Mode};
@@ -23,7 +23,7 @@ use crate::{
     error::{Context, Error, Result},
     layer::Snapshot,
     store::Store,
-    tree::{self, Kind, Stat, shown},
+    tree::{self, Stat},
 };
 
 /// Owner and group, by number.
@@ -139,96 +139,4 @@ pub fn remove(store: &Store, base: &Snapshot, paths: &[String]) -> Result<Snapsh
     } else {
         Ok(base.clone())
     }
-}
-
-/// Sets the owner of a path and all below it.
-pub fn chown(store: &Store, base: &Snapshot, path: &str, owner: Owner) -> Result<Snapshot> {
-    rewrite(
-        store,
-        base,
-        path,
-        |stat| (stat.uid, stat.gid) != owner,
-        |stat| Stat {
-            uid: owner.0,
-            gid: owner.1,
-            ..*stat
-        },
-        false,
-    )
-}
-
-/// Sets every modification time, in seconds since 1970, and makes it part of the identity.
-pub fn set_timestamps(store: &Store, base: &Snapshot, seconds: u64) -> Result<Snapshot> {
-    let modified = i64::try_from(seconds).unwrap_or(i64::MAX / 1_000_000_000) * 1_000_000_000;
-    rewrite(
-        store,
-        base,
-        "/",
-        |_| true,
-        |stat| Stat { modified, ..*stat },
-        true,
-    )
-}
-
-/// Copies what is at and below `path` into a new layer with other attributes, where `differs`.
-fn rewrite(
-    store: &Store,
-    base: &Snapshot,
-    path: &str,
-    differs: impl Fn(&Stat) -> bool,
-    change: impl Fn(&Stat) -> Stat,
-    mark_time: bool,
-) -> Result<Snapshot> {
-    let mut draft = Draft::new(store, base)?;
-    let real = draft.resolve(path)?;
-    let root = draft.base_view()?;
-    let mut done_directories = Vec::new();
-    let mut links: HashMap<(u64, u64), (OwnedFd, Vec<u8>)> = HashMap::new();
-    let start = tree::find_place(&root, &real)?.ok_or_else(|| tree::missing(path.as_bytes()))?;
-    let below: Box<dyn Iterator<Item = Result<(Vec<u8>, tree::Place)>>> = match &start.directory {
-        Some(directory) => Box::new(tree::walk(directory.clone())),
-        None => Box::new(std::iter::empty()),
-    };
-    let all = std::iter::once(Ok((Vec::new(), start))).chain(below);
-    for item in all {
-        let (relative, place) = item?;
-        if !differs(&place.stat) {
-            continue;
-        }
-        let stat = change(&place.stat);
-        let at = if relative.is_empty() {
-            real.clone()
-        } else {
-            tree::join(&real, &relative)
-        };
-        if place.directory.is_some() {
-            let directory = draft.directory(&at)?;
-            files::set_attributes(&directory, &stat).context(|| shown(&at))?;
-            if mark_time {
-                files::mark_time(&directory).context(|| shown(&at))?;
-            }
-            done_directories.push((directory, stat));
-            continue;
-        }
-        let slash = at.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
-        let directory = draft.directory(&at[..slash])?;
-        let name = &at[slash + 1..];
-        if place.stat.kind != Kind::Directory
-            && let Some((other, other_name)) = links.get(&place.stat.inode)
-        {
-            files::hard_link(other, other_name, &directory, name)?;
-            continue;
-        }
-        draft::clear(&directory, name)?;
-        let copied = files::copy_place(&place, &directory, name, &stat)?;
-        if mark_time && let Some(file) = copied {
-            files::mark_time(&file).context(|| shown(&at))?;
-        }
-        links.insert(place.stat.inode, (directory, name.to_vec()));
-    }
-    // Making what is in a directory changed its time.
-    for (directory, stat) in done_directories.iter().rev() {
-        files::set_times(directory, stat).context(|| path.to_owned())?;
-    }
-    draft.publish()
 }

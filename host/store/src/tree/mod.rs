@@ -96,6 +96,26 @@ impl<'s> View<'s> {
         place.open()
     }
 
+    /// Target of the symbolic link at a path.
+    pub fn read_link(&self, path: &[u8]) -> Result<Vec<u8>> {
+        let place = self.find(path, false)?;
+        if place.stat.kind != Kind::Symlink {
+            return Err(Error::Invalid(format!("{} is not a symbolic link", shown(path))));
+        }
+        place.link_target()
+    }
+
+    /// The bytes of the regular file at a path, links on the way followed.
+    pub fn read_bytes(&self, path: &[u8]) -> Result<Vec<u8>> {
+        let place = self.find(path, true)?;
+        if place.stat.kind != Kind::File {
+            return Err(Error::Invalid(format!("{} is not a file", shown(path))));
+        }
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut place.open()?, &mut bytes).context(|| shown(path))?;
+        Ok(bytes)
+    }
+
     /// A small file as text, when it is there; what `etc/passwd` and the like are read with.
     pub fn read_text(&self, path: &str) -> Result<Option<String>> {
         match self.open_file(path) {

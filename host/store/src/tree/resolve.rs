@@ -14,12 +14,14 @@ struct Walk {
     last: Option<Place>,
     /// Components that do not exist.
     missing: Vec<Vec<u8>>,
+    /// Did the path pass through something that does not exist? Making it would lead there all the same.
+    broken: bool,
 }
 
 /// What is at a path; none when it or something above it does not exist.
 pub(crate) fn find(root: &Merged, path: &[u8], follow: bool) -> Result<Option<Place>> {
     let walk = walk(root, path, follow)?;
-    if !walk.missing.is_empty() {
+    if walk.broken || !walk.missing.is_empty() {
         return Ok(None);
     }
     if let Some(place) = walk.last {
@@ -81,12 +83,15 @@ fn walk(root: &Merged, path: &[u8], follow: bool) -> Result<Walk> {
         above: Vec::new(),
         last: None,
         missing: Vec::new(),
+        broken: false,
     };
     let mut todo: Vec<Vec<u8>> = components(path).rev().collect();
     let mut links = 0;
     while let Some(name) = todo.pop() {
         if name == b".." {
-            if walk.missing.pop().is_none() {
+            if walk.missing.pop().is_some() {
+                walk.broken = true;
+            } else {
                 walk.above.pop();
             }
             continue;

@@ -1,0 +1,336 @@
+//! The walk that copies trees and brings them up changed: directories are made when something comes into them.
+
+use std::{collections::HashMap, os::fd::OwnedFd, sync::Arc};
+
+use rustix::{fs::AtFlags, io::Errno};
+
+use super::{
+    Copy, Owner, draft, files,
+    filter::{Filter, Matcher, Verdict},
+};
+use crate::{
+    error::{Context, Error, Result},
+    shares::Sharing,
+    tree::{self, Kind, Merged, Place, Stat, join, shown},
+};
+
+/// Files of at least this size are shared by hard link.
+const LINK_FROM: u64 = 64 * 1024;
+
+/// What becomes of what is walked over.
+#[derive(Clone, Copy)]
+pub(super) enum Change<'c> {
+    /// It is put elsewhere.
+    Copy(&'c Copy),
+    /// It is brought up where its owner is another.
+    Owner(Owner),
+    /// It is brought up with this modification time, in nanoseconds since 1970, which counts from now on.
+    Time(i64),
+}
+
+impl Change<'_> {
+    fn of(&self, stat: &Stat) -> Stat {
+        let mut changed = *stat;
+        match self {
+            Self::Copy(options) => {
+                (changed.uid, changed.gid) = options.owner.unwrap_or((stat.uid, stat.gid));
+                if let (Kind::File, Some(mode)) = (stat.kind, options.mode) {
+                    changed.mode = mode;
+                }
+            }
+            Self::Owner(owner) => (changed.uid, changed.gid) = *owner,
+            Self::Time(modified) => changed.modified = *modified,
+        }
+        changed
+    }
+
+    /// Is it left as it is below?
+    fn leaves(&self, stat: &Stat) -> bool {
+        match self {
+            Self::Copy(_) | Self::Time(_) => false,
+            Self::Owner(owner) => (stat.uid, stat.gid) == *owner,
+        }
+    }
+
+    /// Attributes of a directory, once it is filled: filling it changed its time.
+    pub(super) fn finish_directory(&self, directory: &OwnedFd, stat: &Stat) -> std::io::Result<()> {
+        let stat = self.of(stat);
+        files::set_attributes(directory, &stat)?;
+        self.mark(directory, &stat)
+    }
+
+    fn mark(&self, file: &impl std::os::fd::AsFd, stat: &Stat) -> std::io::Result<()> {
+        match self {
+            Self::Time(_) => files::mark_time(file, stat.modified),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What a copy is laid over.
+pub(super) struct Onto {
+    /// The new layer's root.
+    pub(super) root: OwnedFd,
+    /// The tree below.
+    pub(super) base: Merged,
+    /// Where in it the copy begins.
+    pub(super) at: Vec<u8>,
+}
+
+/// A directory of the target on the way to where we are; made when something is put into it.
+struct Level {
+    name: Vec<u8>,
+    like: Option<Place>,
+    /// The directory and what is below it.
+    opened: Option<(Arc<OwnedFd>, Option<Merged>)>,
+    /// It gets the source's attributes when it is left.
+    is_new: bool,
+}
+
+pub(super) struct Copier<'c> {
+    change: Change<'c>,
+    matcher: Matcher,
+    pub(super) sharing: Sharing,
+    /// Files that have several names, with the one that was put first: hard links of one file stay that.
+    put: HashMap<(u64, u64), (Arc<OwnedFd>, Vec<u8>)>,
+    /// The tree whose files are left out when they are the same.
+    pub(super) without: Option<Merged>,
+    pub(super) onto: Option<Onto>,
+}
+
+impl<'c> Copier<'c> {
+    pub(super) fn new(change: Change<'c>, sharing: Sharing) -> Result<Self> {
+        let matcher = match change {
+            Change::Copy(options) => Matcher::new(&options.filter)?,
+            _ => Matcher::new(&Filter::default())?,
+        };
+        Ok(Self {
+            change,
+            matcher,
+            sharing,
+            put: HashMap::new(),
+            without: None,
+            onto: None,
+        })
+    }
+
+    /// Takes the contents of a directory over into a real one, which has `below` under it; returns what was shared.
+    pub(super) fn contents(mut self, source: &Merged, to: OwnedFd, below: Option<Merged>) -> Result<Sharing> {
+        self.matcher.enter(b"", source)?;
+        let mut chain = vec![Level {
+            name: Vec::new(),
+            like: None,
+            opened: Some((Arc::new(to), below)),
+            is_new: false,
+        }];
+        let without = self.without.take();
+        self.directory(b"", source, without.as_ref(), &mut chain)?;
+        Ok(self.sharing)
+    }
+
+    fn directory(
+        &mut self,
+        path: &[u8],
+        source: &Merged,
+        without: Option<&Merged>,
+        chain: &mut Vec<Level>,
+    ) -> Result<()> {
+        let mut children = source.entries()?;
+        children.sort_by(|one, other| one.name.cmp(&other.name));
+        for child in children {
+            let at = join(path, &child.name);
+            let verdict = self.matcher.judge(&at, child.directory.is_some());
+            if verdict == Verdict::Skip {
+                continue;
+            }
+            let old = without
+                .map(|without| without.child(&child.name))
+                .transpose()?
+                .flatten();
+            let is_old = old.as_ref().map(|old| is_same(old, &child)).transpose()? == Some(true);
+            let left = is_old || self.change.leaves(&child.stat);
+            if let Some(inner) = child.directory.clone() {
+                self.matcher.enter(&at, &inner)?;
+                chain.push(Level {
+                    name: child.name.clone(),
+                    like: Some(child),
+                    opened: None,
+                    is_new: false,
+                });
+                if verdict == Verdict::Take && !left {
+                    self.open(chain)?;
+                    self.bring_up(chain);
+                }
+                let without = old.and_then(|old| old.directory);
+                self.directory(&at, &inner, without.as_ref(), chain)?;
+                self.leave(chain)?;
+            } else if !left {
+                self.open(chain)?;
+                if let Some((directory, _)) = chain.last().and_then(|level| level.opened.as_ref()) {
+                    let directory = Arc::clone(directory);
+                    self.place(&child, &directory, &child.name)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A change in place is one of directories that are there, too.
+    fn bring_up(&self, chain: &mut [Level]) {
+        if let (Change::Owner(_) | Change::Time(_), Some(level)) = (self.change, chain.last_mut()) {
+            level.is_new = true;
+        }
+    }
+
+    fn leave(&self, chain: &mut Vec<Level>) -> Result<()> {
+        let Some(level) = chain.pop() else { return Ok(()) };
+        if let (true, Some(like), Some((directory, _))) = (level.is_new, &level.like, &level.opened) {
+            self.change
+                .finish_directory(directory, &like.stat)
+                .context(|| shown(&level.name))?;
+        }
+        Ok(())
+    }
+
+    /// Makes the directories of the chain that are not there yet.
+    fn open(&self, chain: &mut [Level]) -> Result<()> {
+        for at in 1..chain.len() {
+            if chain[at].opened.is_some() {
+                continue;
+            }
+            let (above, rest) = chain.split_at_mut(at);
+            let Some((parent, below)) = above.last().and_then(|level| level.opened.as_ref()) else {
+                continue;
+            };
+            let level = &mut rest[0];
+            let existing = below
+                .as_ref()
+                .map(|below| below.child(&level.name))
+                .transpose()?
+                .flatten();
+            let (directory, below) = match existing {
+                Some(place) if place.directory.is_none() => {
+                    let names = above[1..].iter().map(|level| &level.name).chain([&level.name]);
+                    match self.behind_link(&place, names)? {
+                        Some(found) => found,
+                        // A file, or a link to nothing, gives way to the directory.
+                        None => draft::replace(parent, &level.name)?,
+                    }
+                }
+                _ => draft::enter(parent, below.as_ref(), &level.name)?,
+            };
+            level.is_new = below.is_none();
+            let like = level.like.as_ref().and_then(|like| like.directory.as_ref());
+            if let (true, Some(source)) = (level.is_new, like.and_then(Merged::top)) {
+                files::copy_xattrs(source, &directory).context(|| shown(&level.name))?;
+            }
+            level.opened = Some((Arc::new(directory), below));
+        }
+        Ok(())
+    }
+
+    /// The directory that a link of the tree below leads to: `/bin` goes on leading to `/usr/bin`.
+    fn behind_link<'n>(
+        &self,
+        place: &Place,
+        names: impl Iterator<Item = &'n Vec<u8>>,
+    ) -> Result<Option<(OwnedFd, Option<Merged>)>> {
+        let Some(onto) = self.onto.as_ref().filter(|_| place.stat.kind == Kind::Symlink) else {
+            return Ok(None);
+        };
+        let path = names.fold(onto.at.clone(), |path, name| join(&path, name));
+        let Ok(real) = tree::real_path(&onto.base, &path) else {
+            return Ok(None);
+        };
+        if tree::resolve_directory(&onto.base, &real)?.is_none() {
+            return Ok(None);
+        }
+        draft::descend(&onto.root, onto.base.clone(), &real).map(Some)
+    }
+
+    /// Puts what is no directory.
+    pub(super) fn place(&mut self, place: &Place, directory: &Arc<OwnedFd>, name: &[u8]) -> Result<()> {
+        draft::clear(directory, name)?;
+        let stat = self.change.of(&place.stat);
+        if let Some((other, other_name)) = self.put.get(&place.stat.inode) {
+            return files::hard_link(other, other_name, directory, name);
+        }
+        let link = stat == place.stat
+            && stat.kind == Kind::File
+            && stat.size >= LINK_FROM
+            && self.sharing.take(stat.inode.1);
+        if !(link && link_into(place, directory, name)?)
+            && let Some(file) = files::copy_place(place, directory, name, &stat)?
+        {
+            self.change.mark(&file, &stat).context(|| shown(name))?;
+        }
+        if place.stat.kind == Kind::File && place.links > 1 {
+            self.put
+                .insert(place.stat.inode, (Arc::clone(directory), name.to_vec()));
+        }
+        Ok(())
+    }
+}
+
+/// Shares an inode; no when it has all the names that it can have.
+fn link_into(place: &Place, directory: &OwnedFd, name: &[u8]) -> Result<bool> {
+    let linked = rustix::fs::linkat(
+        &*place.parent,
+        place.name.as_slice(),
+        directory,
+        name,
+        AtFlags::empty(),
+    );
+    match linked {
+        Ok(()) => Ok(true),
+        Err(Errno::MLINK | Errno::XDEV | Errno::PERM) => Ok(false),
+        Err(error) => Err(Error::io(shown(name), error)),
+    }
+}
+
+/// Does the lower tree of a difference have this as it is? Of directories only their own attributes count.
+fn is_same(old: &Place, place: &Place) -> Result<bool> {
+    let attributes = |stat: &Stat| {
+        let size = if stat.kind == Kind::File { stat.size } else { 0 };
+        (stat.kind, stat.mode, stat.uid, stat.gid, size, stat.device)
+    };
+    if attributes(&old.stat) != attributes(&place.stat) {
+        return Ok(false);
+    }
+    match place.stat.kind {
+        Kind::Symlink => Ok(old.link_target()? == place.link_target()?),
+        Kind::File if old.stat.inode != place.stat.inode => {
+            Ok(same_xattrs(&old.open()?, &place.open()?)? && same_bytes(old, place)?)
+        }
+        Kind::Directory => match (&old.directory, &place.directory) {
+            (Some(old), Some(new)) => match (old.top(), new.top()) {
+                (Some(old), Some(new)) => same_xattrs(&**old, &**new),
+                _ => Ok(true),
+            },
+            _ => Ok(true),
+        },
+        _ => Ok(true),
+    }
+}
+
+fn same_xattrs(one: &impl std::os::fd::AsFd, other: &impl std::os::fd::AsFd) -> Result<bool> {
+    let read = |file: &dyn Fn() -> std::io::Result<Vec<(String, Vec<u8>)>>| {
+        file().context(|| "extended attributes".to_owned())
+    };
+    Ok(read(&|| files::xattrs(one))? == read(&|| files::xattrs(other))?)
+}
+
+fn same_bytes(one: &Place, other: &Place) -> Result<bool> {
+    use std::io::Read;
+    let (mut one, mut other) = (one.open()?, other.open()?);
+    let (mut left, mut right) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
+    loop {
+        let count = one.read(&mut left).context(|| "comparing".to_owned())?;
+        if count == 0 {
+            return Ok(true);
+        }
+        if other.read_exact(&mut right[..count]).is_err() || left[..count] != right[..count] {
+            return Ok(false);
+        }
+    }
+}
