@@ -6,8 +6,12 @@ use syn::{Error, Item, ItemMod, Result, Visibility, spanned::Spanned};
 
 use crate::{docs, function::Function, manifest::Manifest, types::Reader, wit};
 
-/// Expands `#[wharf_sdk::module]`.
-pub(crate) fn module(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> {
+/// Expands `#[wharf_sdk::module]`. The manifest is read last: what is wrong with the source is said first.
+pub(crate) fn module(
+    arguments: TokenStream,
+    item: TokenStream,
+    manifest: impl FnOnce() -> Result<Manifest>,
+) -> Result<TokenStream> {
     if !arguments.is_empty() {
         return Err(Error::new(
             arguments.span(),
@@ -36,7 +40,7 @@ pub(crate) fn module(arguments: TokenStream, item: TokenStream) -> Result<TokenS
             "this module has no function that callers could use: write a `pub async fn` in it",
         ));
     }
-    let manifest = Manifest::read()?;
+    let manifest = manifest()?;
     let exports = exports(&name, &manifest, &functions, &types);
     let section = Literal::byte_string(docs::section(&manifest, &module_docs, &functions).as_bytes());
     Ok(quote! {
@@ -134,5 +138,197 @@ fn rust_name(label: &str) -> syn::Ident {
     match syn::parse_str::<syn::Ident>(&name) {
         Ok(ident) => ident,
         Err(_) => syn::Ident::new(&format!("{name}_"), Span::call_site()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quote::quote;
+
+    use super::{Manifest, TokenStream, module};
+
+    fn expand(item: TokenStream) -> Result<String, String> {
+        let manifest = || {
+            Ok(Manifest {
+                namespace: "acme".to_owned(),
+                name: "app".to_owned(),
+                version: "0.1.0".to_owned(),
+            })
+        };
+        let expanded = module(TokenStream::new(), item, manifest);
+        expanded.map(|tokens| tokens.to_string()).map_err(|error| {
+            error
+                .into_iter()
+                .map(|error| error.to_string())
+                .collect::<Vec<_>>()
+                .join("\n")
+        })
+    }
+
+    fn refusal(function: &TokenStream) -> String {
+        expand(quote!(mod functions { #function })).expect_err("refused")
+    }
+
+    #[test]
+    fn functions_are_exported_in_kebab_case_with_their_types() {
+        let text = expand(quote! {
+            mod functions {
+                pub async fn build_all(source: Directory, jobs: Option<u32>) -> Result<Vec<(String, Container)>> { todo!() }
+                pub fn nothing() {}
+                fn own(anything: &Path) {}
+            }
+        })
+        .expect("valid");
+        assert!(text.contains("%build-all: async func(%source: directory, %jobs: option<u32>) -> result<list<tuple<string, container>>, error>;"), "{text}");
+        assert!(text.contains("%nothing: async func();"), "{text}");
+        assert!(
+            text.contains("package acme:app@0.1.0;") && !text.contains("%own"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_function_may_have_the_name_of_a_type() {
+        let text = expand(quote!(
+            mod functions {
+                pub fn file(file: File) -> File {
+                    file
+                }
+            }
+        ))
+        .expect("valid");
+        assert!(text.contains("{file as file-handle}"), "{text}");
+        assert!(
+            text.contains("%file: async func(%file: file-handle) -> file-handle;"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_only_the_macro_understands_is_taken_off() {
+        let text = expand(quote! {
+            mod functions {
+                /// Greets.
+                #[check]
+                pub fn hello(/** Whom. */ #[default(-3)] times: i32) {}
+            }
+        })
+        .expect("valid");
+        assert!(
+            !text.contains("# [check]") && !text.contains("# [default"),
+            "{text}"
+        );
+        assert!(
+            text.contains(r#"\"default\":-3"#) && text.contains(r#"\"check\":true"#),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn types_that_cannot_cross_are_refused_in_plain_words() {
+        assert!(
+            refusal(&quote!(
+                pub fn f(a: &str) {}
+            ))
+            .contains("take `String`")
+        );
+        assert!(
+            refusal(&quote!(
+                pub fn f(a: Vec<usize>) {}
+            ))
+            .contains("take `u32` or `u64`")
+        );
+        assert!(
+            refusal(&quote!(
+                pub fn f(a: HashMap<String, String>) {}
+            ))
+            .contains("`Vec` of pairs")
+        );
+        assert!(
+            refusal(&quote!(
+                pub fn f(a: PathBuf) {}
+            ))
+            .contains("`Directory`")
+        );
+        assert!(
+            refusal(&quote!(
+                pub fn f(a: Mine) {}
+            ))
+            .contains("plain types")
+        );
+        assert!(
+            refusal(&quote!(
+                pub fn f() -> Result<String, Mine> {
+                    todo!()
+                }
+            ))
+            .contains("`Error` or `String`")
+        );
+    }
+
+    #[test]
+    fn names_that_callers_cannot_write_are_refused() {
+        for name in ["output", "json", "help"] {
+            let name = quote::format_ident!("{name}");
+            assert!(refusal(&quote!(pub fn f(#name: String) {})).contains("belongs to `wharf call`"));
+        }
+        assert!(
+            refusal(&quote!(
+                pub fn f(_unused: String) {}
+            ))
+            .contains("`_unused`")
+        );
+        assert!(
+            refusal(&quote!(
+                pub fn f((a, b): (u8, u8)) {}
+            ))
+            .contains("needs a name")
+        );
+        assert!(
+            refusal(&quote!(
+                pub fn f<T>(a: T) {}
+            ))
+            .contains("generic")
+        );
+    }
+
+    #[test]
+    fn all_mistakes_are_reported_at_once() {
+        let message = refusal(&quote!(
+            pub fn f(a: usize) {}
+            pub fn g(help: String) {}
+        ));
+        assert_eq!(message.lines().count(), 2, "{message}");
+    }
+
+    #[test]
+    fn a_module_without_functions_and_a_check_with_open_parameters_are_refused() {
+        assert!(
+            refusal(&quote!(
+                fn own() {}
+            ))
+            .contains("pub async fn")
+        );
+        assert!(
+            refusal(&quote!(
+                #[check]
+                pub fn f(a: String) {}
+            ))
+            .contains("run without arguments")
+        );
+        assert!(
+            expand(quote!(
+                mod functions;
+            ))
+            .expect_err("refused")
+            .contains("in place")
+        );
+        assert!(
+            expand(quote!(
+                fn f() {}
+            ))
+            .expect_err("refused")
+            .contains("inline")
+        );
     }
 }

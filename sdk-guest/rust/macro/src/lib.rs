@@ -21,7 +21,7 @@ use proc_macro::TokenStream;
 /// as one that `wharf check` runs.
 #[proc_macro_attribute]
 pub fn module(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    expand::module(arguments.into(), item.into())
+    expand::module(arguments.into(), item.into(), manifest::Manifest::read)
         .unwrap_or_else(syn::Error::into_compile_error)
         .into()
 }
