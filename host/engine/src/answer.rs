@@ -21,7 +21,11 @@ use crate::{
 
 impl Engine {
     /// Answers a question of a session.
-    pub(crate) async fn answer(self: &Arc<Self>, session: &Arc<Session>, read: &Read) -> Result<Answer, Error> {
+    pub(crate) async fn answer(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        read: &Read,
+    ) -> Result<Answer, Error> {
         let node = session.node(read.node)?;
         let planned = self.plan(session, &node).await?;
         match planned {
@@ -46,8 +50,13 @@ impl Engine {
             }
             Question::Stdout => self.output_text(session, container, |output| output.stdout).await,
             Question::Stderr => self.output_text(session, container, |output| output.stderr).await,
-            Question::CombinedOutput => self.output_text(session, container, |output| output.combined).await,
-            Question::ExitCode => Ok(Answer::ExitCode(self.last_step(session, container).await?.exit_code)),
+            Question::CombinedOutput => {
+                self.output_text(session, container, |output| output.combined)
+                    .await
+            }
+            Question::ExitCode => Ok(Answer::ExitCode(
+                self.last_step(session, container).await?.exit_code,
+            )),
             Question::Exists(path) | Question::Stat(path) => {
                 let place = container.place(path)?;
                 let question = match question {
@@ -71,7 +80,10 @@ impl Engine {
         if question == Question::Sync {
             return Ok(Answer::Done);
         }
-        self.with_view(&made, move |store, view| directory_answer(store, view, &root, &question)).await
+        self.with_view(&made, move |store, view| {
+            directory_answer(store, view, &root, &question)
+        })
+        .await
     }
 
     async fn answer_file(
@@ -82,7 +94,10 @@ impl Engine {
     ) -> Result<Answer, Error> {
         let made = self.realize(session, &place.tree).await?;
         let (path, question) = (place.path.clone(), question.clone());
-        self.with_view(&made, move |store, view| file_answer(store, view, &path, &question)).await
+        self.with_view(&made, move |store, view| {
+            file_answer(store, view, &path, &question)
+        })
+        .await
     }
 
     async fn last_step(
@@ -128,26 +143,42 @@ fn wrong_question(kind: &str, question: &Question) -> Error {
 
 fn too_large(what: &str, size: u64) -> Error {
     let limit = READ_LIMIT / 1024 / 1024;
-    Error::Invalid(format!("{what} has {size} bytes; a read returns at most {limit} MiB: read a range, or keep it a file"))
+    Error::Invalid(format!(
+        "{what} has {size} bytes; a read returns at most {limit} MiB: read a range, or keep it a file"
+    ))
 }
 
 fn read_blob(store: &Store, blob: Digest) -> Result<String, Error> {
-    let lost = || Error::other("store", "the output of a remembered step is no longer in the store: run with --no-cache");
-    let mut file = store.blob(&blob).map_err(|error| store_error(&error))?.ok_or_else(lost)?;
+    let lost = || {
+        Error::other(
+            "store",
+            "the output of a remembered step is no longer in the store: run with --no-cache",
+        )
+    };
+    let mut file = store
+        .blob(&blob)
+        .map_err(|error| store_error(&error))?
+        .ok_or_else(lost)?;
     let size = file.metadata().map_err(io_error)?.len();
     if size > READ_LIMIT {
         return Err(too_large("the output", size));
     }
     let mut bytes = Vec::with_capacity(size as usize);
     file.read_to_end(&mut bytes).map_err(io_error)?;
-    Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    Ok(String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
 fn io_error(error: std::io::Error) -> Error {
     Error::other("store", error.to_string())
 }
 
-fn directory_answer(store: &Store, view: &View<'_>, root: &str, question: &Question) -> Result<Answer, Error> {
+fn directory_answer(
+    store: &Store,
+    view: &View<'_>,
+    root: &str,
+    question: &Question,
+) -> Result<Answer, Error> {
     let inside = |path: &str| wharf_graph::plan::absolute(root, path.trim_start_matches('/'));
     match question {
         Question::Entries(path) => {
@@ -156,7 +187,11 @@ fn directory_answer(store: &Store, view: &View<'_>, root: &str, question: &Quest
             let mut names = Vec::with_capacity(entries.len());
             for entry in entries {
                 let name = text_name(&entry.name, &at)?;
-                names.push(if entry.stat.is_directory() { format!("{name}/") } else { name });
+                names.push(if entry.stat.is_directory() {
+                    format!("{name}/")
+                } else {
+                    name
+                });
             }
             names.sort();
             Ok(Answer::Names(names))
@@ -169,7 +204,9 @@ fn directory_answer(store: &Store, view: &View<'_>, root: &str, question: &Quest
         },
         Question::Stat(path) => stat_answer(view, &inside(path)),
         Question::Digest => {
-            let digest = store.content_digest_at(view.snapshot(), root).map_err(|error| store_error(&error))?;
+            let digest = store
+                .content_digest_at(view.snapshot(), root)
+                .map_err(|error| store_error(&error))?;
             Ok(Answer::Text(digest.to_string()))
         }
         Question::Size => {
@@ -197,7 +234,12 @@ fn file_answer(store: &Store, view: &View<'_>, path: &str, question: &Question) 
         Question::Size => Ok(Answer::Size(regular(view, path)?)),
         Question::Digest => {
             regular(view, path)?;
-            Ok(Answer::Text(store.content_digest_at(view.snapshot(), path).map_err(failed)?.to_string()))
+            Ok(Answer::Text(
+                store
+                    .content_digest_at(view.snapshot(), path)
+                    .map_err(failed)?
+                    .to_string(),
+            ))
         }
         Question::Contents => {
             let size = regular(view, path)?;
@@ -220,7 +262,11 @@ fn file_answer(store: &Store, view: &View<'_>, path: &str, question: &Question) 
 /// Size of a regular file; an error for anything else.
 fn regular(view: &View<'_>, path: &str) -> Result<u64, Error> {
     let stat = view.stat(path, true).map_err(|error| store_error(&error))?;
-    if stat.is_file() { Ok(stat.size) } else { Err(Error::Invalid(format!("{path} is not a file"))) }
+    if stat.is_file() {
+        Ok(stat.size)
+    } else {
+        Err(Error::Invalid(format!("{path} is not a file")))
+    }
 }
 
 fn read_range(view: &View<'_>, path: &str, offset: u64, length: u64) -> Result<Answer, Error> {
@@ -243,7 +289,14 @@ fn stat_answer(view: &View<'_>, path: &str) -> Result<Answer, Error> {
         wharf_store::tree::Kind::BlockDevice => FileKind::BlockDevice,
     };
     let name = path.rsplit('/').next().unwrap_or_default().to_owned();
-    Ok(Answer::Stat(Stat { name, kind, size: stat.size, mode: stat.mode, uid: stat.uid, gid: stat.gid }))
+    Ok(Answer::Stat(Stat {
+        name,
+        kind,
+        size: stat.size,
+        mode: stat.mode,
+        uid: stat.uid,
+        gid: stat.gid,
+    }))
 }
 
 /// A name that can cross to a module: text.

@@ -24,7 +24,10 @@ pub(crate) fn write(
     container: &ContainerPlan,
     to: &mut dyn Write,
 ) -> Result<(), Error> {
-    let io_error = |source: io::Error| Error::Io { context: "an image archive".to_owned(), source };
+    let io_error = |source: io::Error| Error::Io {
+        context: "an image archive".to_owned(),
+        source,
+    };
     let mut layers = Vec::new();
     for id in snapshot.layers() {
         let mut file = tempfile::tempfile().map_err(io_error)?;
@@ -32,7 +35,8 @@ pub(crate) fn write(
         layers.push(blob(file).map_err(io_error)?);
     }
     let config = blob_of(&config(container, &layers)).map_err(io_error)?;
-    let descriptor = |kind: &str, blob: &Blob| json!({ "mediaType": kind, "digest": blob.digest, "size": blob.size });
+    let descriptor =
+        |kind: &str, blob: &Blob| json!({ "mediaType": kind, "digest": blob.digest, "size": blob.size });
     let manifest = blob_of(&json!({
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
@@ -54,17 +58,29 @@ fn pack(to: &mut dyn Write, blobs: impl Iterator<Item = Blob>, index: &Value) ->
     for mut blob in blobs {
         if seen.insert(blob.digest.clone()) {
             blob.content.rewind()?;
-            append(&mut archive, &format!("blobs/{}", blob.digest.replace(':', "/")), blob.size, &mut blob.content)?;
+            append(
+                &mut archive,
+                &format!("blobs/{}", blob.digest.replace(':', "/")),
+                blob.size,
+                &mut blob.content,
+            )?;
         }
     }
-    for (name, text) in [("index.json", index.to_string()), ("oci-layout", json!({ "imageLayoutVersion": "1.0.0" }).to_string())]
-    {
+    for (name, text) in [
+        ("index.json", index.to_string()),
+        ("oci-layout", json!({ "imageLayoutVersion": "1.0.0" }).to_string()),
+    ] {
         append(&mut archive, name, text.len() as u64, &mut text.as_bytes())?;
     }
     archive.finish()
 }
 
-fn append<W: Write>(archive: &mut tar::Builder<W>, name: &str, size: u64, content: &mut dyn Read) -> io::Result<()> {
+fn append<W: Write>(
+    archive: &mut tar::Builder<W>,
+    name: &str,
+    size: u64,
+    content: &mut dyn Read,
+) -> io::Result<()> {
     let mut header = tar::Header::new_ustar();
     header.set_size(size);
     header.set_mode(0o644);
@@ -90,15 +106,38 @@ fn blob(mut content: File) -> io::Result<Blob> {
         hasher.update(&buffer[..count]);
         size += count as u64;
     }
-    let hex: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Blob { digest: format!("sha256:{hex}"), size, content })
+    let hex: String = hasher
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    Ok(Blob {
+        digest: format!("sha256:{hex}"),
+        size,
+        content,
+    })
 }
 
 fn config(container: &ContainerPlan, layers: &[Blob]) -> Value {
-    let ImageConfig { env, entrypoint, default_args, user, workdir, labels, exposed_ports, rest } = &container.config;
+    let ImageConfig {
+        env,
+        entrypoint,
+        default_args,
+        user,
+        workdir,
+        labels,
+        exposed_ports,
+        rest,
+    } = &container.config;
     let mut config: Value = serde_json::from_str(rest).unwrap_or_else(|_| json!({}));
-    let ports: serde_json::Map<String, Value> = exposed_ports.iter().map(|port| (port.clone(), json!({}))).collect();
-    let env: Vec<String> = env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let ports: serde_json::Map<String, Value> = exposed_ports
+        .iter()
+        .map(|port| (port.clone(), json!({})))
+        .collect();
+    let env: Vec<String> = env
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
     for (name, value, is_set) in [
         ("Env", json!(env), !env.is_empty()),
         ("Entrypoint", json!(entrypoint), !entrypoint.is_empty()),

@@ -31,7 +31,8 @@ impl Engine {
         let snapshots: Vec<_> = inputs.iter().map(|made| made.snapshot.clone()).collect();
         let edit = edit.try_map(|place| Ok::<_, Error>(place.path.clone()), str::to_owned)?;
         let on_nothing = matches!(&tree.make, Make::Edit { base, .. } if matches!(base.make, Make::Empty));
-        self.with_store(move |store| Ok(apply(store, &edit, &snapshots, on_nothing))).await?
+        self.with_store(move |store| Ok(apply(store, &edit, &snapshots, on_nothing)))
+            .await?
     }
 
     /// The tree of what `upper` has and `lower` has not.
@@ -52,30 +53,75 @@ impl Engine {
     }
 }
 
-fn apply(store: &Store, edit: &TreeEdit<String>, snapshots: &[Snapshot], on_nothing: bool) -> Result<Snapshot, Error> {
+fn apply(
+    store: &Store,
+    edit: &TreeEdit<String>,
+    snapshots: &[Snapshot],
+    on_nothing: bool,
+) -> Result<Snapshot, Error> {
     let base = &snapshots[0];
-    let owner_of = |owner: &Option<String>| owner.as_deref().map(|owner| resolve_owner(store, base, owner)).transpose();
+    let owner_of = |owner: &Option<String>| {
+        owner
+            .as_deref()
+            .map(|owner| resolve_owner(store, base, owner))
+            .transpose()
+    };
     match edit {
-        TreeEdit::CopyDirectory { path, source, options } => {
+        TreeEdit::CopyDirectory {
+            path,
+            source,
+            options,
+        } => {
             // A whole directory as a tree of its own keeps its root's attributes, too.
             if on_nothing && path == "/" && *options == CopyOptions::default() {
                 return of_store(edit::subtree(store, &snapshots[1], source));
             }
             let options = copy_options(options, owner_of(&options.owner)?);
-            of_store(edit::copy_directory(store, base, path, &snapshots[1], source, &options))
+            of_store(edit::copy_directory(
+                store,
+                base,
+                path,
+                &snapshots[1],
+                source,
+                &options,
+            ))
         }
-        TreeEdit::CopyFiles { path, sources, into_directory, options } => {
+        TreeEdit::CopyFiles {
+            path,
+            sources,
+            into_directory,
+            options,
+        } => {
             let options = copy_options(options, owner_of(&options.owner)?);
             let mut snapshot = base.clone();
             for (source, from) in sources.iter().zip(&snapshots[1..]) {
-                snapshot =
-                    of_store(edit::copy_file(store, &snapshot, path, *into_directory, from, source, &options))?;
+                snapshot = of_store(edit::copy_file(
+                    store,
+                    &snapshot,
+                    path,
+                    *into_directory,
+                    from,
+                    source,
+                    &options,
+                ))?;
             }
             Ok(snapshot)
         }
-        TreeEdit::NewFile { path, contents, mode, owner } => {
+        TreeEdit::NewFile {
+            path,
+            contents,
+            mode,
+            owner,
+        } => {
             let owner = owner_of(owner)?.unwrap_or_default();
-            of_store(edit::write_file(store, base, path, &mut contents.as_slice(), *mode, owner))
+            of_store(edit::write_file(
+                store,
+                base,
+                path,
+                &mut contents.as_slice(),
+                *mode,
+                owner,
+            ))
         }
         TreeEdit::NewDirectory { path, mode, owner } => {
             let owner = owner_of(owner)?.unwrap_or_default();
@@ -92,8 +138,20 @@ fn apply(store: &Store, edit: &TreeEdit<String>, snapshots: &[Snapshot], on_noth
 }
 
 fn copy_options(options: &CopyOptions, owner: Option<Owner>) -> Copy {
-    let Filter { include, exclude, gitignore } = options.filter.clone();
-    Copy { filter: edit::Filter { include, exclude, gitignore }, owner, mode: options.mode }
+    let Filter {
+        include,
+        exclude,
+        gitignore,
+    } = options.filter.clone();
+    Copy {
+        filter: edit::Filter {
+            include,
+            exclude,
+            gitignore,
+        },
+        owner,
+        mode: options.mode,
+    }
 }
 
 /// Owner and group by number; names are looked up in the tree's own files.

@@ -101,7 +101,10 @@ pub(crate) struct Engine {
 
 /// Runs an engine until it is told to stop or nobody needed it for the idle time. The socket appears when it is ready.
 pub async fn serve(config: EngineConfig, stop: CancellationToken) -> Result<(), EngineError> {
-    let options = StoreOptions { max_bytes: config.max_bytes, ..StoreOptions::default() };
+    let options = StoreOptions {
+        max_bytes: config.max_bytes,
+        ..StoreOptions::default()
+    };
     let store = Store::open(&config.store, options)?;
     let runtime_name = config.runner.runtime.to_string();
     let runner = Runner::start(config.runner).await?;
@@ -122,7 +125,10 @@ pub async fn serve(config: EngineConfig, stop: CancellationToken) -> Result<(), 
         next_session: AtomicU64::new(1),
         started: Instant::now(),
     });
-    let socket_error = |source| EngineError::Socket { socket: config.socket.clone(), source };
+    let socket_error = |source| EngineError::Socket {
+        socket: config.socket.clone(),
+        source,
+    };
     let listener = listen(&config.socket).map_err(socket_error)?;
     tracing::info!("engine {VERSION} listens on {}", config.socket.display());
     let service = EngineServer::new(Service(Arc::clone(&engine)))
@@ -172,7 +178,10 @@ impl Engine {
         let store = Arc::clone(&self.store);
         match tokio::task::spawn_blocking(move || work(&store)).await {
             Ok(outcome) => outcome.map_err(|error| store_error(&error)),
-            Err(error) => Err(Error::other("defect", format!("work on the store ended badly: {error}"))),
+            Err(error) => Err(Error::other(
+                "defect",
+                format!("work on the store ended badly: {error}"),
+            )),
         }
     }
 
@@ -182,7 +191,10 @@ impl Engine {
         down: mpsc::UnboundedSender<Result<SessionDown, tonic::Status>>,
     ) -> Arc<Session> {
         let id = self.next_session.fetch_add(1, Ordering::Relaxed);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_nanos() as u64;
         let session = Arc::new(Session::new(id, now ^ id, options, down));
         lock(&self.sessions).insert(id, Arc::clone(&session));
         session
@@ -217,13 +229,22 @@ impl Engine {
 
     pub(crate) async fn usage(&self) -> Result<UsageReply, Error> {
         let usage = self.with_store(Store::usage).await?;
-        let row = |(kind, count, bytes): (&str, u64, u64)| UsageRow { kind: kind.to_owned(), count, bytes };
-        Ok(UsageReply { rows: usage.rows.into_iter().map(row).collect() })
+        let row = |(kind, count, bytes): (&str, u64, u64)| UsageRow {
+            kind: kind.to_owned(),
+            count,
+            bytes,
+        };
+        Ok(UsageReply {
+            rows: usage.rows.into_iter().map(row).collect(),
+        })
     }
 
     pub(crate) async fn prune(&self, keep: Duration, volumes: bool) -> Result<PruneReply, Error> {
         let freed = self.with_store(move |store| store.prune(keep, volumes)).await?;
-        Ok(PruneReply { count: freed.count, bytes: freed.bytes })
+        Ok(PruneReply {
+            count: freed.count,
+            bytes: freed.bytes,
+        })
     }
 }
 

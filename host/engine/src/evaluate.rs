@@ -72,7 +72,9 @@ impl Engine {
         }
         if let Some(made) = self.look_up(session, tree).await? {
             session.tell_hit(tree, made.microseconds);
-            session.explain(tree, || "remembered: the same command on the same inputs".to_owned());
+            session.explain(tree, || {
+                "remembered: the same command on the same inputs".to_owned()
+            });
             session.keep(tree.key, &made);
             return Ok(made);
         }
@@ -95,7 +97,11 @@ impl Engine {
     }
 
     /// A remembered result that this session may use.
-    async fn look_up(self: &Arc<Self>, session: &Arc<Session>, tree: &Arc<Tree>) -> Result<Option<Arc<Made>>, Error> {
+    async fn look_up(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        tree: &Arc<Tree>,
+    ) -> Result<Option<Arc<Made>>, Error> {
         if session.no_cache && tree.step().is_some() {
             return Ok(None);
         }
@@ -106,11 +112,18 @@ impl Engine {
 
     /// Waits for the work on this tree, begun when nobody has.
     async fn join_flight(self: &Arc<Self>, session: &Arc<Session>, tree: &Arc<Tree>) -> Outcomes {
-        let id = (tree.key, session.no_cache.then_some(session.id), tree.step().map(|step| step.expect));
+        let id = (
+            tree.key,
+            session.no_cache.then_some(session.id),
+            tree.step().map(|step| step.expect),
+        );
         let flight = {
             let mut flights = lock(&self.flights.0);
             flights.retain(|_, flight| flight.work.upgrade().is_some());
-            if let Some((work, flight)) = flights.get(&id).and_then(|flight| Some((flight.work.upgrade()?, flight))) {
+            if let Some((work, flight)) = flights
+                .get(&id)
+                .and_then(|flight| Some((flight.work.upgrade()?, flight)))
+            {
                 flight.audience.join(session);
                 work
             } else {
@@ -140,7 +153,10 @@ impl Engine {
             let _cancel_when_dropped = cancel.drop_guard();
             match task.await {
                 Ok(outcome) => outcome,
-                Err(error) => Err(Error::other("defect", format!("work on a tree ended badly: {error}"))),
+                Err(error) => Err(Error::other(
+                    "defect",
+                    format!("work on a tree ended badly: {error}"),
+                )),
             }
         }
         .boxed()
@@ -155,7 +171,11 @@ impl Engine {
         cancel: &CancellationToken,
     ) -> Outcomes {
         let inputs = {
-            let trees: Vec<_> = tree.inputs().into_iter().map(|Location { tree, .. }| tree).collect();
+            let trees: Vec<_> = tree
+                .inputs()
+                .into_iter()
+                .map(|Location { tree, .. }| tree)
+                .collect();
             tokio::select! {
                 inputs = self.realize_all(session, trees) => inputs?,
                 () = cancel.cancelled() => return Err(Error::Cancelled),
@@ -164,7 +184,10 @@ impl Engine {
         let Some(step) = tree.step() else {
             return self.make_quietly(tree, &inputs, audience, cancel).await;
         };
-        if let Some(made) = self.look_up_by_content(session, tree, step, &inputs, audience).await? {
+        if let Some(made) = self
+            .look_up_by_content(session, tree, step, &inputs, audience)
+            .await?
+        {
             session.tell_hit(tree, made.microseconds);
             return Ok(made);
         }
@@ -173,12 +196,22 @@ impl Engine {
             () = cancel.cancelled() => return Err(Error::Cancelled),
         };
         let started = Instant::now();
-        audience.tell(tree.key, &event::What::Started(Started { title: tree.title(), kind: Kind::Step.into() }));
+        audience.tell(
+            tree.key,
+            &event::What::Started(Started {
+                title: tree.title(),
+                kind: Kind::Step.into(),
+            }),
+        );
         let outcome = self.run_step(tree, step, &inputs, audience, cancel).await;
         let microseconds = started.elapsed().as_micros() as u64;
         audience.tell(tree.key, &event::What::Finished(finished(&outcome, microseconds)));
         let (snapshot, output) = outcome?;
-        let made = Arc::new(Made { snapshot, output: Some(output), microseconds });
+        let made = Arc::new(Made {
+            snapshot,
+            output: Some(output),
+            microseconds,
+        });
         self.remember(tree, &inputs, &made).await?;
         Ok(made)
     }
@@ -194,7 +227,9 @@ impl Engine {
         let started = Instant::now();
         let snapshot = match &tree.make {
             Make::Empty => Snapshot::default(),
-            Make::Image { manifest, reference, .. } => {
+            Make::Image {
+                manifest, reference, ..
+            } => {
                 let pull = self.pull(tree.key, manifest, reference, audience);
                 tokio::select! {
                     snapshot = pull => snapshot?,
@@ -209,7 +244,11 @@ impl Engine {
             Make::Diff { lower, upper } => self.difference(lower, upper, inputs).await?,
             Make::Exec(_) => return Err(Error::other("defect", "a step is not made quietly")),
         };
-        let made = Arc::new(Made { snapshot, output: None, microseconds: started.elapsed().as_micros() as u64 });
+        let made = Arc::new(Made {
+            snapshot,
+            output: None,
+            microseconds: started.elapsed().as_micros() as u64,
+        });
         if !matches!(tree.make, Make::Empty) {
             self.remember(tree, inputs, &made).await?;
         }
@@ -226,17 +265,24 @@ impl Engine {
         audience: &Audience,
     ) -> Result<Option<Arc<Made>>, Error> {
         let op_key = tree.op_key;
-        let candidates =
-            if session.no_cache { Vec::new() } else { self.with_store(move |store| store.results_with_op(&op_key)).await? };
+        let candidates = if session.no_cache {
+            Vec::new()
+        } else {
+            self.with_store(move |store| store.results_with_op(&op_key))
+                .await?
+        };
         if candidates.is_empty() {
-            audience.explain(tree, || "not remembered: this command with these settings never ran to its end".to_owned());
+            audience.explain(tree, || {
+                "not remembered: this command with these settings never ran to its end".to_owned()
+            });
             return Ok(None);
         }
         let places: Vec<_> = tree.inputs().into_iter().map(|place| place.path).collect();
         let ours: Vec<Snapshot> = inputs.iter().map(|made| made.snapshot.clone()).collect();
         let compared = {
             let candidates = candidates.clone();
-            self.with_store(move |store| compare(store, &places, &ours, &candidates)).await?
+            self.with_store(move |store| compare(store, &places, &ours, &candidates))
+                .await?
         };
         let Some(at) = compared.iter().position(Vec::is_empty) else {
             audience.explain(tree, || {
@@ -245,18 +291,31 @@ impl Engine {
             });
             return Ok(None);
         };
-        let Some(made) = usable(tree, &candidates[at]) else { return Ok(None) };
-        audience.explain(tree, || "remembered: its inputs were made again, with the same content".to_owned());
+        let Some(made) = usable(tree, &candidates[at]) else {
+            return Ok(None);
+        };
+        audience.explain(tree, || {
+            "remembered: its inputs were made again, with the same content".to_owned()
+        });
         self.remember(tree, inputs, &made).await?;
         Ok(Some(made))
     }
 
-    async fn remember(self: &Arc<Self>, tree: &Arc<Tree>, inputs: &[Arc<Made>], made: &Arc<Made>) -> Result<(), Error> {
+    async fn remember(
+        self: &Arc<Self>,
+        tree: &Arc<Tree>,
+        inputs: &[Arc<Made>],
+        made: &Arc<Made>,
+    ) -> Result<(), Error> {
         let output = made.output.as_ref();
         let record = ResultRecord {
             key: tree.key,
             op_key: tree.op_key,
-            inputs: if output.is_some() { inputs.iter().map(|made| made.snapshot.clone()).collect() } else { Vec::new() },
+            inputs: if output.is_some() {
+                inputs.iter().map(|made| made.snapshot.clone()).collect()
+            } else {
+                Vec::new()
+            },
             output: made.snapshot.clone(),
             exit_code: output.map(|output| output.exit_code),
             stdout: output.map(|output| output.stdout),
@@ -278,10 +337,19 @@ fn usable(tree: &Tree, record: &ResultRecord) -> Option<Arc<Made>> {
             if !step.expect.accepts(exit_code) {
                 return None;
             }
-            Some(StepOutput { exit_code, stdout: record.stdout?, stderr: record.stderr?, combined: record.log? })
+            Some(StepOutput {
+                exit_code,
+                stdout: record.stdout?,
+                stderr: record.stderr?,
+                combined: record.log?,
+            })
         }
     };
-    Some(Arc::new(Made { snapshot: record.output.clone(), output, microseconds: record.duration_us }))
+    Some(Arc::new(Made {
+        snapshot: record.output.clone(),
+        output,
+        microseconds: record.duration_us,
+    }))
 }
 
 /// For each candidate the inputs whose content differs from ours.
@@ -292,8 +360,11 @@ fn compare(
     candidates: &[ResultRecord],
 ) -> Result<Vec<Vec<usize>>, wharf_store::Error> {
     let content = |snapshot: &Snapshot, place: &String| store.content_digest_at(snapshot, place);
-    let our_content: Vec<_> =
-        ours.iter().zip(places).map(|(snapshot, place)| content(snapshot, place)).collect::<Result<_, _>>()?;
+    let our_content: Vec<_> = ours
+        .iter()
+        .zip(places)
+        .map(|(snapshot, place)| content(snapshot, place))
+        .collect::<Result<_, _>>()?;
     let differing = |candidate: &ResultRecord| {
         let mut differing = Vec::new();
         for (at, place) in places.iter().enumerate() {
@@ -318,7 +389,10 @@ fn input_name(step: &Step, input: usize) -> String {
         None => "the root file system".to_owned(),
         Some(at) => {
             let mounts = step.mounts.iter().filter(|(_, mount)| mount.source().is_some());
-            mounts.map(|(path, _)| format!("what is mounted on {path}")).nth(at).unwrap_or_default()
+            mounts
+                .map(|(path, _)| format!("what is mounted on {path}"))
+                .nth(at)
+                .unwrap_or_default()
         }
     }
 }
@@ -329,5 +403,9 @@ fn finished<T>(outcome: &Result<T, Error>, microseconds: u64) -> Finished {
         Err(Error::Cancelled) => (Outcome::Cancelled, String::new()),
         Err(error) => (Outcome::Failed, error.to_string()),
     };
-    Finished { outcome: word.into(), microseconds, error }
+    Finished {
+        outcome: word.into(),
+        microseconds,
+        error,
+    }
 }

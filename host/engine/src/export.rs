@@ -25,8 +25,12 @@ struct Sender {
 impl Sender {
     fn send(&mut self) -> io::Result<()> {
         let bytes = std::mem::replace(&mut self.buffer, Vec::with_capacity(PIECE));
-        let reply = ExportReply { message: Some(export_reply::Message::Tar(bytes)) };
-        self.replies.blocking_send(Ok(reply)).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
+        let reply = ExportReply {
+            message: Some(export_reply::Message::Tar(bytes)),
+        };
+        self.replies
+            .blocking_send(Ok(reply))
+            .map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
     }
 }
 
@@ -52,7 +56,10 @@ impl Engine {
         node: &Arc<Node>,
         replies: Replies,
     ) -> Result<(), Error> {
-        let mut sender = Sender { replies, buffer: Vec::with_capacity(PIECE) };
+        let mut sender = Sender {
+            replies,
+            buffer: Vec::with_capacity(PIECE),
+        };
         let io_error = |error: io::Error| Error::other("store", error.to_string());
         match self.plan(session, node).await? {
             Planned::Directory(place) | Planned::File(place) => {

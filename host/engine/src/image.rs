@@ -35,14 +35,21 @@ pub(crate) struct Resolutions(Mutex<HashMap<NodeId, Arc<OnceCell<ImagePin>>>>);
 
 impl Engine {
     /// Folds a node, after resolving the images below it.
-    pub(crate) async fn plan(self: &Arc<Self>, session: &Arc<Session>, node: &Arc<Node>) -> Result<Planned, Error> {
+    pub(crate) async fn plan(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        node: &Arc<Node>,
+    ) -> Result<Planned, Error> {
         let images = session.unresolved(node);
-        let resolving = images.iter().filter(|node| matches!(node.op(), Op::Image { .. })).map(|node| async {
-            let cell = Arc::clone(lock(&session.resolutions.0).entry(node.id()).or_default());
-            let pin = cell.get_or_try_init(|| self.resolve(node)).await?.clone();
-            session.pin_image(node.id(), pin);
-            Ok::<_, Error>(())
-        });
+        let resolving = images
+            .iter()
+            .filter(|node| matches!(node.op(), Op::Image { .. }))
+            .map(|node| async {
+                let cell = Arc::clone(lock(&session.resolutions.0).entry(node.id()).or_default());
+                let pin = cell.get_or_try_init(|| self.resolve(node)).await?.clone();
+                session.pin_image(node.id(), pin);
+                Ok::<_, Error>(())
+            });
         futures::future::try_join_all(resolving).await?;
         session.plan(node)
     }
@@ -68,7 +75,11 @@ impl Engine {
     }
 
     /// Asks the registry, unless the reference has a digest and was resolved before: that never changes.
-    async fn resolve_reference(&self, reference: &str, platform: &Platform) -> Result<Arc<ResolvedImage>, Error> {
+    async fn resolve_reference(
+        &self,
+        reference: &str,
+        platform: &Platform,
+    ) -> Result<Arc<ResolvedImage>, Error> {
         let pinned = reference.contains("@sha256:");
         let name = Digest::of(format!("image {reference} {platform}").as_bytes());
         if pinned
@@ -82,7 +93,11 @@ impl Engine {
             architecture: platform.architecture.clone(),
             variant: platform.variant.clone(),
         };
-        let image = self.registry.resolve(reference, &wanted).await.map_err(|error| registry_error(&error))?;
+        let image = self
+            .registry
+            .resolve(reference, &wanted)
+            .await
+            .map_err(|error| registry_error(&error))?;
         if pinned && let Ok(text) = serde_json::to_vec(&image) {
             self.with_store(move |store| store.put_note(&name, &text)).await?;
         }
@@ -98,10 +113,17 @@ impl Engine {
         audience: &Audience,
     ) -> Result<Snapshot, Error> {
         let resolved = lock(&self.images.resolved).get(manifest).cloned();
-        let image = resolved.ok_or_else(|| Error::other("defect", format!("{reference} was not resolved")))?;
+        let image =
+            resolved.ok_or_else(|| Error::other("defect", format!("{reference} was not resolved")))?;
         let started = Instant::now();
         let title = format!("pull {reference}");
-        audience.tell(key, &event::What::Started(Started { title, kind: Kind::Pull.into() }));
+        audience.tell(
+            key,
+            &event::What::Started(Started {
+                title,
+                kind: Kind::Pull.into(),
+            }),
+        );
         let layers = image.layers.iter().map(|layer| self.layer(&image, layer));
         let pulled = futures::future::try_join_all(layers).await;
         let (outcome, error) = match &pulled {
@@ -109,13 +131,28 @@ impl Engine {
             Err(error) => (Outcome::Failed, error.to_string()),
         };
         let microseconds = started.elapsed().as_micros() as u64;
-        audience.tell(key, &event::What::Finished(Finished { outcome: outcome.into(), microseconds, error }));
+        audience.tell(
+            key,
+            &event::What::Finished(Finished {
+                outcome: outcome.into(),
+                microseconds,
+                error,
+            }),
+        );
         Ok(Snapshot::new(pulled?))
     }
 
     /// One layer, unpacked once however many images share it.
-    async fn layer(self: &Arc<Self>, image: &ResolvedImage, layer: &LayerDescriptor) -> Result<LayerId, Error> {
-        let cell = Arc::clone(lock(&self.images.layers).entry(layer.diff_id.clone()).or_default());
+    async fn layer(
+        self: &Arc<Self>,
+        image: &ResolvedImage,
+        layer: &LayerDescriptor,
+    ) -> Result<LayerId, Error> {
+        let cell = Arc::clone(
+            lock(&self.images.layers)
+                .entry(layer.diff_id.clone())
+                .or_default(),
+        );
         let known = cell.get().copied();
         if let Some(id) = known
             && self.store.layer_path(id).is_dir()
@@ -127,8 +164,11 @@ impl Engine {
             if let Some(id) = self.unpacked_before(name).await? {
                 return Ok(id);
             }
-            let mut stream =
-                self.registry.fetch_layer(image, layer).await.map_err(|error| registry_error(&error))?;
+            let mut stream = self
+                .registry
+                .fetch_layer(image, layer)
+                .await
+                .map_err(|error| registry_error(&error))?;
             let (reference, digest) = (image.reference.clone(), layer.digest.clone());
             self.with_store(move |store| {
                 let id = store.import_layer(&mut stream)?;
@@ -186,7 +226,9 @@ fn registry_error(error: &wharf_oci::Error) -> Error {
     match error {
         wharf_oci::Error::Reference { .. } | wharf_oci::Error::Platform { .. } => Error::Invalid(message),
         wharf_oci::Error::NotFound { .. } => Error::NotFound(message),
-        wharf_oci::Error::Unavailable { .. } | wharf_oci::Error::Refused { .. } => Error::Unavailable(message),
+        wharf_oci::Error::Unavailable { .. } | wharf_oci::Error::Refused { .. } => {
+            Error::Unavailable(message)
+        }
         _ => Error::other("registry", message),
     }
 }

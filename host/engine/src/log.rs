@@ -6,10 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use tokio::{
-    io::AsyncReadExt,
-    net::unix::pipe,
-};
+use tokio::{io::AsyncReadExt, net::unix::pipe};
 use wharf_digest::Digest;
 use wharf_store::LogDraft;
 
@@ -59,7 +56,11 @@ impl Pump {
         let mut buffer = vec![0; CHUNK];
         loop {
             let count = pipe.read(&mut buffer).await?;
-            let bytes = if count == 0 { self.scrubber.finish() } else { self.scrubber.push(&buffer[..count]) };
+            let bytes = if count == 0 {
+                self.scrubber.finish()
+            } else {
+                self.scrubber.push(&buffer[..count])
+            };
             if !bytes.is_empty() {
                 tail.push(&bytes);
                 self.audience.log(self.key, self.stderr, &bytes);
@@ -85,7 +86,11 @@ pub(crate) struct Scrubber {
 impl Scrubber {
     /// A scrubber for these values. Values and lines of fewer than four bytes are not masked: they would hide the log.
     pub(crate) fn new<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        let mut needles: Vec<Vec<u8>> = values.into_iter().flat_map(forms).filter(|needle| needle.len() >= 4).collect();
+        let mut needles: Vec<Vec<u8>> = values
+            .into_iter()
+            .flat_map(forms)
+            .filter(|needle| needle.len() >= 4)
+            .collect();
         needles.sort_by_key(|needle| std::cmp::Reverse(needle.len()));
         needles.dedup();
         if needles.is_empty() {
@@ -96,12 +101,18 @@ impl Scrubber {
             .build(&needles)
             .map(Arc::new)
             .ok();
-        Self { needles: needles.into(), searcher, held: Vec::new() }
+        Self {
+            needles: needles.into(),
+            searcher,
+            held: Vec::new(),
+        }
     }
 
     /// What can be shown after these bytes arrived.
     fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
-        let Some(searcher) = self.searcher.clone() else { return bytes.to_vec() };
+        let Some(searcher) = self.searcher.clone() else {
+            return bytes.to_vec();
+        };
         self.held.extend_from_slice(bytes);
         let mut out = Vec::with_capacity(self.held.len());
         let mut done = 0;
@@ -125,12 +136,18 @@ impl Scrubber {
     /// Length of the longest end of what is held, from `done` on, with which some secret begins.
     fn longest_beginning(&self, done: usize) -> usize {
         let held = &self.held[done..];
-        let longest = self.needles.first().map_or(0, |needle| needle.len() - 1).min(held.len());
+        let longest = self
+            .needles
+            .first()
+            .map_or(0, |needle| needle.len() - 1)
+            .min(held.len());
         (1..=longest)
             .rev()
             .find(|length| {
                 let end = &held[held.len() - length..];
-                self.needles.iter().any(|needle| needle.len() > *length && needle.starts_with(end))
+                self.needles
+                    .iter()
+                    .any(|needle| needle.len() > *length && needle.starts_with(end))
             })
             .unwrap_or(0)
     }
@@ -148,7 +165,11 @@ fn forms(value: &[u8]) -> Vec<Vec<u8>> {
     for form in &plain {
         forms.push(base64::STANDARD_NO_PAD.encode(form).into_bytes());
         forms.push(base64::URL_SAFE_NO_PAD.encode(form).into_bytes());
-        forms.push(percent_encoding::percent_encode(form, percent_encoding::NON_ALPHANUMERIC).to_string().into_bytes());
+        forms.push(
+            percent_encoding::percent_encode(form, percent_encoding::NON_ALPHANUMERIC)
+                .to_string()
+                .into_bytes(),
+        );
     }
     forms
 }
@@ -170,7 +191,10 @@ mod tests {
     #[test]
     fn a_secret_is_masked_however_its_bytes_arrive() {
         assert_eq!(scrub(&["hunter22"], &["a hunter22 b"]), "a *** b");
-        assert_eq!(scrub(&["hunter22"], &["a hun", "ter", "22 b hunter2"]), "a *** b hunter2");
+        assert_eq!(
+            scrub(&["hunter22"], &["a hun", "ter", "22 b hunter2"]),
+            "a *** b hunter2"
+        );
         let single: Vec<String> = "x hunter22 hunter22y".chars().map(String::from).collect();
         let pieces: Vec<&str> = single.iter().map(String::as_str).collect();
         assert_eq!(scrub(&["hunter22"], &pieces), "x *** ***y");
@@ -178,8 +202,14 @@ mod tests {
 
     #[test]
     fn other_forms_and_single_lines_are_masked() {
-        assert_eq!(scrub(&["pass word/1"], &["pass%20word%2F1 cGFzcyB3b3JkLzE"]), "*** ***");
-        assert_eq!(scrub(&["first line\nsecond line\n"], &["got second line"]), "got ***");
+        assert_eq!(
+            scrub(&["pass word/1"], &["pass%20word%2F1 cGFzcyB3b3JkLzE"]),
+            "*** ***"
+        );
+        assert_eq!(
+            scrub(&["first line\nsecond line\n"], &["got second line"]),
+            "got ***"
+        );
     }
 
     #[test]

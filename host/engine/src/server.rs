@@ -36,7 +36,10 @@ impl v1::engine_server::Engine for Service {
     type ExportStream = Down<v1::ExportReply>;
 
     async fn hello(&self, _: Request<v1::HelloRequest>) -> Result<Response<v1::HelloReply>, Status> {
-        Ok(Response::new(v1::HelloReply { version: VERSION.to_owned(), pid: std::process::id() }))
+        Ok(Response::new(v1::HelloReply {
+            version: VERSION.to_owned(),
+            pid: std::process::id(),
+        }))
     }
 
     async fn session(
@@ -50,7 +53,9 @@ impl v1::engine_server::Engine for Service {
         };
         let (down, messages) = mpsc::unbounded_channel();
         let session = self.0.open_session((open.no_cache, open.explain), down);
-        session.send(session_down::Message::Opened(v1::SessionOpened { session: session.id }));
+        session.send(session_down::Message::Opened(v1::SessionOpened {
+            session: session.id,
+        }));
         let engine = Arc::clone(&self.0);
         let listener = Arc::clone(&session);
         tokio::spawn(async move {
@@ -78,7 +83,8 @@ impl v1::engine_server::Engine for Service {
     async fn read(&self, request: Request<v1::ReadRequest>) -> Result<Response<v1::ReadReply>, Status> {
         let request = request.into_inner();
         let session = self.session_of(request.session)?;
-        let read: Read = decode(&request.read).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let read: Read =
+            decode(&request.read).map_err(|error| Status::invalid_argument(error.to_string()))?;
         let outcome = async {
             session.add(&request.nodes, &pins(&request.pins)?)?;
             self.0.answer(&session, &read).await
@@ -87,10 +93,15 @@ impl v1::engine_server::Engine for Service {
             Ok(answer) => read_reply::Outcome::Answer(encode(&answer)),
             Err(error) => read_reply::Outcome::Error(encode(&error)),
         };
-        Ok(Response::new(v1::ReadReply { outcome: Some(outcome) }))
+        Ok(Response::new(v1::ReadReply {
+            outcome: Some(outcome),
+        }))
     }
 
-    async fn missing(&self, request: Request<v1::MissingRequest>) -> Result<Response<v1::MissingReply>, Status> {
+    async fn missing(
+        &self,
+        request: Request<v1::MissingRequest>,
+    ) -> Result<Response<v1::MissingReply>, Status> {
         let request = request.into_inner();
         let reply = self.0.missing(request).await.map_err(|error| internal(&error))?;
         Ok(Response::new(reply))
@@ -100,11 +111,20 @@ impl v1::engine_server::Engine for Service {
         &self,
         request: Request<Streaming<v1::UploadRequest>>,
     ) -> Result<Response<v1::UploadReply>, Status> {
-        let content = self.0.receive_upload(request.into_inner()).await.map_err(|error| internal(&error))?;
-        Ok(Response::new(v1::UploadReply { content: content.as_bytes().to_vec() }))
+        let content = self
+            .0
+            .receive_upload(request.into_inner())
+            .await
+            .map_err(|error| internal(&error))?;
+        Ok(Response::new(v1::UploadReply {
+            content: content.as_bytes().to_vec(),
+        }))
     }
 
-    async fn export(&self, request: Request<v1::ExportRequest>) -> Result<Response<Self::ExportStream>, Status> {
+    async fn export(
+        &self,
+        request: Request<v1::ExportRequest>,
+    ) -> Result<Response<Self::ExportStream>, Status> {
         let request = request.into_inner();
         let session = self.session_of(request.session)?;
         let (replies, stream) = mpsc::channel(EXPORT_AHEAD);
@@ -128,13 +148,20 @@ impl v1::engine_server::Engine for Service {
     }
 
     async fn usage(&self, _: Request<v1::UsageRequest>) -> Result<Response<v1::UsageReply>, Status> {
-        Ok(Response::new(self.0.usage().await.map_err(|error| internal(&error))?))
+        Ok(Response::new(
+            self.0.usage().await.map_err(|error| internal(&error))?,
+        ))
     }
 
     async fn prune(&self, request: Request<v1::PruneRequest>) -> Result<Response<v1::PruneReply>, Status> {
         let request = request.into_inner();
         let keep = Duration::from_secs(request.keep_seconds);
-        Ok(Response::new(self.0.prune(keep, request.volumes).await.map_err(|error| internal(&error))?))
+        Ok(Response::new(
+            self.0
+                .prune(keep, request.volumes)
+                .await
+                .map_err(|error| internal(&error))?,
+        ))
     }
 
     async fn stop(&self, _: Request<v1::StopRequest>) -> Result<Response<v1::StopReply>, Status> {
@@ -145,7 +172,10 @@ impl v1::engine_server::Engine for Service {
 
 impl Service {
     fn session_of(&self, id: u64) -> Result<Arc<Session>, Status> {
-        lock(&self.0.sessions).get(&id).cloned().ok_or_else(|| Status::failed_precondition("the session has ended"))
+        lock(&self.0.sessions)
+            .get(&id)
+            .cloned()
+            .ok_or_else(|| Status::failed_precondition("the session has ended"))
     }
 }
 
@@ -170,12 +200,15 @@ fn internal(error: &Error) -> Status {
 }
 
 fn node_id(bytes: &[u8]) -> Result<NodeId, Error> {
-    Digest::try_from(bytes).map(NodeId).map_err(|error| Error::other("protocol", error.to_string()))
+    Digest::try_from(bytes)
+        .map(NodeId)
+        .map_err(|error| Error::other("protocol", error.to_string()))
 }
 
 fn pins(pins: &[v1::Pin]) -> Result<Vec<(NodeId, Digest)>, Error> {
     let pin = |pin: &v1::Pin| {
-        let content = Digest::try_from(pin.content.as_slice()).map_err(|e| Error::other("protocol", e.to_string()))?;
+        let content =
+            Digest::try_from(pin.content.as_slice()).map_err(|e| Error::other("protocol", e.to_string()))?;
         Ok((node_id(&pin.node)?, content))
     };
     pins.iter().map(pin).collect()

@@ -17,7 +17,9 @@ use wharf_graph::{
     op::SecretId,
     plan::{Location, Pins, Planned, Planner, Tree},
 };
-use wharf_proto::v1::{Event, Explained, Kind, Log, Outcome, SecretRequest, SessionDown, Started, event, session_down};
+use wharf_proto::v1::{
+    Event, Explained, Kind, Log, Outcome, SecretRequest, SessionDown, Started, event, session_down,
+};
 use zeroize::Zeroizing;
 
 use crate::{evaluate::Made, image::Resolutions};
@@ -63,7 +65,11 @@ impl Session {
             explain,
             cancelled: CancellationToken::new(),
             resolutions: Resolutions::default(),
-            graph: Mutex::new(Graph { nodes: HashMap::new(), pins: Pins::default(), planner }),
+            graph: Mutex::new(Graph {
+                nodes: HashMap::new(),
+                pins: Pins::default(),
+                planner,
+            }),
             down,
             secrets: Mutex::default(),
             next_secret: AtomicU64::new(1),
@@ -105,7 +111,12 @@ impl Session {
     pub(crate) fn plan(&self, node: &Arc<Node>) -> Result<Planned, Error> {
         let mut graph = lock(&self.graph);
         let Graph { pins, planner, .. } = &mut *graph;
-        let unpinned = |_| Error::other("protocol", "a host directory was not sent with the nodes that use it");
+        let unpinned = |_| {
+            Error::other(
+                "protocol",
+                "a host directory was not sent with the nodes that use it",
+            )
+        };
         match planner.plan(node, pins).map_err(unpinned)? {
             Planned::Failed(error) => Err(error),
             planned => Ok(planned),
@@ -127,7 +138,11 @@ impl Session {
         let (answer, answered) = oneshot::channel();
         let request = self.next_secret.fetch_add(1, Ordering::Relaxed);
         lock(&self.secrets).insert(request, answer);
-        let message = SecretRequest { request, owner: secret.owner.clone(), uri: secret.uri.clone() };
+        let message = SecretRequest {
+            request,
+            owner: secret.owner.clone(),
+            uri: secret.uri.clone(),
+        };
         self.send(session_down::Message::Secret(message));
         match answered.await {
             Ok(Ok(value)) => Ok(value),
@@ -151,18 +166,28 @@ impl Session {
 
     pub(crate) fn send(&self, message: session_down::Message) {
         // A client that is gone needs no events.
-        self.down.send(Ok(SessionDown { message: Some(message) })).ok();
+        self.down
+            .send(Ok(SessionDown {
+                message: Some(message),
+            }))
+            .ok();
     }
 
     /// Tells the client what happened to a piece of work.
     pub(crate) fn tell(&self, key: Digest, what: event::What) {
-        self.send(session_down::Message::Event(Event { key: key.as_bytes().to_vec(), what: Some(what) }));
+        self.send(session_down::Message::Event(Event {
+            key: key.as_bytes().to_vec(),
+            what: Some(what),
+        }));
     }
 
     /// Says why a step hit or missed, when the client asked for it.
     pub(crate) fn explain(&self, tree: &Tree, reason: impl FnOnce() -> String) {
         if self.explain {
-            let what = Explained { title: tree.title(), reason: reason() };
+            let what = Explained {
+                title: tree.title(),
+                reason: reason(),
+            };
             self.tell(tree.key, event::What::Explained(what));
         }
     }
@@ -185,7 +210,13 @@ impl Session {
         }
         for step in new_steps {
             let own_time = if step.key == tree.key { microseconds } else { 0 };
-            self.tell(step.key, event::What::Started(Started { title: step.title(), kind: Kind::Step.into() }));
+            self.tell(
+                step.key,
+                event::What::Started(Started {
+                    title: step.title(),
+                    kind: Kind::Step.into(),
+                }),
+            );
             let finished = wharf_proto::v1::Finished {
                 outcome: Outcome::Hit.into(),
                 microseconds: own_time,
@@ -215,7 +246,11 @@ impl Audience {
 
     /// Those whose client is still there.
     pub(crate) fn sessions(&self) -> Vec<Arc<Session>> {
-        lock(&self.0).iter().filter(|session| !session.cancelled.is_cancelled()).cloned().collect()
+        lock(&self.0)
+            .iter()
+            .filter(|session| !session.cancelled.is_cancelled())
+            .cloned()
+            .collect()
     }
 
     pub(crate) fn tell(&self, key: Digest, what: &event::What) {
@@ -227,7 +262,13 @@ impl Audience {
 
     pub(crate) fn log(&self, key: Digest, stderr: bool, bytes: &[u8]) {
         for session in self.sessions() {
-            session.tell(key, event::What::Log(Log { stderr, bytes: bytes.to_vec() }));
+            session.tell(
+                key,
+                event::What::Log(Log {
+                    stderr,
+                    bytes: bytes.to_vec(),
+                }),
+            );
         }
     }
 

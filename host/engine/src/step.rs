@@ -40,8 +40,14 @@ const HOSTNAME: &str = "wharf";
 /// Where steps with network find the certificates that the engine was given.
 const CERTIFICATES: &str = "/run/wharf/ca-certificates.crt";
 /// Variables by which programs are told of certificates.
-const CERTIFICATE_VARIABLES: [&str; 6] =
-    ["SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO"];
+const CERTIFICATE_VARIABLES: [&str; 6] = [
+    "SSL_CERT_FILE",
+    "PIP_CERT",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "NODE_EXTRA_CA_CERTS",
+    "GIT_SSL_CAINFO",
+];
 
 /// What a step needs for as long as it runs: given back when it is dropped.
 #[derive(Default)]
@@ -79,14 +85,21 @@ impl Engine {
     ) -> Result<(Snapshot, StepOutput), Error> {
         let root = inputs[0].snapshot.clone();
         let mut held = Held::default();
-        held.pins.extend(inputs.iter().map(|made| self.store.pin(&made.snapshot)));
+        held.pins
+            .extend(inputs.iter().map(|made| self.store.pin(&made.snapshot)));
         let user = self.user(&root, &step.user).await?;
         let mut process = self.process(step, user)?;
-        let overlays = self.mounts(step, inputs, &root, audience, cancel, &mut process, &mut held).await?;
+        let overlays = self
+            .mounts(step, inputs, &root, audience, cancel, &mut process, &mut held)
+            .await?;
         for (name, secret) in &step.secret_env {
             let value = audience.secret(secret).await?;
-            let text = String::from_utf8(value.to_vec())
-                .map_err(|_| Error::Invalid(format!("the secret {} is not text: mount it as a file", secret.uri)))?;
+            let text = String::from_utf8(value.to_vec()).map_err(|_| {
+                Error::Invalid(format!(
+                    "the secret {} is not text: mount it as a file",
+                    secret.uri
+                ))
+            })?;
             process.env.push(format!("{name}={text}"));
             held.secrets.push(value);
         }
@@ -99,7 +112,10 @@ impl Engine {
         };
         let runner_step = wharf_runner::Step {
             spec: spec::docker_like(&process).map_err(|error| runner_error(&error))?,
-            root: Overlay { lowers, upper: Some((draft.path(), draft.work())) },
+            root: Overlay {
+                lowers,
+                upper: Some((draft.path(), draft.work())),
+            },
             mounts: overlays,
             network: match step.network {
                 Network::None => NetworkMode::None,
@@ -109,9 +125,20 @@ impl Engine {
             timeout: step.timeout,
         };
         let logs = Logs::start(self, tree, audience, &held.secrets)?;
-        let io = StepIo { stdin, stdout: logs.stdout, stderr: logs.stderr };
-        let outcome = self.runner.run(runner_step, io, cancel.clone()).await.map_err(|error| runner_error(&error))?;
-        let (output, tails) = logs.finish.await.map_err(|error| Error::other("defect", error.to_string()))??;
+        let io = StepIo {
+            stdin,
+            stdout: logs.stdout,
+            stderr: logs.stderr,
+        };
+        let outcome = self
+            .runner
+            .run(runner_step, io, cancel.clone())
+            .await
+            .map_err(|error| runner_error(&error))?;
+        let (output, tails) = logs
+            .finish
+            .await
+            .map_err(|error| Error::other("defect", error.to_string()))??;
         drop(held);
         let exit_code = judge(step, &outcome.exit, &tails)?;
         let layer = self.with_store(move |store| store.publish(draft)).await?;
@@ -135,17 +162,22 @@ impl Engine {
         env.extend(step.volatile_env.clone());
         env.entry("PATH".to_owned()).or_insert_with(spec::default_path);
         env.entry("HOME".to_owned()).or_insert_with(|| user.home.clone());
-        env.entry("HOSTNAME".to_owned()).or_insert_with(|| HOSTNAME.to_owned());
+        env.entry("HOSTNAME".to_owned())
+            .or_insert_with(|| HOSTNAME.to_owned());
         let mut binds = Vec::new();
         if let (Network::All, Some(bundle)) = (step.network, &self.ca_bundle) {
             binds.push(bind(bundle, CERTIFICATES, false));
             for name in CERTIFICATE_VARIABLES {
-                env.entry(name.to_owned()).or_insert_with(|| CERTIFICATES.to_owned());
+                env.entry(name.to_owned())
+                    .or_insert_with(|| CERTIFICATES.to_owned());
             }
         }
         Ok(Process {
             args: step.args.clone(),
-            env: env.iter().map(|(name, value)| format!("{name}={value}")).collect(),
+            env: env
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect(),
             cwd: step.workdir.clone(),
             user,
             hostname: HOSTNAME.to_owned(),
@@ -175,25 +207,40 @@ impl Engine {
             let source = mount.source().and_then(|place| Some((place, sources.next()?)));
             match (mount, source) {
                 (Mount::Directory { owner, .. }, Some((place, made))) => {
-                    overlays.push(self.directory_mount(path, place, made, owner.as_deref(), root, held).await?);
+                    overlays.push(
+                        self.directory_mount(path, place, made, owner.as_deref(), root, held)
+                            .await?,
+                    );
                 }
                 (Mount::File { owner, .. }, Some((place, made))) => {
-                    let file = self.file_mount(path, place, made, owner.as_deref(), root, held).await?;
+                    let file = self
+                        .file_mount(path, place, made, owner.as_deref(), root, held)
+                        .await?;
                     process.binds.push(bind(&file, path, false));
                 }
                 (Mount::Cache(volume), source) => {
                     let taken = self.volume(volume, source, root, cancel).await?;
-                    process.binds.push(bind(taken.path(), path, volume.sharing != Sharing::ReadOnly));
+                    process
+                        .binds
+                        .push(bind(taken.path(), path, volume.sharing != Sharing::ReadOnly));
                     held.volumes.push(taken);
                 }
                 (Mount::Secret { secret, owner, mode }, _) => {
-                    let owner = owner.as_deref().map(|owner| resolve_owner(&self.store, root, owner)).transpose()?;
-                    let file = self.secret_file(path, secret, owner.unwrap_or_default(), *mode, audience, held).await?;
+                    let owner = owner
+                        .as_deref()
+                        .map(|owner| resolve_owner(&self.store, root, owner))
+                        .transpose()?;
+                    let file = self
+                        .secret_file(path, secret, owner.unwrap_or_default(), *mode, audience, held)
+                        .await?;
                     process.binds.push(bind(&file, path, false));
                 }
                 (Mount::Temp { size }, _) => process.temporary.push((path.clone(), *size, 0o1777)),
                 (Mount::Directory { .. } | Mount::File { .. }, None) => {
-                    return Err(Error::other("defect", format!("what is mounted on {path} was not made")));
+                    return Err(Error::other(
+                        "defect",
+                        format!("what is mounted on {path} was not made"),
+                    ));
                 }
             }
         }
@@ -209,7 +256,9 @@ impl Engine {
         root: &Snapshot,
         held: &mut Held,
     ) -> Result<OverlayMount, Error> {
-        let owner = owner.map(|owner| resolve_owner(&self.store, root, owner)).transpose()?;
+        let owner = owner
+            .map(|owner| resolve_owner(&self.store, root, owner))
+            .transpose()?;
         let (from, source) = (place.path.clone(), made.snapshot.clone());
         let (lowers, draft, pin) = self
             .with_store(move |store| {
@@ -217,13 +266,23 @@ impl Engine {
                 if let Some(owner) = owner {
                     tree = edit::chown(store, &tree, "/", owner)?;
                 }
-                Ok((store.lower_paths(&tree)?, store.new_layer(&tree)?, store.pin(&tree)))
+                Ok((
+                    store.lower_paths(&tree)?,
+                    store.new_layer(&tree)?,
+                    store.pin(&tree),
+                ))
             })
             .await?;
-        let overlay = Overlay { lowers, upper: Some((draft.path(), draft.work())) };
+        let overlay = Overlay {
+            lowers,
+            upper: Some((draft.path(), draft.work())),
+        };
         held.drafts.push(draft);
         held.pins.push(pin);
-        Ok(OverlayMount { destination: path.to_owned(), overlay })
+        Ok(OverlayMount {
+            destination: path.to_owned(),
+            overlay,
+        })
     }
 
     async fn file_mount(
@@ -235,7 +294,9 @@ impl Engine {
         root: &Snapshot,
         held: &mut Held,
     ) -> Result<PathBuf, Error> {
-        let owner = owner.map(|owner| resolve_owner(&self.store, root, owner)).transpose()?;
+        let owner = owner
+            .map(|owner| resolve_owner(&self.store, root, owner))
+            .transpose()?;
         let (from, source) = (place.path.clone(), made.snapshot.clone());
         let mut copied = self
             .with_store(move |store| {
@@ -258,26 +319,39 @@ impl Engine {
         root: &Snapshot,
         cancel: &CancellationToken,
     ) -> Result<wharf_store::CacheVolume, Error> {
-        let id = VolumeId { scope: volume.scope.clone(), name: volume.name.clone() };
+        let id = VolumeId {
+            scope: volume.scope.clone(),
+            name: volume.name.clone(),
+        };
         let sharing = match volume.sharing {
             Sharing::Shared | Sharing::ReadOnly => wharf_store::Sharing::Shared,
             Sharing::Private => wharf_store::Sharing::Private,
             Sharing::Locked => wharf_store::Sharing::Locked,
         };
         let source = source.map(|(place, made)| (made.snapshot.clone(), place.path.clone()));
-        let owner = volume.owner.as_deref().map(|owner| resolve_owner(&self.store, root, owner)).transpose()?;
+        let owner = volume
+            .owner
+            .as_deref()
+            .map(|owner| resolve_owner(&self.store, root, owner))
+            .transpose()?;
         let cancelled = cancel.clone();
         let taken = self
             .with_store(move |store| {
-                let Some(taken) = store.volume(&id, sharing, || cancelled.is_cancelled())? else { return Ok(None) };
+                let Some(taken) = store.volume(&id, sharing, || cancelled.is_cancelled())? else {
+                    return Ok(None);
+                };
                 if taken.is_fresh() {
                     if let Some((snapshot, path)) = source {
                         edit::fill(store, &snapshot, &path, taken.path())?;
                     }
                     if let Some((uid, gid)) = owner {
                         let context = || "a cache volume's owner".to_owned();
-                        chown(taken.path(), Some(uid), Some(gid))
-                            .map_err(|source| wharf_store::Error::Io { context: context(), source })?;
+                        chown(taken.path(), Some(uid), Some(gid)).map_err(|source| {
+                            wharf_store::Error::Io {
+                                context: context(),
+                                source,
+                            }
+                        })?;
                     }
                 }
                 Ok(Some(taken))
@@ -297,7 +371,9 @@ impl Engine {
     ) -> Result<PathBuf, Error> {
         let value = audience.secret(secret).await?;
         let target = file_in(held, path)?;
-        new_file(&target, mode).and_then(|mut file| file.write_all(&value)).map_err(io_error)?;
+        new_file(&target, mode)
+            .and_then(|mut file| file.write_all(&value))
+            .map_err(io_error)?;
         chown(&target, Some(owner.0), Some(owner.1)).map_err(io_error)?;
         held.secrets.push(value);
         Ok(target)
@@ -331,7 +407,10 @@ impl Engine {
         mut snapshot: Snapshot,
         output: &StepOutput,
     ) -> Result<Snapshot, Error> {
-        for (path, blob) in [(&step.redirect_stdout, output.stdout), (&step.redirect_stderr, output.stderr)] {
+        for (path, blob) in [
+            (&step.redirect_stdout, output.stdout),
+            (&step.redirect_stderr, output.stderr),
+        ] {
             let Some(path) = path.clone() else { continue };
             snapshot = self
                 .with_store(move |store| {
@@ -364,7 +443,8 @@ impl Logs {
         let mut ends = Vec::new();
         let mut pumps = Vec::new();
         for stderr in [false, true] {
-            let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(io_error)?;
+            let (read, write) =
+                rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(io_error)?;
             let pump = Pump {
                 key: tree.key,
                 stderr,
@@ -381,14 +461,20 @@ impl Logs {
         let finish = tokio::spawn(async move {
             let mut finished: Vec<(LogDraft, Tail)> = Vec::new();
             for pump in pumps {
-                finished.push(pump.await.map_err(|error| Error::other("defect", error.to_string()))?.map_err(io_error)?);
+                finished.push(
+                    pump.await
+                        .map_err(|error| Error::other("defect", error.to_string()))?
+                        .map_err(io_error)?,
+                );
             }
             let empty = of_store(engine.store.new_log())?;
             let combined = std::mem::replace(&mut *lock(&combined), empty);
             engine
                 .with_store(move |store| {
                     let mut finished = finished.into_iter();
-                    let (Some((stdout, out_tail)), Some((stderr, err_tail))) = (finished.next(), finished.next()) else {
+                    let (Some((stdout, out_tail)), Some((stderr, err_tail))) =
+                        (finished.next(), finished.next())
+                    else {
                         return Err(wharf_store::Error::NotFound("a step's output".to_owned()));
                     };
                     let output = StepOutput {
@@ -403,7 +489,11 @@ impl Logs {
         });
         let mut ends = ends.into_iter();
         match (ends.next(), ends.next()) {
-            (Some(stdout), Some(stderr)) => Ok(Self { stdout, stderr, finish }),
+            (Some(stdout), Some(stderr)) => Ok(Self {
+                stdout,
+                stderr,
+                finish,
+            }),
             _ => Err(Error::other("defect", "a step has no pipes")),
         }
     }
@@ -417,16 +507,27 @@ fn judge(step: &Step, exit: &Exit, tails: &[Tail; 2]) -> Result<i32, Error> {
         Exit::Code(code) => (format!("exit code {code}"), false),
         Exit::Signal(signal) => (format!("ended by signal {signal} (exit code {exit_code})"), false),
         Exit::OutOfMemory => {
-            let limit = step.limits.memory.map(|bytes| format!(" (limit {} MiB)", bytes / 1024 / 1024));
+            let limit = step
+                .limits
+                .memory
+                .map(|bytes| format!(" (limit {} MiB)", bytes / 1024 / 1024));
             (format!("out of memory{}", limit.unwrap_or_default()), true)
         }
-        Exit::NotFound if program.contains('/') => (format!("exec: \"{program}\": no such file or directory"), false),
-        Exit::NotFound => (format!("exec: \"{program}\": executable file not found in $PATH"), false),
+        Exit::NotFound if program.contains('/') => {
+            (format!("exec: \"{program}\": no such file or directory"), false)
+        }
+        Exit::NotFound => (
+            format!("exec: \"{program}\": executable file not found in $PATH"),
+            false,
+        ),
         Exit::NotExecutable => (format!("exec: \"{program}\": permission denied"), false),
         Exit::Cancelled => return Err(Error::Cancelled),
         Exit::TimedOut => {
             let limit = step.timeout.unwrap_or_default();
-            return Err(Error::TimedOut(format!("`{}` took longer than {limit:?}", wharf_graph::shell_words(&step.args))));
+            return Err(Error::TimedOut(format!(
+                "`{}` took longer than {limit:?}",
+                wharf_graph::shell_words(&step.args)
+            )));
         }
     };
     if step.expect.accepts(exit_code) && !always_fails {
@@ -442,22 +543,43 @@ fn judge(step: &Step, exit: &Exit, tails: &[Tail; 2]) -> Result<i32, Error> {
 }
 
 fn bind(source: &Path, destination: &str, writable: bool) -> Bind {
-    Bind { source: source.to_string_lossy().into_owned(), destination: destination.to_owned(), writable }
+    Bind {
+        source: source.to_string_lossy().into_owned(),
+        destination: destination.to_owned(),
+        writable,
+    }
 }
 
 /// Where a mounted file lies while the step runs: in memory, where only the engine can look.
 fn file_in(held: &mut Held, path: &str) -> Result<PathBuf, Error> {
     if held.files.is_none() {
         let memory = Path::new("/dev/shm");
-        let place = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-        held.files = Some(tempfile::Builder::new().prefix("wharf-").tempdir_in(place).map_err(io_error)?);
+        let place = if memory.is_dir() {
+            memory.to_owned()
+        } else {
+            std::env::temp_dir()
+        };
+        held.files = Some(
+            tempfile::Builder::new()
+                .prefix("wharf-")
+                .tempdir_in(place)
+                .map_err(io_error)?,
+        );
     }
-    let directory = held.files.as_ref().map(tempfile::TempDir::path).unwrap_or(Path::new("/"));
+    let directory = held
+        .files
+        .as_ref()
+        .map(tempfile::TempDir::path)
+        .unwrap_or(Path::new("/"));
     Ok(directory.join(path.replace('/', "_")))
 }
 
 fn new_file(path: &Path, mode: u32) -> std::io::Result<File> {
-    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
     file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
     Ok(file)
 }

@@ -20,7 +20,11 @@ use crate::engine::Engine;
 
 /// The tree of sent content: its key is that content alone.
 fn upload_tree(content: Digest) -> std::sync::Arc<Tree> {
-    Tree::new(Make::Upload { node: NodeId(Digest::ZERO), content, path: String::new() })
+    Tree::new(Make::Upload {
+        node: NodeId(Digest::ZERO),
+        content,
+        path: String::new(),
+    })
 }
 
 /// Under which name the modification times of a tree's present form are noted.
@@ -37,18 +41,30 @@ impl Engine {
     pub(crate) async fn missing(&self, request: MissingRequest) -> Result<MissingReply, Error> {
         let (content, stamp) = (digest(&request.content)?, digest(&request.stamp)?);
         self.with_store(move |store| {
-            let known = store.note(&stamp_name(content))?.is_some_and(|noted| noted == stamp.as_bytes());
+            let known = store
+                .note(&stamp_name(content))?
+                .is_some_and(|noted| noted == stamp.as_bytes());
             if known && store.result(&upload_tree(content).key)?.is_some() {
-                return Ok(MissingReply { complete: true, files: Vec::new() });
+                return Ok(MissingReply {
+                    complete: true,
+                    files: Vec::new(),
+                });
             }
-            let lacks = |bytes: &Vec<u8>| Digest::try_from(bytes.as_slice()).is_ok_and(|file| !store.has_blob(&file));
-            Ok(MissingReply { complete: false, files: request.files.into_iter().filter(lacks).collect() })
+            let lacks =
+                |bytes: &Vec<u8>| Digest::try_from(bytes.as_slice()).is_ok_and(|file| !store.has_blob(&file));
+            Ok(MissingReply {
+                complete: false,
+                files: request.files.into_iter().filter(lacks).collect(),
+            })
         })
         .await
     }
 
     /// Takes files and the manifest of their tree; returns the tree's content digest.
-    pub(crate) async fn receive_upload(&self, mut messages: Streaming<UploadRequest>) -> Result<Digest, Error> {
+    pub(crate) async fn receive_upload(
+        &self,
+        mut messages: Streaming<UploadRequest>,
+    ) -> Result<Digest, Error> {
         let mut manifest = Vec::new();
         let mut file: Option<(Digest, LogDraft)> = None;
         while let Some(message) = messages.next().await {
@@ -56,11 +72,18 @@ impl Engine {
             match message.message {
                 Some(upload_request::Message::File(bytes)) => {
                     self.finish_file(file.take()).await?;
-                    file = Some((digest(&bytes)?, self.with_store(wharf_store::Store::new_log).await?));
+                    file = Some((
+                        digest(&bytes)?,
+                        self.with_store(wharf_store::Store::new_log).await?,
+                    ));
                 }
                 Some(upload_request::Message::Bytes(bytes)) => {
-                    let (_, draft) = file.as_mut().ok_or_else(|| Error::other("protocol", "bytes of no file"))?;
-                    draft.write_all(&bytes).map_err(|error| Error::other("store", error.to_string()))?;
+                    let (_, draft) = file
+                        .as_mut()
+                        .ok_or_else(|| Error::other("protocol", "bytes of no file"))?;
+                    draft
+                        .write_all(&bytes)
+                        .map_err(|error| Error::other("store", error.to_string()))?;
                 }
                 Some(upload_request::Message::Manifest(bytes)) => {
                     self.finish_file(file.take()).await?;
@@ -70,17 +93,22 @@ impl Engine {
             }
         }
         self.finish_file(file.take()).await?;
-        let manifest: Manifest = decode(&manifest).map_err(|error| Error::other("protocol", error.to_string()))?;
+        let manifest: Manifest =
+            decode(&manifest).map_err(|error| Error::other("protocol", error.to_string()))?;
         self.take_tree(manifest).await
     }
 
     async fn finish_file(&self, file: Option<(Digest, LogDraft)>) -> Result<(), Error> {
-        let Some((wanted, draft)) = file else { return Ok(()) };
+        let Some((wanted, draft)) = file else {
+            return Ok(());
+        };
         let found = self.with_store(move |store| store.publish_log(draft)).await?;
         if found == wanted {
             return Ok(());
         }
-        Err(Error::Unavailable("a file changed while it was sent: run again".to_owned()))
+        Err(Error::Unavailable(
+            "a file changed while it was sent: run again".to_owned(),
+        ))
     }
 
     async fn take_tree(&self, manifest: Manifest) -> Result<Digest, Error> {
@@ -113,5 +141,10 @@ fn entry(entry: wharf_proto::manifest::Entry) -> ManifestEntry {
         EntryKind::File { digest, .. } => ManifestKind::File(digest),
         EntryKind::Symlink(target) => ManifestKind::Symlink(target),
     };
-    ManifestEntry { path: entry.path, mode: entry.mode, modified: entry.modified, kind }
+    ManifestEntry {
+        path: entry.path,
+        mode: entry.mode,
+        modified: entry.modified,
+        kind,
+    }
 }
