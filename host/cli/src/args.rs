@@ -71,7 +71,12 @@ pub(crate) struct EngineArgs {
     #[arg(long, env = "WHARF_ENGINE", default_value = "auto", hide_env_values = true)]
     pub(crate) engine: EngineChoice,
     /// What runs steps: builtin, runc, crun or an OCI runtime's path
-    #[arg(long, env = "WHARF_RUNTIME", default_value = "builtin", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "WHARF_RUNTIME",
+        default_value = "builtin",
+        hide_env_values = true
+    )]
     pub(crate) runtime: String,
     /// Certificates that registries and steps with network trust; the host's own by default
     #[arg(long, env = "WHARF_CA_CERT", value_name = "PATH", hide_env_values = true)]
@@ -183,7 +188,12 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     pub(crate) idle: u64,
     /// What runs steps: builtin, runc, crun or an OCI runtime's path
-    #[arg(long, env = "WHARF_RUNTIME", default_value = "builtin", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "WHARF_RUNTIME",
+        default_value = "builtin",
+        hide_env_values = true
+    )]
     pub(crate) runtime: String,
     /// Certificates that registries and steps with network trust
     #[arg(long, env = "WHARF_CA_CERT", value_name = "PATH", hide_env_values = true)]
@@ -244,8 +254,13 @@ fn duration(text: &str) -> Result<Duration, String> {
         "d" => 86_400,
         _ => return Err("a time is a number and s, m, h or d: 90s, 30m, 2h".to_owned()),
     };
-    let number: u64 = number.parse().map_err(|_| "a time starts with a number: 90s, 30m, 2h".to_owned())?;
-    number.checked_mul(factor).map(Duration::from_secs).ok_or_else(|| "that is longer than time".to_owned())
+    let number: u64 = number
+        .parse()
+        .map_err(|_| "a time starts with a number: 90s, 30m, 2h".to_owned())?;
+    number
+        .checked_mul(factor)
+        .map(Duration::from_secs)
+        .ok_or_else(|| "that is longer than time".to_owned())
 }
 
 #[cfg(test)]
@@ -261,9 +276,14 @@ mod tests {
 
     #[test]
     fn what_follows_the_function_is_left_alone() {
-        let wharf = Wharf::try_parse_from(["wharf", "call", "-q", "build", "--json", "--timeout", "x"]).unwrap();
-        let Command::Call(call) = wharf.command else { panic!("another command") };
-        let Some(FunctionCall::Words(words)) = call.function else { panic!("no function") };
+        let wharf =
+            Wharf::try_parse_from(["wharf", "call", "-q", "build", "--json", "--timeout", "x"]).unwrap();
+        let Command::Call(call) = wharf.command else {
+            panic!("another command")
+        };
+        let Some(FunctionCall::Words(words)) = call.function else {
+            panic!("no function")
+        };
         assert_eq!(words, ["build", "--json", "--timeout", "x"]);
         assert!(call.loudness.quiet);
     }

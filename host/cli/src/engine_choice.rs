@@ -125,7 +125,10 @@ impl EngineSettings {
         let launch = self.launch()?;
         let wanted = launch.args.join("\n");
         let note = self.places.run.join("engine.args");
-        let io_error = |path: &Path, source| wharf_client::LaunchError::Io { path: path.to_owned(), source };
+        let io_error = |path: &Path, source| wharf_client::LaunchError::Io {
+            path: path.to_owned(),
+            source,
+        };
         // Connecting first keeps the usual case, an engine that runs and fits, to one small file and one socket.
         if let Ok(connection) = Connection::open(&launch.socket).await {
             if std::fs::read_to_string(&note).is_ok_and(|noted| noted == wanted) {
@@ -143,7 +146,12 @@ impl EngineSettings {
     /// Ends an engine that was started with other settings, if nobody uses it.
     async fn replace_idle(&self, connection: &Connection) -> Result<(), ConnectError> {
         let broken = |status: tonic::Status| ConnectError::Place(format!("the engine: {}", status.message()));
-        let status = connection.client().status(proto::StatusRequest {}).await.map_err(broken)?.into_inner();
+        let status = connection
+            .client()
+            .status(proto::StatusRequest {})
+            .await
+            .map_err(broken)?
+            .into_inner();
         if status.sessions > 0 {
             return Err(ConnectError::Place(
                 "the engine runs with other settings (runtime, mirrors, certificates or store) and is in use: wait until \
@@ -158,24 +166,41 @@ impl EngineSettings {
         let socket = self.places.socket();
         let store = &self.places.store;
         let mut args = vec!["engine".to_owned(), "serve".to_owned()];
-        args.extend(["--socket".to_owned(), text_of(&socket)?, "--store".to_owned(), text_of(store)?]);
+        args.extend([
+            "--socket".to_owned(),
+            text_of(&socket)?,
+            "--store".to_owned(),
+            text_of(store)?,
+        ]);
         if let Some(bundle) = &self.ca_cert {
             args.extend(["--ca-cert".to_owned(), text_of(bundle)?]);
         }
         args.extend(self.serve_args());
-        Ok(Launch { program: this_program()?, args, socket, log: self.places.engine_log() })
+        Ok(Launch {
+            program: this_program()?,
+            args,
+            socket,
+            log: self.places.engine_log(),
+        })
     }
 }
 
 /// Tells an engine to end and waits until it has.
 pub(crate) async fn stop(connection: &Connection) -> Result<(), ConnectError> {
     let broken = |status: tonic::Status| ConnectError::Place(format!("the engine: {}", status.message()));
-    connection.client().stop(proto::StopRequest {}).await.map_err(broken)?;
+    connection
+        .client()
+        .stop(proto::StopRequest {})
+        .await
+        .map_err(broken)?;
     let process = PathBuf::from(format!("/proc/{}", connection.pid()));
     let started = Instant::now();
     while is_running(&process) {
         if started.elapsed() > STOP_LIMIT {
-            let message = format!("the engine (process {}) was told to end and has not", connection.pid());
+            let message = format!(
+                "the engine (process {}) was told to end and has not",
+                connection.pid()
+            );
             return Err(ConnectError::Place(message));
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -186,12 +211,15 @@ pub(crate) async fn stop(connection: &Connection) -> Result<(), ConnectError> {
 /// Does the process live? A zombie, whose parent is slow to ask, does not.
 fn is_running(process: &Path) -> bool {
     let stat = std::fs::read_to_string(process.join("stat")).unwrap_or_default();
-    stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
+    stat.rsplit(") ")
+        .next()
+        .is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
 }
 
 /// This program's own path.
 pub(crate) fn this_program() -> Result<PathBuf, ConnectError> {
-    std::env::current_exe().map_err(|error| ConnectError::Place(format!("this program does not know its path: {error}")))
+    std::env::current_exe()
+        .map_err(|error| ConnectError::Place(format!("this program does not know its path: {error}")))
 }
 
 /// Can an engine run on this host? As root for now.
@@ -210,14 +238,19 @@ pub(crate) fn runtime_name(text: &str) -> Result<String, Report> {
         return Ok(text.to_owned());
     }
     if text.contains('/') {
-        let path = std::path::absolute(text).map_err(|error| Report::usage(format!("--runtime {text}: {error}")))?;
+        let path =
+            std::path::absolute(text).map_err(|error| Report::usage(format!("--runtime {text}: {error}")))?;
         return Ok(path.display().to_string());
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|directory| directory.join(text)).find(|program| program.is_file());
+    let found = std::env::split_paths(&path)
+        .map(|directory| directory.join(text))
+        .find(|program| program.is_file());
     found.map(|program| program.display().to_string()).ok_or_else(|| {
-        Report::usage(format!("--runtime {text}: there is no program of this name in PATH"))
-            .with_hint("a runtime is builtin, or an OCI runtime such as runc or crun, by name or path")
+        Report::usage(format!(
+            "--runtime {text}: there is no program of this name in PATH"
+        ))
+        .with_hint("a runtime is builtin, or an OCI runtime such as runc or crun, by name or path")
     })
 }
 
@@ -237,14 +270,20 @@ pub(crate) fn ca_bundle(named: Option<&Path>) -> Result<Option<PathBuf>, Report>
         "/etc/ssl/cert.pem",
     ];
     let from_environment = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
-    Ok(from_environment.into_iter().chain(usual.map(PathBuf::from)).find(|path| path.is_file()))
+    Ok(from_environment
+        .into_iter()
+        .chain(usual.map(PathBuf::from))
+        .find(|path| path.is_file()))
 }
 
 /// A mirror's two halves.
 pub(crate) fn mirror(text: &str) -> Result<(String, String), Report> {
-    let halves = text.split_once('=').filter(|(registry, mirror)| !registry.is_empty() && !mirror.is_empty());
+    let halves = text
+        .split_once('=')
+        .filter(|(registry, mirror)| !registry.is_empty() && !mirror.is_empty());
     let (registry, mirror) = halves.ok_or_else(|| {
-        Report::usage(format!("`{text}` is no mirror")).with_hint("write REGISTRY=URL: docker.io=http://127.0.0.1:5000")
+        Report::usage(format!("`{text}` is no mirror"))
+            .with_hint("write REGISTRY=URL: docker.io=http://127.0.0.1:5000")
     })?;
     Ok((registry.to_owned(), mirror.to_owned()))
 }
@@ -252,7 +291,9 @@ pub(crate) fn mirror(text: &str) -> Result<(String, String), Report> {
 fn mirrors_of_environment() -> Result<Vec<String>, Report> {
     let text = std::env::var("WHARF_REGISTRY_MIRRORS").unwrap_or_default();
     let mirrors = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-    mirrors.map(|part| mirror(part).map(|_| part.to_owned())).collect()
+    mirrors
+        .map(|part| mirror(part).map(|_| part.to_owned()))
+        .collect()
 }
 
 #[cfg(test)]
@@ -269,7 +310,10 @@ mod tests {
 
     #[test]
     fn a_mirror_has_two_halves() {
-        assert_eq!(mirror("a=http://b").unwrap(), ("a".to_owned(), "http://b".to_owned()));
+        assert_eq!(
+            mirror("a=http://b").unwrap(),
+            ("a".to_owned(), "http://b".to_owned())
+        );
         assert!(mirror("a").is_err());
         assert!(mirror("=b").is_err());
     }

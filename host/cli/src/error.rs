@@ -35,7 +35,12 @@ struct Parts {
 
 impl Report {
     pub(crate) fn new(ended: Ended, message: impl Into<String>) -> Self {
-        Self(Box::new(Parts { ended, message: message.into(), detail: None, hint: None }))
+        Self(Box::new(Parts {
+            ended,
+            message: message.into(),
+            detail: None,
+            hint: None,
+        }))
     }
 
     /// The command line or a file of settings is wrong.
@@ -67,7 +72,12 @@ impl Report {
 
     /// The whole text.
     pub(crate) fn text(&self) -> String {
-        let Parts { message, detail, hint, .. } = &*self.0;
+        let Parts {
+            message,
+            detail,
+            hint,
+            ..
+        } = &*self.0;
         let mut text = format!("wharf: {}\n", message.trim_end());
         if let Some(detail) = detail {
             let _ = writeln!(text, "{}", detail.trim_end());
@@ -98,18 +108,25 @@ impl From<Error> for Report {
             Error::Exec(failure) => Self::failed(message).with_detail(last_words(&failure)),
             Error::Denied(denial) => {
                 let message = format!("{} may not use {}", denial.module, denial.capability);
-                Self::new(Ended::Denied, message).with_hint(format!("this line in wharf.toml grants it: {}", denial.grant))
+                Self::new(Ended::Denied, message)
+                    .with_hint(format!("this line in wharf.toml grants it: {}", denial.grant))
             }
             Error::Unavailable(_) => Self::new(Ended::Unreachable, message),
             Error::Cancelled => Self::new(Ended::Interrupted, message),
-            Error::NotFound(_) | Error::Invalid(_) | Error::TimedOut(_) | Error::Other { .. } => Self::failed(message),
+            Error::NotFound(_) | Error::Invalid(_) | Error::TimedOut(_) | Error::Other { .. } => {
+                Self::failed(message)
+            }
         }
     }
 }
 
 /// The tail of what a failed step printed: standard error, or standard output when there was none.
 fn last_words(failure: &ExecFailure) -> String {
-    let tail = if failure.stderr_tail.trim().is_empty() { &failure.stdout_tail } else { &failure.stderr_tail };
+    let tail = if failure.stderr_tail.trim().is_empty() {
+        &failure.stdout_tail
+    } else {
+        &failure.stderr_tail
+    };
     let lines: Vec<_> = tail.trim_end().lines().collect();
     let shown = &lines[lines.len().saturating_sub(30)..];
     shown.iter().map(|line| format!("  | {line}\n")).collect()
@@ -120,20 +137,25 @@ impl From<ConnectError> for Report {
         let message = error.to_string();
         let report = Self::new(Ended::Unreachable, message);
         match error {
-            ConnectError::Unreachable { .. } => {
-                report.with_hint("`wharf engine start` starts one; `wharf engine logs` shows what the last one said")
-            }
+            ConnectError::Unreachable { .. } => report.with_hint(
+                "`wharf engine start` starts one; `wharf engine logs` shows what the last one said",
+            ),
             ConnectError::Launch(LaunchError::Ended { .. } | LaunchError::Silent { .. }) => {
                 report.with_hint("`wharf engine logs` shows all it said")
             }
-            ConnectError::Launch(LaunchError::Io { .. }) | ConnectError::Version { .. } | ConnectError::Place(_) => report,
+            ConnectError::Launch(LaunchError::Io { .. })
+            | ConnectError::Version { .. }
+            | ConnectError::Place(_) => report,
         }
     }
 }
 
 impl From<tonic::Status> for Report {
     fn from(status: tonic::Status) -> Self {
-        Self::new(Ended::Unreachable, format!("the engine did not do it: {}", status.message()))
+        Self::new(
+            Ended::Unreachable,
+            format!("the engine did not do it: {}", status.message()),
+        )
     }
 }
 
@@ -168,7 +190,11 @@ mod tests {
 
     #[test]
     fn a_denial_names_the_line_that_grants() {
-        let denial = Denial { capability: "network".into(), module: "a:b".into(), grant: "network = true".into() };
+        let denial = Denial {
+            capability: "network".into(),
+            module: "a:b".into(),
+            grant: "network = true".into(),
+        };
         let report = Report::from(Error::Denied(denial));
         assert_eq!(report.ended(), Ended::Denied);
         insta::assert_snapshot!(report.text(), @r"

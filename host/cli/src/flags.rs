@@ -40,7 +40,11 @@ impl Flags {
                 _ => (text, None),
             };
             let mut value = || {
-                let next = || words.next().map(|next| next.to_str().map(str::to_owned).ok_or_else(not_text));
+                let next = || {
+                    words
+                        .next()
+                        .map(|next| next.to_str().map(str::to_owned).ok_or_else(not_text))
+                };
                 match inline {
                     Some(value) => Ok(value.to_owned()),
                     None => next().unwrap_or_else(|| Err(wrong(format!("{name} needs a value")))),
@@ -56,7 +60,9 @@ impl Flags {
                         _ => value()?,
                     };
                     if inline.is_none() && text.starts_with("--") {
-                        return Err(wrong(format!("{name} needs a value; one that starts with a dash is written {name}={text}")));
+                        return Err(wrong(format!(
+                            "{name} needs a value; one that starts with a dash is written {name}={text}"
+                        )));
                     }
                     let values = flags.values.entry(param.name.clone()).or_default();
                     if !values.is_empty() && !matches!(inner(&param.ty), Type::List(_)) {
@@ -71,14 +77,22 @@ impl Flags {
 
     /// The function's arguments in its order.
     pub(crate) fn arguments(&self, function: &Function, place: Place<'_>) -> Result<Vec<Value>, Report> {
-        function.params.iter().map(|param| self.argument(function, param, place)).collect()
+        function
+            .params
+            .iter()
+            .map(|param| self.argument(function, param, place))
+            .collect()
     }
 
     fn argument(&self, function: &Function, param: &Param, place: Place<'_>) -> Result<Value, Report> {
         let wrong = |why: &dyn std::fmt::Display| {
             Report::usage(format!("--{}: {why}", param.name)).with_detail(usage(function))
         };
-        let texts = self.values.get(&param.name).map(Vec::as_slice).unwrap_or_default();
+        let texts = self
+            .values
+            .get(&param.name)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         match (texts, &param.default, &param.ty) {
             ([only], _, ty) => args::parse(ty, only, place).map_err(|error| wrong(&error)),
             ([], Some(default), ty) => args::from_json(ty, default, place).map_err(|error| wrong(&error)),
@@ -90,10 +104,16 @@ impl Flags {
                 Err(Report::usage(message).with_detail(usage(function)))
             }
             (several, _, ty) => {
-                let Type::List(item) = inner(ty) else { return Err(wrong(&"it was given twice")) };
+                let Type::List(item) = inner(ty) else {
+                    return Err(wrong(&"it was given twice"));
+                };
                 let items = several.iter().map(|text| args::parse(item, text, place));
                 let list = Value::List(items.collect::<Result<_, _>>().map_err(|error| wrong(&error))?);
-                Ok(if matches!(ty, Type::Option(_)) { Value::Option(Some(Box::new(list))) } else { list })
+                Ok(if matches!(ty, Type::Option(_)) {
+                    Value::Option(Some(Box::new(list)))
+                } else {
+                    list
+                })
             }
         }
     }
@@ -102,14 +122,23 @@ impl Flags {
 /// The parameter that a flag names.
 fn find<'f>(function: &'f Function, flag: &str) -> Result<&'f Param, String> {
     let Some(name) = flag.strip_prefix("--") else {
-        return Err(format!("`{flag}` is not a flag of {}: values have names, written --name value", function.name));
+        return Err(format!(
+            "`{flag}` is not a flag of {}: values have names, written --name value",
+            function.name
+        ));
     };
     let name = name.replace('_', "-");
-    function.params.iter().find(|param| param.name == name).ok_or_else(|| {
-        let names = function.params.iter().map(|param| param.name.as_str());
-        let meant = nearest(&name, names).map(|near| format!("; did you mean --{near}?")).unwrap_or_default();
-        format!("{} has no flag {flag}{meant}", function.name)
-    })
+    function
+        .params
+        .iter()
+        .find(|param| param.name == name)
+        .ok_or_else(|| {
+            let names = function.params.iter().map(|param| param.name.as_str());
+            let meant = nearest(&name, names)
+                .map(|near| format!("; did you mean --{near}?"))
+                .unwrap_or_default();
+            format!("{} has no flag {flag}{meant}", function.name)
+        })
 }
 
 /// The type inside an option.
@@ -159,7 +188,11 @@ fn placeholder(ty: &Type) -> String {
 pub(crate) fn usage(function: &Function) -> String {
     let mut text = format!("Usage: wharf call {}", function.name);
     for param in &function.params {
-        let more = if matches!(inner(&param.ty), Type::List(_)) { "..." } else { "" };
+        let more = if matches!(inner(&param.ty), Type::List(_)) {
+            "..."
+        } else {
+            ""
+        };
         let _ = if is_optional(param) {
             write!(text, " [{}]{more}", flag(param))
         } else {
@@ -184,11 +217,18 @@ pub(crate) fn explain(function: &Function) -> String {
         [format!("  {}", flag(param)), docs.trim().to_owned()]
     };
     if !function.params.is_empty() {
-        let _ = writeln!(text, "Flags:\n{}", columns(&function.params.iter().map(row).collect::<Vec<_>>()));
+        let _ = writeln!(
+            text,
+            "Flags:\n{}",
+            columns(&function.params.iter().map(row).collect::<Vec<_>>())
+        );
     }
     let _ = writeln!(text, "Returns: {}", result_name(function));
     let own = [
-        ["  -o PATH".to_owned(), "write the directory, file or container there".to_owned()],
+        [
+            "  -o PATH".to_owned(),
+            "write the directory, file or container there".to_owned(),
+        ],
         ["  --json".to_owned(), "print the value as JSON".to_owned()],
         ["  --help".to_owned(), "print this".to_owned()],
     ];
@@ -198,7 +238,10 @@ pub(crate) fn explain(function: &Function) -> String {
 
 /// What a function returns, in a word.
 pub(crate) fn result_name(function: &Function) -> String {
-    function.result.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string)
+    function
+        .result
+        .as_ref()
+        .map_or_else(|| "nothing".to_owned(), ToString::to_string)
 }
 
 #[cfg(test)]
@@ -208,11 +251,19 @@ mod tests {
     use super::*;
 
     fn param(name: &str, ty: Type) -> Param {
-        Param { name: name.to_owned(), ty, docs: format!("The {name}."), default: None }
+        Param {
+            name: name.to_owned(),
+            ty,
+            docs: format!("The {name}."),
+            default: None,
+        }
     }
 
     fn function() -> Function {
-        let jobs = Param { default: Some(2.into()), ..param("jobs", Type::Integer(false, 32)) };
+        let jobs = Param {
+            default: Some(2.into()),
+            ..param("jobs", Type::Integer(false, 32))
+        };
         Function {
             name: "build".to_owned(),
             interface: None,
@@ -230,17 +281,40 @@ mod tests {
 
     fn parsed(words: &[&str]) -> Result<String, String> {
         let words: Vec<_> = words.iter().map(OsString::from).collect();
-        let place = Place { directory: Path::new("/"), scope: "test" };
+        let place = Place {
+            directory: Path::new("/"),
+            scope: "test",
+        };
         let values = Flags::read(&function(), &words).and_then(|flags| flags.arguments(&function(), place));
         let values = values.map_err(|report| report.text())?;
-        Ok(values.iter().map(|value| value.to_json().to_string()).collect::<Vec<_>>().join(" "))
+        Ok(values
+            .iter()
+            .map(|value| value.to_json().to_string())
+            .collect::<Vec<_>>()
+            .join(" "))
     }
 
     #[test]
     fn flags_become_arguments() {
-        assert_eq!(parsed(&["--source", "."]).unwrap(), "\"<directory>\" 2 false [] null");
-        let words = ["--source=.", "--jobs", "3", "--with_docs", "--tags", "a", "--tags=--b", "--label", "x"];
-        assert_eq!(parsed(&words).unwrap(), "\"<directory>\" 3 true [\"a\",\"--b\"] \"x\"");
+        assert_eq!(
+            parsed(&["--source", "."]).unwrap(),
+            "\"<directory>\" 2 false [] null"
+        );
+        let words = [
+            "--source=.",
+            "--jobs",
+            "3",
+            "--with_docs",
+            "--tags",
+            "a",
+            "--tags=--b",
+            "--label",
+            "x",
+        ];
+        assert_eq!(
+            parsed(&words).unwrap(),
+            "\"<directory>\" 3 true [\"a\",\"--b\"] \"x\""
+        );
     }
 
     #[test]

@@ -6,7 +6,11 @@ use tokio_util::sync::CancellationToken;
 /// A token that is cancelled at the first SIGINT, SIGTERM or SIGHUP; a second one ends the process.
 pub(crate) fn watch() -> std::io::Result<CancellationToken> {
     let token = CancellationToken::new();
-    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+    for kind in [
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+    ] {
         let mut signals = signal(kind)?;
         let token = token.clone();
         tokio::spawn(async move {

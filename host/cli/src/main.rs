@@ -26,7 +26,10 @@ use crate::args::{Command, Wharf};
 pub(crate) const RUNNER_HELPER: &str = "__runner-helper";
 
 fn main() -> ExitCode {
-    if std::env::args_os().nth(1).is_some_and(|first| first == RUNNER_HELPER) {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|first| first == RUNNER_HELPER)
+    {
         wharf_runner::helper_main();
     }
     panic::install();

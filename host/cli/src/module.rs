@@ -31,7 +31,11 @@ pub(crate) struct Loaded {
 
 /// Loads the module at a path; one that is a directory is built first, when its sources changed.
 pub(crate) fn load(path: &Path, places: &Places, style: Style) -> Result<Loaded, Report> {
-    let component = if path.is_dir() { build(path, style)?.path } else { component_file(path)? };
+    let component = if path.is_dir() {
+        build(path, style)?.path
+    } else {
+        component_file(path)?
+    };
     load_component(path, &component, places)
 }
 
@@ -45,7 +49,9 @@ pub(crate) fn load_built(path: &Path, places: &Places) -> Result<Loaded, Report>
         if !path.join("wharf.toml").is_file() {
             return Err(BuildError::NotAModule(path.to_owned()).into());
         }
-        return Err(Report::usage(format!("{} is not built", path.display())).with_hint("`wharf build` builds it"));
+        return Err(
+            Report::usage(format!("{} is not built", path.display())).with_hint("`wharf build` builds it")
+        );
     }
     load_component(path, &component, places)
 }
@@ -62,15 +68,27 @@ fn load_component(path: &Path, component: &Path, places: &Places) -> Result<Load
     let runtime = Runtime::new(&places.cache.join("modules"))?;
     let module = runtime.load(component)?;
     let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let project = if real.is_dir() { real.clone() } else { std::env::current_dir().unwrap_or_else(|_| real.clone()) };
-    Ok(Loaded { module, project, scope: format!("path:{}", real.display()), _runtime: runtime })
+    let project = if real.is_dir() {
+        real.clone()
+    } else {
+        std::env::current_dir().unwrap_or_else(|_| real.clone())
+    };
+    Ok(Loaded {
+        module,
+        project,
+        scope: format!("path:{}", real.display()),
+        _runtime: runtime,
+    })
 }
 
 /// Builds the module in a directory. Cargo's words are shown when asked for, and when it fails.
 pub(crate) fn build(directory: &Path, style: Style) -> Result<wharf_build::Built, Report> {
     let held = RefCell::new(Vec::new());
     let say = |line: &str| match style.kind {
-        ProgressKind::Json => output::aside(&format!("{}\n", serde_json::json!({"event": "build", "text": line}))),
+        ProgressKind::Json => output::aside(&format!(
+            "{}\n",
+            serde_json::json!({"event": "build", "text": line})
+        )),
         _ if style.verbose => output::aside(&format!("{line}\n")),
         _ => {
             if held.borrow().is_empty() && !style.quiet {
@@ -92,27 +110,49 @@ pub(crate) fn build(directory: &Path, style: Style) -> Result<wharf_build::Built
 /// The function of this name; `interface/name` where several interfaces have it.
 pub(crate) fn function<'m>(module: &'m Module, name: &str) -> Result<&'m Function, Report> {
     let kebab = name.replace('_', "-");
-    let (interface, plain) = kebab.rsplit_once('/').map_or((None, kebab.as_str()), |(left, right)| (Some(left), right));
+    let (interface, plain) = kebab
+        .rsplit_once('/')
+        .map_or((None, kebab.as_str()), |(left, right)| (Some(left), right));
     let in_interface = |function: &Function| {
         let own = function.interface.as_deref().unwrap_or_default();
-        let short = own.rsplit('/').next().unwrap_or(own).split('@').next().unwrap_or_default();
+        let short = own
+            .rsplit('/')
+            .next()
+            .unwrap_or(own)
+            .split('@')
+            .next()
+            .unwrap_or_default();
         interface.is_none_or(|wanted| wanted == own || wanted == short)
     };
-    let found: Vec<_> =
-        module.functions().iter().filter(|function| function.name == plain && in_interface(function)).collect();
+    let found: Vec<_> = module
+        .functions()
+        .iter()
+        .filter(|function| function.name == plain && in_interface(function))
+        .collect();
     match found[..] {
         [only] => Ok(only),
         [] => {
             let names = module.functions().iter().map(|function| function.name.as_str());
-            let meant = nearest(plain, names.clone()).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+            let meant = nearest(plain, names.clone())
+                .map(|near| format!("; did you mean {near}?"))
+                .unwrap_or_default();
             let all = names.collect::<Vec<_>>().join(", ");
-            Err(Report::usage(format!("{} has no function {name}{meant}", module.name()))
-                .with_detail(format!("It has: {all}")))
+            Err(
+                Report::usage(format!("{} has no function {name}{meant}", module.name()))
+                    .with_detail(format!("It has: {all}")),
+            )
         }
         _ => {
-            let places = found.iter().filter_map(|function| function.interface.as_deref()).collect::<Vec<_>>().join(", ");
-            Err(Report::usage(format!("several interfaces of {} have a function {name}: {places}", module.name()))
-                .with_hint("write INTERFACE/FUNCTION"))
+            let places = found
+                .iter()
+                .filter_map(|function| function.interface.as_deref())
+                .collect::<Vec<_>>()
+                .join(", ");
+            Err(Report::usage(format!(
+                "several interfaces of {} have a function {name}: {places}",
+                module.name()
+            ))
+            .with_hint("write INTERFACE/FUNCTION"))
         }
     }
 }

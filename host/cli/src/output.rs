@@ -8,9 +8,9 @@ use crate::error::Report;
 pub(crate) fn bytes(bytes: &[u8]) -> Result<(), Report> {
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Report::failed(format!("cannot write to standard output: {error}")))
-        }
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Report::failed(format!(
+            "cannot write to standard output: {error}"
+        ))),
         _ => Ok(()),
     }
 }
@@ -27,12 +27,20 @@ pub(crate) fn line(line: &str) -> Result<(), Report> {
 
 /// Text to standard output that ends with a newline whatever it had.
 pub(crate) fn closed_text(value: &str) -> Result<(), Report> {
-    if value.is_empty() || value.ends_with('\n') { text(value) } else { line(value) }
+    if value.is_empty() || value.ends_with('\n') {
+        text(value)
+    } else {
+        line(value)
+    }
 }
 
 /// JSON to standard output: for people with indentation, for programs on one line.
 pub(crate) fn json(value: &serde_json::Value) -> Result<(), Report> {
-    if io::stdout().is_terminal() { line(&format!("{value:#}")) } else { line(&value.to_string()) }
+    if io::stdout().is_terminal() {
+        line(&format!("{value:#}"))
+    } else {
+        line(&value.to_string())
+    }
 }
 
 /// Text to standard error. There is nowhere to say that it failed.

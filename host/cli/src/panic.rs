@@ -7,7 +7,10 @@ use std::panic;
 pub(crate) fn install() {
     panic::set_hook(Box::new(|info| {
         let what = info.payload_as_str().unwrap_or("no message");
-        let place = info.location().map(|place| format!(" ({}:{})", place.file(), place.line())).unwrap_or_default();
+        let place = info
+            .location()
+            .map(|place| format!(" ({}:{})", place.file(), place.line()))
+            .unwrap_or_default();
         eprintln!(
             "wharf: sorry, this is a defect of Wharf itself, not of your pipeline: {what}{place}\n\
              Please report it to the project's issue tracker, with this message, the command and `wharf version`."

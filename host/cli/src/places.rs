@@ -25,7 +25,11 @@ pub(crate) struct Places {
 impl Places {
     /// As the environment says.
     pub(crate) fn find() -> Result<Self, Report> {
-        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let variable = |name: &str| {
+            std::env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
         let uid = rustix::process::getuid().as_raw();
         let places = Self::from_variables(variable, std::env::home_dir(), uid)?;
         if places.socket().as_os_str().len() > SOCKET_PATH_LIMIT {
@@ -44,7 +48,8 @@ impl Places {
         uid: u32,
     ) -> Result<Self, Report> {
         let mut places = if let Some(base) = variable("WHARF_HOME") {
-            let base = std::path::absolute(base).map_err(|error| Report::usage(format!("WHARF_HOME: {error}")))?;
+            let base =
+                std::path::absolute(base).map_err(|error| Report::usage(format!("WHARF_HOME: {error}")))?;
             Self {
                 cache: base.join("cache"),
                 state: base.join("state"),
@@ -53,10 +58,14 @@ impl Places {
             }
         } else {
             let home = home.ok_or_else(|| {
-                Report::usage("neither WHARF_HOME nor HOME says where files can be kept").with_hint("set WHARF_HOME")
+                Report::usage("neither WHARF_HOME nor HOME says where files can be kept")
+                    .with_hint("set WHARF_HOME")
             })?;
             let xdg = |name: &str, usual: &str| {
-                variable(name).filter(|path| path.is_absolute()).unwrap_or_else(|| home.join(usual)).join("wharf")
+                variable(name)
+                    .filter(|path| path.is_absolute())
+                    .unwrap_or_else(|| home.join(usual))
+                    .join("wharf")
             };
             let state = xdg("XDG_STATE_HOME", ".local/state");
             let run = match variable("XDG_RUNTIME_DIR").filter(|path| path.is_absolute()) {
@@ -103,8 +112,12 @@ pub(crate) fn runner_state(store: &Path, run: &Path) -> PathBuf {
         rustix::fs::statfs(*path).is_ok_and(|facts| i64::from(facts.f_type) == i64::from(libc_tmpfs()))
             && rustix::fs::access(*path, rustix::fs::Access::WRITE_OK).is_ok()
     };
-    let memory = [Path::new("/run"), Path::new("/dev/shm")].into_iter().find(is_memory);
-    memory.unwrap_or(run).join(format!("{}-runner", name_of_store(store)))
+    let memory = [Path::new("/run"), Path::new("/dev/shm")]
+        .into_iter()
+        .find(is_memory);
+    memory
+        .unwrap_or(run)
+        .join(format!("{}-runner", name_of_store(store)))
 }
 
 /// The kernel's number for tmpfs.
@@ -117,8 +130,12 @@ mod tests {
     use super::*;
 
     fn places(variables: &[(&str, &str)], uid: u32) -> Places {
-        let variable =
-            |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| PathBuf::from(value));
+        let variable = |name: &str| {
+            variables
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| PathBuf::from(value))
+        };
         Places::from_variables(variable, Some(PathBuf::from("/home/me")), uid).unwrap()
     }
 
@@ -131,7 +148,10 @@ mod tests {
 
     #[test]
     fn the_usual_places_otherwise() {
-        let places = places(&[("XDG_RUNTIME_DIR", "/run/user/1"), ("WHARF_STORE", "/big/store")], 1);
+        let places = places(
+            &[("XDG_RUNTIME_DIR", "/run/user/1"), ("WHARF_STORE", "/big/store")],
+            1,
+        );
         assert_eq!(places.run, Path::new("/run/user/1/wharf"));
         assert_eq!(places.cache, Path::new("/home/me/.cache/wharf"));
         assert_eq!(places.store, Path::new("/big/store"));

@@ -30,7 +30,11 @@ pub(crate) fn bytes(count: u64) -> String {
         size /= 1000.0;
         unit += 1;
     }
-    if unit == 0 { format!("{count} B") } else { format!("{size:.1} {}", units[unit]) }
+    if unit == 0 {
+        format!("{count} B")
+    } else {
+        format!("{size:.1} {}", units[unit])
+    }
 }
 
 /// A time for people.
@@ -51,7 +55,10 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let rows = [["a".to_owned(), "b".to_owned()], ["long".to_owned(), String::new()]];
+        let rows = [
+            ["a".to_owned(), "b".to_owned()],
+            ["long".to_owned(), String::new()],
+        ];
         assert_eq!(columns(&rows), "a     b\nlong\n");
     }
 

@@ -4,7 +4,9 @@
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The reference does not read.
-    #[error("{reference:?} is not an image reference: {why}. Write it as `python:3.11-slim` or `ghcr.io/acme/app:1.0`")]
+    #[error(
+        "{reference:?} is not an image reference: {why}. Write it as `python:3.11-slim` or `ghcr.io/acme/app:1.0`"
+    )]
     Reference {
         /// As it was written.
         reference: String,
@@ -30,7 +32,9 @@ pub enum Error {
         user: Option<String>,
     },
     /// The registry did not answer, or not sensibly.
-    #[error("{registry} cannot be reached for {reference}: {why}. Check the network, or set a mirror in WHARF_REGISTRY_MIRRORS")]
+    #[error(
+        "{registry} cannot be reached for {reference}: {why}. Check the network, or set a mirror in WHARF_REGISTRY_MIRRORS"
+    )]
     Unavailable {
         /// The image.
         reference: String,

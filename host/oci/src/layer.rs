@@ -21,21 +21,36 @@ impl LayerReader {
         let count = file.read(&mut start)?;
         io::Seek::rewind(&mut file)?;
         let stream: Box<dyn Read + Send> = match &start[..count] {
-            [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(io::BufReader::with_capacity(256 * 1024, file))),
+            [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(io::BufReader::with_capacity(
+                256 * 1024,
+                file,
+            ))),
             [0x28, 0xb5, 0x2f, 0xfd] => Box::new(zstd::Decoder::new(file)?),
             _ => Box::new(file),
         };
-        Ok(Self { stream, hasher: Sha256::new(), diff_id: diff_id.to_owned() })
+        Ok(Self {
+            stream,
+            hasher: Sha256::new(),
+            diff_id: diff_id.to_owned(),
+        })
     }
 
     /// Reads to the end; an error when the stream is not the one that the image names.
     pub fn finish(mut self) -> io::Result<()> {
         io::copy(&mut self, &mut io::sink())?;
-        let found: String = self.hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let found: String = self
+            .hasher
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         if self.diff_id == format!("sha256:{found}") {
             return Ok(());
         }
-        Err(io::Error::other(format!("it unpacks to sha256:{found}, the image says {}", self.diff_id)))
+        Err(io::Error::other(format!(
+            "it unpacks to sha256:{found}, the image says {}",
+            self.diff_id
+        )))
     }
 }
 

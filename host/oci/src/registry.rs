@@ -1,7 +1,8 @@
 //! Registries: mirrors, credentials, and the calls.
 
 use std::{
-    collections::{HashMap, HashSet}, path::PathBuf,
+    collections::{HashMap, HashSet},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -55,7 +56,9 @@ impl Registry {
                 Some(("https", host)) => (host, false),
                 None => (mirror.as_str(), is_loopback(mirror)),
                 Some((scheme, _)) => {
-                    return Err(Error::Settings(format!("a mirror is reached by http or https, not {scheme}: {mirror}")));
+                    return Err(Error::Settings(format!(
+                        "a mirror is reached by http or https, not {scheme}: {mirror}"
+                    )));
                 }
             };
             let host = host.trim_end_matches('/');
@@ -69,18 +72,30 @@ impl Registry {
             None => Vec::new(),
         };
         let client = client(ClientProtocol::Https, extra_root_certificates);
-        Ok(Self { client, plain_client: self::client(ClientProtocol::Http, Vec::new()), plain, mirrors })
+        Ok(Self {
+            client,
+            plain_client: self::client(ClientProtocol::Http, Vec::new()),
+            plain,
+            mirrors,
+        })
     }
 
     fn client(&self, place: &Reference) -> &Client {
         let host = place.resolve_registry();
-        if self.plain.contains(host) || is_loopback(host) { &self.plain_client } else { &self.client }
+        if self.plain.contains(host) || is_loopback(host) {
+            &self.plain_client
+        } else {
+            &self.client
+        }
     }
 
     /// What a reference means for a platform, as the first of mirrors and registry says that has it.
     pub async fn resolve(&self, reference: &str, platform: &Platform) -> Result<ResolvedImage> {
         let parsed = parse(reference)?;
-        let mut outcome = Err(Error::NotFound { reference: reference.to_owned(), registry: parsed.registry().to_owned() });
+        let mut outcome = Err(Error::NotFound {
+            reference: reference.to_owned(),
+            registry: parsed.registry().to_owned(),
+        });
         for place in self.places(&parsed) {
             outcome = self.resolve_at(reference, &parsed, &place, platform).await;
             match &outcome {
@@ -108,9 +123,15 @@ impl Registry {
         let mut manifest: AnyManifest =
             serde_json::from_slice(&bytes).map_err(|error| damaged("the manifest", error.to_string()))?;
         if manifest.config.is_none() {
-            let serving = manifest.manifests.iter().find(|entry| entry.platform.as_ref().is_some_and(|own| own.serves(platform)));
+            let serving = manifest
+                .manifests
+                .iter()
+                .find(|entry| entry.platform.as_ref().is_some_and(|own| own.serves(platform)));
             let Some(entry) = serving else {
-                let have = manifest.manifests.iter().filter_map(|entry| Some(entry.platform.as_ref()?.to_string()));
+                let have = manifest
+                    .manifests
+                    .iter()
+                    .filter_map(|entry| Some(entry.platform.as_ref()?.to_string()));
                 return Err(Error::Platform {
                     reference: written.to_owned(),
                     wanted: platform.to_string(),
@@ -119,20 +140,36 @@ impl Registry {
             };
             let own = place.clone_with_digest(entry.digest.clone());
             (bytes, digest) = self.manifest(&own).await.map_err(failed)?;
-            manifest = serde_json::from_slice(&bytes).map_err(|error| damaged("the manifest", error.to_string()))?;
+            manifest =
+                serde_json::from_slice(&bytes).map_err(|error| damaged("the manifest", error.to_string()))?;
         }
-        let config = manifest.config.ok_or_else(|| damaged("the manifest", "it names no configuration".to_owned()))?;
+        let config = manifest
+            .config
+            .ok_or_else(|| damaged("the manifest", "it names no configuration".to_owned()))?;
         let mut text = Vec::new();
-        self.blob(place, &config.digest, config.size, &config.media_type, &mut text).await.map_err(failed)?;
+        self.blob(place, &config.digest, config.size, &config.media_type, &mut text)
+            .await
+            .map_err(failed)?;
         let file: ConfigFile =
             serde_json::from_slice(&text).map_err(|error| damaged("the configuration", error.to_string()))?;
         if file.rootfs.diff_ids.len() != manifest.layers.len() {
-            return Err(damaged("the configuration", "it names another number of layers than the manifest".to_owned()));
+            return Err(damaged(
+                "the configuration",
+                "it names another number of layers than the manifest".to_owned(),
+            ));
         }
-        let own = Platform { os: file.os, architecture: file.architecture, variant: file.variant };
+        let own = Platform {
+            os: file.os,
+            architecture: file.architecture,
+            variant: file.variant,
+        };
         if !own.serves(platform) {
             let (wanted, have) = (platform.to_string(), vec![own.to_string()]);
-            return Err(Error::Platform { reference: written.to_owned(), wanted, have });
+            return Err(Error::Platform {
+                reference: written.to_owned(),
+                wanted,
+                have,
+            });
         }
         let layer = |(layer, diff_id): (crate::manifest::Descriptor, String)| LayerDescriptor {
             digest: layer.digest,
@@ -145,7 +182,12 @@ impl Registry {
             manifest: digest,
             platform: own,
             config: file.config,
-            layers: manifest.layers.into_iter().zip(file.rootfs.diff_ids).map(layer).collect(),
+            layers: manifest
+                .layers
+                .into_iter()
+                .zip(file.rootfs.diff_ids)
+                .map(layer)
+                .collect(),
         })
     }
 
@@ -156,7 +198,10 @@ impl Registry {
         for place in self.places(&parsed) {
             let file = tempfile::tempfile()?;
             let mut out = tokio::fs::File::from_std(file.try_clone()?);
-            match self.blob(&place, &layer.digest, layer.size, &layer.media_type, &mut out).await {
+            match self
+                .blob(&place, &layer.digest, layer.size, &layer.media_type, &mut out)
+                .await
+            {
                 Ok(()) => {
                     tokio::io::AsyncWriteExt::flush(&mut out).await?;
                     let mut file = file;
@@ -176,15 +221,23 @@ impl Registry {
             let repository = parsed.repository().to_owned();
             match (parsed.digest(), parsed.tag()) {
                 (Some(digest), _) => Reference::with_digest(host.clone(), repository, digest.to_owned()),
-                (None, tag) => Reference::with_tag(host.clone(), repository, tag.unwrap_or("latest").to_owned()),
+                (None, tag) => {
+                    Reference::with_tag(host.clone(), repository, tag.unwrap_or("latest").to_owned())
+                }
             }
         };
         mirrors.map(at_mirror).chain([parsed.clone()]).collect()
     }
 
-    async fn manifest(&self, place: &Reference) -> std::result::Result<(Vec<u8>, String), OciDistributionError> {
+    async fn manifest(
+        &self,
+        place: &Reference,
+    ) -> std::result::Result<(Vec<u8>, String), OciDistributionError> {
         retry(|| async {
-            let (bytes, digest) = self.client(place).pull_manifest_raw(place, &credentials(place), &ACCEPTED).await?;
+            let (bytes, digest) = self
+                .client(place)
+                .pull_manifest_raw(place, &credentials(place), &ACCEPTED)
+                .await?;
             Ok((bytes.to_vec(), digest))
         })
         .await
@@ -198,7 +251,9 @@ impl Registry {
         media_type: &str,
         out: &mut (impl tokio::io::AsyncWrite + Unpin),
     ) -> std::result::Result<(), OciDistributionError> {
-        self.client(place).store_auth_if_needed(place.resolve_registry(), &credentials(place)).await;
+        self.client(place)
+            .store_auth_if_needed(place.resolve_registry(), &credentials(place))
+            .await;
         let descriptor = OciDescriptor {
             digest: digest.to_owned(),
             size: size as i64,
@@ -252,24 +307,35 @@ fn client(protocol: ClientProtocol, extra_root_certificates: Vec<Certificate>) -
 
 fn is_loopback(host: &str) -> bool {
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    name == "localhost"
+        || name
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 fn certificates(path: &PathBuf) -> Result<Vec<Certificate>> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Error::Settings(format!("the certificates {} cannot be read: {error}", path.display())))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Error::Settings(format!(
+            "the certificates {} cannot be read: {error}",
+            path.display()
+        ))
+    })?;
     const END: &str = "-----END CERTIFICATE-----";
     let one = |part: &str| {
         let start = part.find("-----BEGIN CERTIFICATE-----")?;
-        Some(Certificate { encoding: CertificateEncoding::Pem, data: format!("{}{END}\n", &part[start..]).into_bytes() })
+        Some(Certificate {
+            encoding: CertificateEncoding::Pem,
+            data: format!("{}{END}\n", &part[start..]).into_bytes(),
+        })
     };
     Ok(text.split(END).filter_map(one).collect())
 }
 
 fn parse(reference: &str) -> Result<Reference> {
-    reference
-        .parse()
-        .map_err(|error| Error::Reference { reference: reference.to_owned(), why: format!("{error}") })
+    reference.parse().map_err(|error| Error::Reference {
+        reference: reference.to_owned(),
+        why: format!("{error}"),
+    })
 }
 
 /// Credentials as Docker keeps them: in its configuration file or in a helper that it names.
@@ -279,7 +345,9 @@ fn credentials(place: &Reference) -> RegistryAuth {
         server => server,
     };
     match docker_credential::get_credential(server) {
-        Ok(docker_credential::DockerCredential::UsernamePassword(user, password)) => RegistryAuth::Basic(user, password),
+        Ok(docker_credential::DockerCredential::UsernamePassword(user, password)) => {
+            RegistryAuth::Basic(user, password)
+        }
         Ok(docker_credential::DockerCredential::IdentityToken(_)) | Err(_) => RegistryAuth::Anonymous,
     }
 }
@@ -296,26 +364,48 @@ fn explain(written: &str, place: &Reference, error: OciDistributionError) -> Err
         OciDistributionError::ServerError { code: 404, .. } => Error::NotFound { reference, registry },
         OciDistributionError::RegistryError { envelope, .. }
             if envelope.errors.iter().any(|error| {
-                matches!(error.code, OciErrorCode::ManifestUnknown | OciErrorCode::NameUnknown | OciErrorCode::NotFound)
+                matches!(
+                    error.code,
+                    OciErrorCode::ManifestUnknown | OciErrorCode::NameUnknown | OciErrorCode::NotFound
+                )
             }) =>
         {
             Error::NotFound { reference, registry }
         }
         OciDistributionError::UnauthorizedError { .. } | OciDistributionError::AuthenticationFailure(_) => {
-            Error::Refused { reference, registry, user }
+            Error::Refused {
+                reference,
+                registry,
+                user,
+            }
         }
         OciDistributionError::RegistryError { envelope, .. }
-            if envelope.errors.iter().any(|error| matches!(error.code, OciErrorCode::Denied | OciErrorCode::Unauthorized)) =>
+            if envelope
+                .errors
+                .iter()
+                .any(|error| matches!(error.code, OciErrorCode::Denied | OciErrorCode::Unauthorized)) =>
         {
-            Error::Refused { reference, registry, user }
+            Error::Refused {
+                reference,
+                registry,
+                user,
+            }
         }
-        OciDistributionError::DigestError(error) => {
-            Error::Damaged { reference, what: format!("what {registry} sent"), why: error.to_string() }
-        }
-        OciDistributionError::RequestError(error) => {
-            Error::Unavailable { reference, registry, why: innermost(&error) }
-        }
-        other => Error::Unavailable { reference, registry, why: other.to_string() },
+        OciDistributionError::DigestError(error) => Error::Damaged {
+            reference,
+            what: format!("what {registry} sent"),
+            why: error.to_string(),
+        },
+        OciDistributionError::RequestError(error) => Error::Unavailable {
+            reference,
+            registry,
+            why: innermost(&error),
+        },
+        other => Error::Unavailable {
+            reference,
+            registry,
+            why: other.to_string(),
+        },
     }
 }
 

@@ -33,9 +33,16 @@ impl TestEngine {
 
     /// An engine whose steps this runs: `builtin` or an OCI runtime's program.
     pub fn with_runtime(runtime: &str) -> Self {
-        assert!(rustix::process::geteuid().is_root(), "these tests run containers: run them as root");
+        assert!(
+            rustix::process::geteuid().is_root(),
+            "these tests run containers: run them as root"
+        );
         let directory = tempfile::tempdir().expect("a directory");
-        let mut engine = Self { child: None, directory, runtime: runtime.to_owned() };
+        let mut engine = Self {
+            child: None,
+            directory,
+            runtime: runtime.to_owned(),
+        };
         engine.launch();
         engine
     }
@@ -43,9 +50,17 @@ impl TestEngine {
     /// Starts the process on the same store.
     pub fn launch(&mut self) {
         let mirror = wharf_testkit::fixtures::mirror().expect("a registry with the base images");
-        let log = std::fs::File::options().create(true).append(true).open(self.log()).expect("a log");
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.log())
+            .expect("a log");
         let child = Command::new(program())
-            .args([self.socket().as_os_str(), self.store().as_os_str(), self.runtime.as_ref()])
+            .args([
+                self.socket().as_os_str(),
+                self.store().as_os_str(),
+                self.runtime.as_ref(),
+            ])
             .env("WHARF_REGISTRY_MIRRORS", mirror.setting())
             .stdin(Stdio::null())
             .stderr(log)
@@ -55,7 +70,11 @@ impl TestEngine {
         self.mirror_lives(mirror);
         let started = Instant::now();
         while std::os::unix::net::UnixStream::connect(self.socket()).is_err() {
-            assert!(started.elapsed() < Duration::from_secs(20), "no engine: {}", self.log_text());
+            assert!(
+                started.elapsed() < Duration::from_secs(20),
+                "no engine: {}",
+                self.log_text()
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -106,13 +125,19 @@ impl TestEngine {
     /// A new run with these options.
     pub fn run_with(&self, options: SessionOptions) -> Run {
         let socket = self.socket();
-        let options = SessionOptions { stat_cache: self.directory.path().join("stat"), ..options };
+        let options = SessionOptions {
+            stat_cache: self.directory.path().join("stat"),
+            ..options
+        };
         let (events, received) = mpsc::unbounded_channel();
         let connector = Box::new(move || {
             let socket = socket.clone();
             Box::pin(async move { Connection::open(&socket).await }) as futures::future::BoxFuture<'static, _>
         });
-        Run { session: Session::new(connector, options, events), events: received }
+        Run {
+            session: Session::new(connector, options, events),
+            events: received,
+        }
     }
 }
 
@@ -159,7 +184,13 @@ impl Run {
 
     /// Names in a container's directory.
     pub async fn entries(&self, container: &Container, path: &str) -> Result<Vec<String>, Error> {
-        match self.ask(container.directory(path).node(), Question::Entries("/".to_owned())).await? {
+        match self
+            .ask(
+                container.directory(path).node(),
+                Question::Entries("/".to_owned()),
+            )
+            .await?
+        {
             Answer::Names(names) => Ok(names),
             other => panic!("{other:?} are no names"),
         }
@@ -177,7 +208,9 @@ impl Run {
                     titles.insert(event.key, started.title);
                 }
                 Some(event::What::Finished(finished)) => {
-                    let Some(title) = titles.get(&event.key) else { continue };
+                    let Some(title) = titles.get(&event.key) else {
+                        continue;
+                    };
                     match finished.outcome() {
                         Outcome::Hit => hit.push(title.clone()),
                         _ => ran.push(title.clone()),

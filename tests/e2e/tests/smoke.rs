@@ -10,7 +10,12 @@ async fn a_step_runs_and_is_remembered() {
     let engine = TestEngine::start();
     let container = script(&script(&busybox(), "echo hello > /greeting"), "cat /greeting");
     let mut run = engine.run();
-    assert_eq!(run.stdout(&container).await.unwrap_or_else(|error| panic!("{error}\n{}", engine.log_text())), "hello\n");
+    assert_eq!(
+        run.stdout(&container)
+            .await
+            .unwrap_or_else(|error| panic!("{error}\n{}", engine.log_text())),
+        "hello\n"
+    );
     assert_eq!(run.steps().await.0.len(), 2);
     let mut again = engine.run();
     assert_eq!(again.stdout(&container).await.unwrap(), "hello\n");

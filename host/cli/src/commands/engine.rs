@@ -35,7 +35,10 @@ async fn start(args: &EngineArgs) -> Result<(), Report> {
     let settings = EngineSettings::of(args)?;
     let connection = settings.connect().await?;
     let status = connection.client().status(StatusRequest {}).await?.into_inner();
-    output::line(&format!("engine {} runs as process {}, its store is {}", status.version, status.pid, status.store))
+    output::line(&format!(
+        "engine {} runs as process {}, its store is {}",
+        status.version, status.pid, status.store
+    ))
 }
 
 /// The engine that runs, of whatever version, without starting one.
@@ -44,12 +47,17 @@ async fn running(settings: &EngineSettings) -> Result<Option<Connection>, Report
         Place::Unix(path) => path,
         Place::Local => settings.places.socket(),
     };
-    Ok(Connection::open_any_version(&socket).await.ok().map(|(connection, _)| connection))
+    Ok(Connection::open_any_version(&socket)
+        .await
+        .ok()
+        .map(|(connection, _)| connection))
 }
 
 async fn stop(args: &EngineArgs) -> Result<(), Report> {
     let settings = EngineSettings::of(args)?;
-    let Some(connection) = running(&settings).await? else { return output::line("no engine was running") };
+    let Some(connection) = running(&settings).await? else {
+        return output::line("no engine was running");
+    };
     engine_choice::stop(&connection).await?;
     output::line("the engine has ended")
 }
@@ -57,7 +65,11 @@ async fn stop(args: &EngineArgs) -> Result<(), Report> {
 async fn status(args: &EngineArgs, json: bool) -> Result<(), Report> {
     let settings = EngineSettings::of(args)?;
     let Some(connection) = running(&settings).await? else {
-        return if json { output::json(&serde_json::json!({"running": false})) } else { output::line("no engine is running") };
+        return if json {
+            output::json(&serde_json::json!({"running": false}))
+        } else {
+            output::line("no engine is running")
+        };
     };
     let status = connection.client().status(StatusRequest {}).await?.into_inner();
     if json {
@@ -95,7 +107,11 @@ async fn logs(args: &EngineArgs) -> Result<(), Report> {
         Err(error) => return Err(failed(error)),
     };
     let length = file.metadata().map_err(failed)?.len();
-    std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(length.saturating_sub(LOG_TAIL))).map_err(failed)?;
+    std::io::Seek::seek(
+        &mut file,
+        std::io::SeekFrom::Start(length.saturating_sub(LOG_TAIL)),
+    )
+    .map_err(failed)?;
     let mut tail = Vec::new();
     file.read_to_end(&mut tail).map_err(failed)?;
     output::bytes(&tail)
@@ -104,7 +120,11 @@ async fn logs(args: &EngineArgs) -> Result<(), Report> {
 fn serve(args: ServeArgs) -> Result<(), Report> {
     let filter = tracing_subscriber::EnvFilter::try_from_env("WHARF_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(std::io::stderr)
+        .init();
     let config = config(args)?;
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Report::failed(format!("this process cannot start its runtime: {error}")))?;
@@ -120,7 +140,10 @@ fn config(args: ServeArgs) -> Result<EngineConfig, Report> {
         (Some(socket), Some(store)) => (socket, store),
         (socket, store) => {
             let places = Places::find()?;
-            (socket.unwrap_or_else(|| places.socket()), store.unwrap_or(places.store))
+            (
+                socket.unwrap_or_else(|| places.socket()),
+                store.unwrap_or(places.store),
+            )
         }
     };
     let absolute = |path: std::path::PathBuf| {
@@ -134,16 +157,27 @@ fn config(args: ServeArgs) -> Result<EngineConfig, Report> {
     }
     let ca_bundle = engine_choice::ca_bundle(args.ca_cert.as_deref())?;
     let runtime = runtime_name(&args.runtime)?;
-    let mirrors = args.mirrors.iter().map(|text| mirror(text)).collect::<Result<_, _>>()?;
+    let mirrors = args
+        .mirrors
+        .iter()
+        .map(|text| mirror(text))
+        .collect::<Result<_, _>>()?;
     Ok(EngineConfig {
         runner: RunnerConfig {
-            runtime: if runtime == "builtin" { Runtime::BuiltIn } else { Runtime::Binary(runtime.into()) },
+            runtime: if runtime == "builtin" {
+                Runtime::BuiltIn
+            } else {
+                Runtime::Binary(runtime.into())
+            },
             helper: (this_program()?, vec![RUNNER_HELPER.to_owned()]),
             state: places::runner_state(&store, &run),
             name: places::name_of_store(&store),
             resolv_conf: resolver::resolv_conf(),
         },
-        registries: RegistryConfig { mirrors, ca_bundle: ca_bundle.clone() },
+        registries: RegistryConfig {
+            mirrors,
+            ca_bundle: ca_bundle.clone(),
+        },
         max_bytes: args.max_bytes,
         ca_bundle,
         idle: Duration::from_secs(args.idle),

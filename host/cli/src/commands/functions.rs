@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 use wharf_wasm::Function;
 
 use crate::{
-    args::FunctionsArgs, error::Report, flags, module, output, places::Places, progress::Style, table::columns,
+    args::FunctionsArgs, error::Report, flags, module, output, places::Places, progress::Style,
+    table::columns,
 };
 
 /// Lists a module's functions.
@@ -20,7 +21,11 @@ pub(crate) fn run(args: &FunctionsArgs) -> Result<(), Report> {
 /// A row for each function: its name, its first line, its parameters.
 pub(crate) fn table(functions: &[Function]) -> String {
     let row = |function: &Function| {
-        let params = function.params.iter().map(|param| format!("{}: {}", param.name, param.ty)).collect::<Vec<_>>();
+        let params = function
+            .params
+            .iter()
+            .map(|param| format!("{}: {}", param.name, param.ty))
+            .collect::<Vec<_>>();
         let first_line = function.docs.lines().next().unwrap_or_default().to_owned();
         let signature = format!("({}) -> {}", params.join(", "), flags::result_name(function));
         [function.name.clone(), first_line, signature]
@@ -30,9 +35,7 @@ pub(crate) fn table(functions: &[Function]) -> String {
 
 /// A function with everything that is known of it.
 pub(crate) fn as_json(function: &Function) -> Value {
-    let param = |param: &wharf_wasm::Param| {
-        json!({"name": param.name, "type": param.ty.to_string(), "docs": param.docs, "default": param.default})
-    };
+    let param = |param: &wharf_wasm::Param| json!({"name": param.name, "type": param.ty.to_string(), "docs": param.docs, "default": param.default});
     json!({
         "name": function.name,
         "interface": function.interface,

@@ -33,15 +33,30 @@ fn text(module: &Module) -> String {
     let row = |name: &str, value: String| [name.to_owned(), value];
     let mut facts = vec![row("name", module.name().to_owned())];
     facts.extend(module.version().map(|version| row("version", version.to_owned())));
-    facts.extend([row("digest", module.digest().to_string()), row("size", bytes(module.size()))]);
+    facts.extend([
+        row("digest", module.digest().to_string()),
+        row("size", bytes(module.size())),
+    ]);
     let mut text = columns(&facts);
     if !module.docs().is_empty() {
         let _ = writeln!(text, "\n{}", module.docs().trim());
     }
-    let indented = |table: String| table.lines().map(|line| format!("  {line}\n")).collect::<String>();
-    let _ = write!(text, "\nFunctions:\n{}", indented(functions::table(module.functions())));
-    let capabilities: Vec<_> =
-        module.capabilities().iter().map(|capability| row(&capability.name, capability.meaning.to_owned())).collect();
+    let indented = |table: String| {
+        table
+            .lines()
+            .map(|line| format!("  {line}\n"))
+            .collect::<String>()
+    };
+    let _ = write!(
+        text,
+        "\nFunctions:\n{}",
+        indented(functions::table(module.functions()))
+    );
+    let capabilities: Vec<_> = module
+        .capabilities()
+        .iter()
+        .map(|capability| row(&capability.name, capability.meaning.to_owned()))
+        .collect();
     if capabilities.is_empty() {
         text.push_str("\nIt asks for nothing: it can only compute.\n");
     } else {

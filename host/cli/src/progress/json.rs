@@ -66,7 +66,11 @@ impl View for Json {
             Word::Said { module, level, text } => {
                 json!({"event": "word", "module": module, "level": level, "text": text})
             }
-            Word::Reached { module, current, total } => {
+            Word::Reached {
+                module,
+                current,
+                total,
+            } => {
                 json!({"event": "progress", "module": module, "current": current, "total": total})
             }
         };

@@ -19,9 +19,17 @@ use crate::args::{Loudness, ProgressKind};
 #[derive(Clone, Debug)]
 pub(crate) enum Word {
     /// A line of its log.
-    Said { module: String, level: &'static str, text: String },
+    Said {
+        module: String,
+        level: &'static str,
+        text: String,
+    },
     /// How far it is.
-    Reached { module: String, current: u64, total: u64 },
+    Reached {
+        module: String,
+        current: u64,
+        total: u64,
+    },
 }
 
 /// How much is shown.
@@ -34,7 +42,11 @@ pub(crate) struct Style {
 
 impl From<&Loudness> for Style {
     fn from(loudness: &Loudness) -> Self {
-        Self { kind: loudness.progress, quiet: loudness.quiet, verbose: loudness.verbose }
+        Self {
+            kind: loudness.progress,
+            quiet: loudness.quiet,
+            verbose: loudness.verbose,
+        }
     }
 }
 

@@ -21,7 +21,12 @@ pub(super) struct Plain {
 
 impl Plain {
     pub(super) fn new(style: Style) -> Self {
-        Self { style, titles: Titles::new(), fresh: Vec::new(), partial: HashMap::new() }
+        Self {
+            style,
+            titles: Titles::new(),
+            fresh: Vec::new(),
+            partial: HashMap::new(),
+        }
     }
 
     fn line(&self, key: &[u8], text: &str, out: &mut Vec<u8>) {
@@ -72,7 +77,11 @@ impl Plain {
             }
         }
         let title = self.titles.remove(key).unwrap_or_default();
-        let was_fresh = self.fresh.iter().position(|fresh| fresh == key).map(|at| self.fresh.remove(at));
+        let was_fresh = self
+            .fresh
+            .iter()
+            .position(|fresh| fresh == key)
+            .map(|at| self.fresh.remove(at));
         let took = seconds(Duration::from_micros(finished.microseconds));
         let name = was_fresh.map(|_| format!(": {title}")).unwrap_or_default();
         let text = match finished.outcome() {
@@ -85,13 +94,13 @@ impl Plain {
     }
 }
 
-
 impl View for Plain {
     fn event(&mut self, event: &Event, out: &mut Vec<u8>) {
         let key = &event.key;
         match &event.what {
             Some(What::Started(started)) => {
-                self.titles.insert(key.clone(), started.title.replace('\n', " ").into());
+                self.titles
+                    .insert(key.clone(), started.title.replace('\n', " ").into());
                 self.fresh.push(key.clone());
             }
             Some(What::Log(log)) => {
@@ -100,7 +109,15 @@ impl View for Plain {
             }
             Some(What::Finished(finished)) => self.finished(key, finished, out),
             Some(What::Explained(explained)) => {
-                self.line(key, &format!("why: {}: {}", explained.title.replace('\n', " "), explained.reason), out);
+                self.line(
+                    key,
+                    &format!(
+                        "why: {}: {}",
+                        explained.title.replace('\n', " "),
+                        explained.reason
+                    ),
+                    out,
+                );
             }
             Some(What::Notice(notice)) => {
                 let _ = writeln!(out, "wharf: {}", notice.text);
@@ -117,7 +134,11 @@ impl View for Plain {
                     let _ = writeln!(out, "{module}: {level}: {line}");
                 }
             }
-            Word::Reached { module, current, total } => {
+            Word::Reached {
+                module,
+                current,
+                total,
+            } => {
                 let _ = writeln!(out, "{module}: {current} of {total}");
             }
         }
@@ -142,25 +163,45 @@ mod tests {
     use crate::args::ProgressKind;
 
     fn shown(quiet: bool, events: Vec<(u8, What)>) -> String {
-        let mut plain = Plain::new(Style { kind: ProgressKind::Plain, quiet, verbose: false });
+        let mut plain = Plain::new(Style {
+            kind: ProgressKind::Plain,
+            quiet,
+            verbose: false,
+        });
         let mut out = Vec::new();
         for (key, what) in events {
-            plain.event(&Event { key: vec![key; 32], what: Some(what) }, &mut out);
+            plain.event(
+                &Event {
+                    key: vec![key; 32],
+                    what: Some(what),
+                },
+                &mut out,
+            );
         }
         plain.pause(&mut out);
         String::from_utf8(out).unwrap()
     }
 
     fn started(title: &str) -> What {
-        What::Started(Started { title: title.to_owned(), kind: Kind::Step.into() })
+        What::Started(Started {
+            title: title.to_owned(),
+            kind: Kind::Step.into(),
+        })
     }
 
     fn log(text: &str) -> What {
-        What::Log(Log { stderr: false, bytes: text.into() })
+        What::Log(Log {
+            stderr: false,
+            bytes: text.into(),
+        })
     }
 
     fn finished(outcome: Outcome, error: &str) -> What {
-        What::Finished(Finished { outcome: outcome.into(), microseconds: 1_234_000, error: error.to_owned() })
+        What::Finished(Finished {
+            outcome: outcome.into(),
+            microseconds: 1_234_000,
+            error: error.to_owned(),
+        })
     }
 
     #[test]
@@ -188,7 +229,11 @@ mod tests {
 
     #[test]
     fn quiet_shows_no_steps() {
-        let events = vec![(1, started("make")), (1, log("x\n")), (1, finished(Outcome::Done, ""))];
+        let events = vec![
+            (1, started("make")),
+            (1, log("x\n")),
+            (1, finished(Outcome::Done, "")),
+        ];
         assert_eq!(shown(true, events), "");
     }
 }

@@ -26,7 +26,9 @@ impl Tally {
                 self.running.insert(event.key.clone(), started.title.clone());
             }
             Some(What::Finished(finished)) => {
-                let Some(title) = self.running.remove(&event.key) else { return };
+                let Some(title) = self.running.remove(&event.key) else {
+                    return;
+                };
                 match finished.outcome() {
                     Outcome::Hit => self.remembered += 1,
                     Outcome::Done => self.run += 1,
@@ -45,7 +47,12 @@ impl Tally {
 
     /// Titles of the steps that did not end by themselves.
     pub(crate) fn cut_short(&self) -> Vec<&str> {
-        let mut titles: Vec<_> = self.stopped.iter().chain(self.running.values()).map(String::as_str).collect();
+        let mut titles: Vec<_> = self
+            .stopped
+            .iter()
+            .chain(self.running.values())
+            .map(String::as_str)
+            .collect();
         titles.sort_unstable();
         titles
     }
@@ -53,11 +60,19 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { remembered, run, failed, .. } = self;
+        let Self {
+            remembered,
+            run,
+            failed,
+            ..
+        } = self;
         let steps = self.steps();
         let plural = if steps == 1 { "" } else { "s" };
         let seconds = self.took.as_secs_f64();
-        write!(f, "{steps} step{plural}: {remembered} remembered, {run} run, {failed} failed in {seconds:.1}s")?;
+        write!(
+            f,
+            "{steps} step{plural}: {remembered} remembered, {run} run, {failed} failed in {seconds:.1}s"
+        )?;
         if steps > 0 && *remembered == steps {
             write!(f, " (all remembered)")?;
         }
@@ -72,11 +87,24 @@ mod tests {
     use super::*;
 
     fn tell(tally: &mut Tally, key: u8, kind: Kind, outcome: Option<Outcome>) {
-        let started = What::Started(Started { title: format!("step {key}"), kind: kind.into() });
-        tally.count(&Event { key: vec![key], what: Some(started) });
+        let started = What::Started(Started {
+            title: format!("step {key}"),
+            kind: kind.into(),
+        });
+        tally.count(&Event {
+            key: vec![key],
+            what: Some(started),
+        });
         if let Some(outcome) = outcome {
-            let finished = Finished { outcome: outcome.into(), microseconds: 1, error: String::new() };
-            tally.count(&Event { key: vec![key], what: Some(What::Finished(finished)) });
+            let finished = Finished {
+                outcome: outcome.into(),
+                microseconds: 1,
+                error: String::new(),
+            };
+            tally.count(&Event {
+                key: vec![key],
+                what: Some(What::Finished(finished)),
+            });
         }
     }
 
@@ -85,9 +113,15 @@ mod tests {
         let mut tally = Tally::default();
         tell(&mut tally, 1, Kind::Step, Some(Outcome::Hit));
         tell(&mut tally, 2, Kind::Pull, Some(Outcome::Done));
-        assert_eq!(tally.to_string(), "1 step: 1 remembered, 0 run, 0 failed in 0.0s (all remembered)");
+        assert_eq!(
+            tally.to_string(),
+            "1 step: 1 remembered, 0 run, 0 failed in 0.0s (all remembered)"
+        );
         tell(&mut tally, 3, Kind::Step, Some(Outcome::Done));
-        assert_eq!(tally.to_string(), "2 steps: 1 remembered, 1 run, 0 failed in 0.0s");
+        assert_eq!(
+            tally.to_string(),
+            "2 steps: 1 remembered, 1 run, 0 failed in 0.0s"
+        );
     }
 
     #[test]

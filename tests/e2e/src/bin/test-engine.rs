@@ -10,26 +10,43 @@ fn main() {
     if args.first().is_some_and(|arg| arg == "helper") {
         wharf_runner::helper_main();
     }
-    let [socket, store, runtime] = args.as_slice() else { panic!("test-engine SOCKET STORE RUNTIME") };
+    let [socket, store, runtime] = args.as_slice() else {
+        panic!("test-engine SOCKET STORE RUNTIME")
+    };
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let state = PathBuf::from(socket).with_extension("state");
     let mirrors = std::env::var("WHARF_REGISTRY_MIRRORS").unwrap_or_default();
-    let pair = |pair: &str| pair.split_once('=').map(|(one, other)| (one.to_owned(), other.to_owned()));
+    let pair = |pair: &str| {
+        pair.split_once('=')
+            .map(|(one, other)| (one.to_owned(), other.to_owned()))
+    };
     let config = EngineConfig {
         socket: PathBuf::from(socket),
         store: PathBuf::from(store),
         max_bytes: None,
         runner: RunnerConfig {
-            runtime: if runtime == "builtin" { Runtime::BuiltIn } else { Runtime::Binary(runtime.into()) },
-            helper: (std::env::current_exe().expect("this program"), vec!["helper".to_owned()]),
+            runtime: if runtime == "builtin" {
+                Runtime::BuiltIn
+            } else {
+                Runtime::Binary(runtime.into())
+            },
+            helper: (
+                std::env::current_exe().expect("this program"),
+                vec!["helper".to_owned()],
+            ),
             state,
             name: format!("wharf-test-{}", std::process::id()),
             resolv_conf: std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default(),
         },
-        registries: RegistryConfig { mirrors: mirrors.split(',').filter_map(pair).collect(), ca_bundle: None },
+        registries: RegistryConfig {
+            mirrors: mirrors.split(',').filter_map(pair).collect(),
+            ca_bundle: None,
+        },
         ca_bundle: None,
         idle: Duration::from_secs(600),
     };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    runtime.block_on(wharf_engine::serve(config, CancellationToken::new())).expect("the engine ends in order");
+    runtime
+        .block_on(wharf_engine::serve(config, CancellationToken::new()))
+        .expect("the engine ends in order");
 }

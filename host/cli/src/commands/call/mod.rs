@@ -28,9 +28,13 @@ pub(crate) fn run(args: &CallArgs) -> Result<(), Report> {
     let style = Style::from(&args.loudness);
     let Some(FunctionCall::Words(words)) = &args.function else {
         let loaded = module::load(&args.module.module, &settings.places, style)?;
-        return Err(Report::usage("which function?").with_detail(super::functions::table(loaded.module.functions())));
+        return Err(
+            Report::usage("which function?").with_detail(super::functions::table(loaded.module.functions()))
+        );
     };
-    let (name, words) = words.split_first().ok_or_else(|| Report::usage("which function?"))?;
+    let (name, words) = words
+        .split_first()
+        .ok_or_else(|| Report::usage("which function?"))?;
     if let Some(option) = name.to_str().filter(|name| name.starts_with('-')) {
         return Err(Report::usage(format!("`{option}` is no option of `wharf call`"))
             .with_hint("options come before the function, its own flags after it"));
@@ -63,16 +67,34 @@ impl Request {
     fn read(loaded: &Loaded, function: Function, words: &[OsString]) -> Result<Self, Report> {
         let flags = Flags::read(&function, words)?;
         if flags.help {
-            return Ok(Self { function, flags, arguments: Vec::new() });
+            return Ok(Self {
+                function,
+                flags,
+                arguments: Vec::new(),
+            });
         }
         let here = std::env::current_dir()
             .map_err(|error| Report::usage(format!("the current directory cannot be read: {error}")))?;
-        let arguments = flags.arguments(&function, Place { directory: &here, scope: &loaded.scope })?;
+        let arguments = flags.arguments(
+            &function,
+            Place {
+                directory: &here,
+                scope: &loaded.scope,
+            },
+        )?;
         if flags.output.is_some() && !show::can_be_written(&function) {
-            let message = format!("-o writes a directory, file or container; {} returns {}", function.name, flags::result_name(&function));
+            let message = format!(
+                "-o writes a directory, file or container; {} returns {}",
+                function.name,
+                flags::result_name(&function)
+            );
             return Err(Report::usage(message).with_hint("without -o the value goes to standard output"));
         }
-        Ok(Self { function, flags, arguments })
+        Ok(Self {
+            function,
+            flags,
+            arguments,
+        })
     }
 }
 
@@ -103,13 +125,19 @@ async fn call(
         pipeline: Arc::new(pipeline),
         project: loaded.project.clone(),
         scope: loaded.scope.clone(),
-        limits: Limits { time: args.timeout, ..Limits::default() },
+        limits: Limits {
+            time: args.timeout,
+            ..Limits::default()
+        },
     };
     let work = async {
         for value in &request.arguments {
             pipeline::allow_secrets(&session, value);
         }
-        let value = loaded.module.call(&request.function, request.arguments.clone(), context).await?;
+        let value = loaded
+            .module
+            .call(&request.function, request.arguments.clone(), context)
+            .await?;
         show::prepare(&session, value, &request.flags).await
     };
     let outcome = tokio::select! {

@@ -53,11 +53,23 @@ impl Pipeline for ToEngine {
             Level::Warn => "warning",
             Level::Error => "error",
         };
-        self.words.send(Word::Said { module: module.to_owned(), level, text: text.to_owned() }).ok();
+        self.words
+            .send(Word::Said {
+                module: module.to_owned(),
+                level,
+                text: text.to_owned(),
+            })
+            .ok();
     }
 
     fn progress(&self, module: &str, current: u64, total: u64) {
-        self.words.send(Word::Reached { module: module.to_owned(), current, total }).ok();
+        self.words
+            .send(Word::Reached {
+                module: module.to_owned(),
+                current,
+                total,
+            })
+            .ok();
     }
 }
 
@@ -65,7 +77,9 @@ impl Pipeline for ToEngine {
 pub(super) fn allow_secrets(session: &Session, value: &Value) {
     match value {
         Value::Secret(secret) => session.register_secret(secret.id.clone()),
-        Value::List(items) | Value::Tuple(items) => items.iter().for_each(|item| allow_secrets(session, item)),
+        Value::List(items) | Value::Tuple(items) => {
+            items.iter().for_each(|item| allow_secrets(session, item))
+        }
         Value::Record(fields) => fields.iter().for_each(|(_, value)| allow_secrets(session, value)),
         Value::Option(Some(value)) | Value::Variant(_, Some(value)) => allow_secrets(session, value),
         _ => {}

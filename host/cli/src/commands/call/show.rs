@@ -51,7 +51,10 @@ pub(crate) fn can_be_written(function: &Function) -> bool {
         Some(other) => other,
         None => return false,
     };
-    matches!(inner(ty), Type::Handle(Handle::Directory | Handle::File | Handle::Container))
+    matches!(
+        inner(ty),
+        Type::Handle(Handle::Directory | Handle::File | Handle::Container)
+    )
 }
 
 /// Runs what the value needs and makes it ready to be printed, or writes it where `-o` says.
@@ -64,13 +67,22 @@ pub(crate) async fn prepare(session: &Session, value: Value, flags: &Flags) -> R
         write(session, &value, to).await?;
         return Ok(Shown::Aside(format!("written to {}", to.display())));
     }
-    let text = |text: String| if flags.json { Shown::Json(json!(text)) } else { Shown::Text(text) };
+    let text = |text: String| {
+        if flags.json {
+            Shown::Json(json!(text))
+        } else {
+            Shown::Text(text)
+        }
+    };
     Ok(match &value {
         Value::Container(container) => match session.read(container.node(), Question::Stdout).await? {
             Answer::Text(output) => text(output),
             _ => return Err(surprise().into()),
         },
-        Value::Directory(directory) => match session.read(directory.node(), Question::Entries("/".to_owned())).await? {
+        Value::Directory(directory) => match session
+            .read(directory.node(), Question::Entries("/".to_owned()))
+            .await?
+        {
             Answer::Names(names) if flags.json => Shown::Json(json!(names)),
             Answer::Names(names) => Shown::Text(names.join("\n")),
             _ => return Err(surprise().into()),
@@ -85,7 +97,10 @@ pub(crate) async fn prepare(session: &Session, value: Value, flags: &Flags) -> R
 }
 
 fn is_handle(value: &Value) -> bool {
-    matches!(value, Value::Directory(_) | Value::File(_) | Value::Container(_) | Value::Secret(_) | Value::Volume(_))
+    matches!(
+        value,
+        Value::Directory(_) | Value::File(_) | Value::Container(_) | Value::Secret(_) | Value::Volume(_)
+    )
 }
 
 async fn write(session: &Session, value: &Value, to: &Path) -> Result<(), Report> {
@@ -93,7 +108,11 @@ async fn write(session: &Session, value: &Value, to: &Path) -> Result<(), Report
         Value::Directory(directory) => session.export_directory(directory.node(), to).await?,
         Value::File(file) => session.export_file(file.node(), to).await?,
         Value::Container(container) => session.export_container(container.node(), to).await?,
-        _ => return Err(Report::failed("there is nothing to write: the function returned no directory, file or container")),
+        _ => {
+            return Err(Report::failed(
+                "there is nothing to write: the function returned no directory, file or container",
+            ));
+        }
     }
     Ok(())
 }
@@ -102,8 +121,13 @@ async fn write(session: &Session, value: &Value, to: &Path) -> Result<(), Report
 async fn contents(session: &Session, file: &File) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     loop {
-        let piece = Question::Range { offset: bytes.len() as u64, length: READ_LIMIT };
-        let Answer::Bytes(piece) = session.read(file.node(), piece).await? else { return Err(surprise()) };
+        let piece = Question::Range {
+            offset: bytes.len() as u64,
+            length: READ_LIMIT,
+        };
+        let Answer::Bytes(piece) = session.read(file.node(), piece).await? else {
+            return Err(surprise());
+        };
         let is_last = (piece.len() as u64) < READ_LIMIT;
         bytes.extend(piece);
         if is_last {
@@ -118,14 +142,20 @@ fn of_file(bytes: Vec<u8>, flags: &Flags) -> Result<Shown, Report> {
         return Ok(Shown::Json(json!(String::from_utf8_lossy(&bytes))));
     }
     if !is_text && (flags.json || output::is_terminal()) {
-        let message = format!("the file is not text ({})", crate::table::bytes(bytes.len() as u64));
+        let message = format!(
+            "the file is not text ({})",
+            crate::table::bytes(bytes.len() as u64)
+        );
         return Err(Report::usage(message).with_hint("`-o PATH` writes it to a file"));
     }
     Ok(Shown::Bytes(bytes))
 }
 
 fn surprise() -> Error {
-    Error::other("protocol", "the engine answered another question than it was asked")
+    Error::other(
+        "protocol",
+        "the engine answered another question than it was asked",
+    )
 }
 
 #[cfg(test)]
@@ -134,7 +164,10 @@ mod tests {
 
     #[test]
     fn text_is_shown_and_binary_json_refused() {
-        let flags = Flags { json: true, ..Flags::default() };
+        let flags = Flags {
+            json: true,
+            ..Flags::default()
+        };
         assert!(matches!(of_file(b"hello".to_vec(), &flags), Ok(Shown::Json(_))));
         let refused = of_file(vec![0, 159], &flags).unwrap_err();
         assert!(refused.text().contains("-o PATH"));
