@@ -1,5 +1,7 @@
 //! What goes wrong with images and registries, in words for the person who named them.
 
+use crate::place::Place;
+
 /// What goes wrong with images and registries.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -14,7 +16,7 @@ pub enum Error {
         why: String,
     },
     /// The registry has no such image.
-    #[error("there is no image {reference}: {registry} does not have it")]
+    #[error("there is no image {reference}: {registry} does not have it. Check its name and tag")]
     NotFound {
         /// The image.
         reference: String,
@@ -22,7 +24,10 @@ pub enum Error {
         registry: String,
     },
     /// The registry wants credentials, or others.
-    #[error("{registry} refused access to {reference}{}: log in with `docker login {registry}`", user.as_ref().map(|user| format!(" for user {user}")).unwrap_or_default())]
+    #[error(
+        "{registry} refused access to {reference}{}: check that the image exists, and log in with `docker login {registry}`",
+        user.as_ref().map(|user| format!(" for user {user}")).unwrap_or_default()
+    )]
     Refused {
         /// The image.
         reference: String,
@@ -33,18 +38,22 @@ pub enum Error {
     },
     /// The registry did not answer, or not sensibly.
     #[error(
+<<<<<<< HEAD
         "{registry} cannot be reached for {reference}: {why}. Check the network, or set a mirror in WHARF_REGISTRY_MIRRORS"
+=======
+        "{registry} cannot be reached for {reference}: {why}. Check the network and the registry, or set a mirror in WHARF_REGISTRY_MIRRORS"
+>>>>>>> 031f87f3f89d1d2c2fc420c8b1732f8048db09c8
     )]
     Unavailable {
         /// The image.
         reference: String,
         /// Who was asked.
         registry: String,
-        /// Why.
+        /// What was tried, with addresses, and why it failed.
         why: String,
     },
     /// The image has no manifest for the platform.
-    #[error("{reference} has no image for {wanted}; it has: {}", have.join(", "))]
+    #[error("{reference} has no image for {wanted}; it has: {}", if have.is_empty() { "none that says".to_owned() } else { have.join(", ") })]
     Platform {
         /// The image.
         reference: String,
@@ -72,4 +81,88 @@ pub enum Error {
 }
 
 /// The result of work on images.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What goes wrong at one place. Another place may do better.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    NotFound,
+    Refused { user: Option<String> },
+    Unavailable { why: String },
+    Damaged { what: String, why: String },
+    Platform { wanted: String, have: Vec<String> },
+}
+
+impl Failure {
+    pub(crate) fn unavailable(why: String) -> Self {
+        Self::Unavailable { why }
+    }
+
+    pub(crate) fn unreachable(error: &reqwest::Error) -> Self {
+        let why = if error.is_timeout() {
+            "no connection within 5 s".to_owned()
+        } else {
+            innermost(error)
+        };
+        Self::Unavailable { why }
+    }
+
+    pub(crate) fn damaged(what: &str, why: impl ToString) -> Self {
+        Self::Damaged {
+            what: what.to_owned(),
+            why: why.to_string(),
+        }
+    }
+}
+
+/// Why none of several places had something: what the last of them, the registry itself, says, and for a registry
+/// that cannot be reached what the others said too.
+pub(crate) fn explain(reference: &str, registry: &Place, failures: Vec<(Place, Failure)>) -> Error {
+    let brief = |(place, failure): &(Place, Failure)| match failure {
+        Failure::NotFound => format!("{} does not have it", place.base),
+        Failure::Refused { .. } => format!("{} refuses access", place.base),
+        Failure::Unavailable { why } | Failure::Damaged { why, .. } => format!("{}: {why}", place.base),
+        Failure::Platform { wanted, .. } => format!("{} does not have it for {wanted}", place.base),
+    };
+    let tried: Vec<String> = failures.iter().map(brief).collect();
+    let own = failures
+        .into_iter()
+        .rev()
+        .find(|(place, _)| place.name == registry.name);
+    let reference = reference.to_owned();
+    match own {
+        Some((place, Failure::NotFound)) => Error::NotFound {
+            reference,
+            registry: place.name,
+        },
+        Some((place, Failure::Refused { user })) => Error::Refused {
+            reference,
+            registry: place.name,
+            user,
+        },
+        Some((_, Failure::Platform { wanted, have })) => Error::Platform {
+            reference,
+            wanted,
+            have,
+        },
+        Some((place, Failure::Damaged { what, why })) => Error::Damaged {
+            reference,
+            what: format!("{what} that {} sent", place.base),
+            why,
+        },
+        Some((_, Failure::Unavailable { .. })) | None => Error::Unavailable {
+            reference,
+            registry: registry.name.clone(),
+            why: tried.join("; "),
+        },
+    }
+}
+
+/// The reason at the bottom of an error: what the ones above it repeat.
+pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string()
+}

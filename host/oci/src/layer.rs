@@ -1,20 +1,35 @@
-//! A layer's bytes on their way from compressed file to tar stream, checked against the image's own digest of it.
+//! A layer's bytes on their way from compressed stream to tar stream, checked against the image's own digest of it.
 
-use std::{
-    fs::File,
-    io::{self, Read},
-};
+use std::io::{self, BufRead, Cursor, Read};
 
-use sha2::{Digest, Sha256};
+use crate::{digest::Hasher, error::Error};
 
-/// Reads a layer's tar stream. [`LayerReader::finish`] says whether it was the one that the image names.
+/// Where a layer's compressed bytes come from. An error from it, at the end too, says that they are the wrong ones.
+pub(crate) type Source = Box<dyn BufRead + Send>;
+
+/// Reads a layer's tar stream while it arrives.
+///
+/// What was read may be used when [`LayerReader::finish`] has returned, and is to be thrown away when it, or a read before
+/// it, fails: only the end shows whether the bytes were those that the image names. Reads block; they are for threads
+/// that may, such as those of `spawn_blocking`.
 pub struct LayerReader {
-    stream: Box<dyn Read + Send>,
-    hasher: Sha256,
+    stream: Stream,
+    hasher: Option<Hasher>,
     diff_id: String,
 }
 
+type Started = io::Chain<Cursor<Vec<u8>>, Source>;
+
+enum Stream {
+    Waiting(Source),
+    Plain(Started),
+    Gzip(Box<flate2::bufread::MultiGzDecoder<Started>>),
+    Zstd(zstd::Decoder<'static, Started>),
+    Over,
+}
+
 impl LayerReader {
+<<<<<<< HEAD
     /// The tar stream in a file: plain, or compressed with gzip or zstd, told by its first bytes.
     pub(crate) fn open(mut file: File, diff_id: &str) -> io::Result<Self> {
         let mut start = [0; 4];
@@ -33,11 +48,21 @@ impl LayerReader {
             hasher: Sha256::new(),
             diff_id: diff_id.to_owned(),
         })
+=======
+    pub(crate) fn new(source: Source, diff_id: &str) -> Self {
+        let hasher = Some(Hasher::like(diff_id));
+        Self {
+            stream: Stream::Waiting(source),
+            hasher,
+            diff_id: diff_id.to_owned(),
+        }
+>>>>>>> 031f87f3f89d1d2c2fc420c8b1732f8048db09c8
     }
 
     /// Reads to the end; an error when the stream is not the one that the image names.
     pub fn finish(mut self) -> io::Result<()> {
         io::copy(&mut self, &mut io::sink())?;
+<<<<<<< HEAD
         let found: String = self
             .hasher
             .finalize()
@@ -51,13 +76,151 @@ impl LayerReader {
             "it unpacks to sha256:{found}, the image says {}",
             self.diff_id
         )))
+=======
+        Ok(())
+    }
+
+    /// At the end: is everything what the image says?
+    fn verify(&mut self) -> io::Result<()> {
+        self.stream.drain()?;
+        self.stream = Stream::Over;
+        let found = self.hasher.take().map(Hasher::finish);
+        match found {
+            Some(found) if found != self.diff_id => Err(io::Error::other(format!(
+                "it unpacks to {found}, the image says {}",
+                self.diff_id
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Why decompression failed: the bytes may be the wrong ones, which only their end shows.
+    fn blame(&mut self, error: io::Error) -> io::Error {
+        let is_ours = error.get_ref().is_some_and(|inner| inner.is::<Error>());
+        let verdict = if is_ours { Ok(()) } else { self.stream.drain() };
+        self.stream = Stream::Over;
+        // Never the digest of a stream: whoever reads on after an error is told again.
+        self.hasher = Some(Hasher::like(""));
+        verdict.err().unwrap_or(error)
+>>>>>>> 031f87f3f89d1d2c2fc420c8b1732f8048db09c8
     }
 }
 
 impl Read for LayerReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.stream.read(buffer)?;
-        self.hasher.update(&buffer[..count]);
-        Ok(count)
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        if let Stream::Waiting(_) = self.stream {
+            self.stream = std::mem::replace(&mut self.stream, Stream::Over).start()?;
+        }
+        match self.stream.read(buffer) {
+            Ok(0) => self.verify().map(|()| 0),
+            Ok(count) => {
+                self.hasher
+                    .iter_mut()
+                    .for_each(|hasher| hasher.update(&buffer[..count]));
+                Ok(count)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
+            Err(error) => Err(self.blame(error)),
+        }
+    }
+}
+
+impl Stream {
+    /// Tells the compression by the first bytes, whatever the media type says: tools have got it wrong.
+    fn start(self) -> io::Result<Self> {
+        let Self::Waiting(mut source) = self else {
+            return Ok(self);
+        };
+        let mut start = Vec::with_capacity(4);
+        source.by_ref().take(4).read_to_end(&mut start)?;
+        let kind = start.clone();
+        let started = Cursor::new(start).chain(source);
+        Ok(match kind[..] {
+            [0x1f, 0x8b, ..] => Self::Gzip(Box::new(flate2::bufread::MultiGzDecoder::new(started))),
+            [0x28, 0xb5, 0x2f, 0xfd] => Self::Zstd(zstd::Decoder::with_buffer(started)?),
+            _ => Self::Plain(started),
+        })
+    }
+
+    /// Reads what follows the compressed stream, so that its source can judge the whole.
+    fn drain(&mut self) -> io::Result<()> {
+        let rest: &mut dyn Read = match self {
+            Self::Waiting(source) => source,
+            Self::Plain(source) => source,
+            Self::Gzip(decoder) => decoder.get_mut(),
+            Self::Zstd(decoder) => decoder.get_mut(),
+            Self::Over => return Ok(()),
+        };
+        io::copy(rest, &mut io::sink()).map(|_| ())
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Waiting(_) | Self::Over => Ok(0),
+            Self::Plain(source) => source.read(buffer),
+            Self::Gzip(decoder) => decoder.read(buffer),
+            Self::Zstd(decoder) => decoder.read(buffer),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Cursor, Read, Write};
+
+    use super::LayerReader;
+    use crate::digest::sha256;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn read(compressed: Vec<u8>, diff_id: &str) -> std::io::Result<Vec<u8>> {
+        let mut reader = LayerReader::new(Box::new(Cursor::new(compressed)), diff_id);
+        let mut text = Vec::new();
+        reader.read_to_end(&mut text)?;
+        reader.finish()?;
+        Ok(text)
+    }
+
+    #[test]
+    fn all_compressions_unpack_and_are_checked() {
+        let text: Vec<u8> = (0..200_000u32).flat_map(u32::to_le_bytes).collect();
+        let diff_id = sha256(&text);
+        let pieces = [gzip(&text[..1000]), gzip(&text[1000..])].concat();
+        for compressed in [
+            text.clone(),
+            gzip(&text),
+            pieces,
+            zstd::encode_all(&text[..], 1).unwrap(),
+        ] {
+            assert_eq!(read(compressed.clone(), &diff_id).unwrap(), text);
+            let wrong = read(compressed.clone(), &sha256(b"other"))
+                .unwrap_err()
+                .to_string();
+            assert!(wrong.contains(&diff_id), "{wrong}");
+            assert!(
+                read(compressed[..compressed.len() - 9].to_vec(), &diff_id).is_err(),
+                "cut off"
+            );
+        }
+        assert_eq!(read(Vec::new(), &sha256(b"")).unwrap(), b"");
+    }
+
+    #[test]
+    fn who_reads_on_after_an_error_is_told_again() {
+        let mut damaged = gzip(&[7; 100_000]);
+        let middle = damaged.len() / 2;
+        damaged[middle] ^= 0xff;
+        let mut reader = LayerReader::new(Box::new(Cursor::new(damaged)), &sha256(&[7; 100_000]));
+        assert!(reader.read_to_end(&mut Vec::new()).is_err());
+        assert!(reader.finish().is_err());
     }
 }

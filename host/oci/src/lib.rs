@@ -1,14 +1,28 @@
-//! Images: references, registries, manifests, layers. Knows nothing of where layers are kept or what runs in them.
+//! Images: references, registries, manifests, layers, archives. Knows nothing of where layers are kept or what runs in them.
 //!
-//! A [`Registry`] resolves a reference to one platform's manifest and fetches blobs, each checked against its digest while
-//! it arrives. Mirrors are asked first, in order; the registry itself when none of them has it.
+//! A [`Registry`] resolves a reference to one platform's manifest and fetches layers, each checked against its digests while
+//! it arrives. Mirrors are asked first, in order; the registry itself when none of them has it. A [`ResolvedImage`] is plain
+//! data that never changes for a digest: whoever keeps it need not ask again.
 
+pub mod archive;
+mod auth;
+mod credentials;
+mod digest;
+mod download;
 mod error;
 mod layer;
 mod manifest;
+mod place;
+mod places;
+mod platform;
+mod reference;
 mod registry;
+mod transport;
 
+pub use credentials::{Credential, CredentialSource, docker_credentials, docker_credentials_at};
 pub use error::{Error, Result};
 pub use layer::LayerReader;
-pub use manifest::{Config, LayerDescriptor, Platform, ResolvedImage};
+pub use manifest::{Config, LayerDescriptor, ResolvedImage};
+pub use platform::Platform;
+pub use reference::Reference;
 pub use registry::{Registry, RegistryConfig};

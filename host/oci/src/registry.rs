@@ -1,53 +1,55 @@
-//! Registries: mirrors, credentials, and the calls.
+//! Registries: what a reference means there, and the layers of what it means.
 
+<<<<<<< HEAD
 use std::{
     collections::{HashMap, HashSet},
     path::PathBuf,
     time::Duration,
 };
+=======
+use std::{path::PathBuf, sync::Arc};
+>>>>>>> 031f87f3f89d1d2c2fc420c8b1732f8048db09c8
 
-use oci_client::{
-    Client, Reference,
-    client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol},
-    errors::{OciDistributionError, OciErrorCode},
-    manifest::OciDescriptor,
-    secrets::RegistryAuth,
-};
+use reqwest::header;
 
 use crate::{
-    error::{Error, Result},
+    credentials::{CredentialSource, docker_credentials},
+    digest,
+    download::Download,
+    error::{Error, Failure, Result, explain},
     layer::LayerReader,
-    manifest::{ACCEPTED, AnyManifest, ConfigFile, LayerDescriptor, Platform, ResolvedImage},
+    manifest::{ACCEPTED, AnyManifest, ConfigFile, LayerDescriptor, ResolvedImage},
+    place::Place,
+    places::Places,
+    platform::Platform,
+    reference::Reference,
+    transport::{Ask, Transport},
 };
 
-/// How long a connection may take to come about.
-const CONNECT: Duration = Duration::from_secs(5);
-/// How long a registry may say nothing.
-const SILENCE: Duration = Duration::from_secs(60);
-/// How often a call that failed for a passing reason is made.
-const ATTEMPTS: u32 = 4;
+/// How many lists of manifests may lie in one another.
+const DEEPEST: usize = 3;
 
-/// How registries are reached.
+/// How registries are reached. Those on loopback, and mirrors that say `http`, are spoken to without encryption.
 #[derive(Clone, Debug, Default)]
 pub struct RegistryConfig {
-    /// Registries and the mirrors that are asked before them: `docker.io` and `http://127.0.0.1:5000`.
+    /// Registries and the mirrors that are asked before them: `docker.io` and `http://127.0.0.1:5000`. A registry that is
+    /// its own mirror is reached as the mirror says: `registry.lan:5000` and `http://registry.lan:5000`.
     pub mirrors: Vec<(String, String)>,
-    /// A file of certificates that are trusted beside the usual ones.
+    /// A file of certificates that are trusted beside the host's own.
     pub ca_bundle: Option<PathBuf>,
 }
 
-/// Reaches registries.
+/// Reaches registries. Clones share connections and tokens.
+#[derive(Clone)]
 pub struct Registry {
-    client: Client,
-    /// For registries that are spoken to without encryption: those on loopback, and mirrors that say so.
-    plain_client: Client,
-    plain: HashSet<String>,
-    mirrors: HashMap<String, Vec<String>>,
+    transport: Arc<Transport>,
+    places: Arc<Places>,
 }
 
 impl Registry {
-    /// A client with these settings.
+    /// A client with these settings, which logs in with what Docker's own configuration holds.
     pub fn new(config: RegistryConfig) -> Result<Self> {
+<<<<<<< HEAD
         let mut plain = HashSet::new();
         let mut mirrors: HashMap<String, Vec<String>> = HashMap::new();
         for (registry, mirror) in &config.mirrors {
@@ -87,10 +89,26 @@ impl Registry {
         } else {
             &self.client
         }
+=======
+        Self::with_credentials(config, docker_credentials())
+    }
+
+    /// A client that logs in with what `credentials` finds.
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "settings are given away, as with `new`"
+    )]
+    pub fn with_credentials(config: RegistryConfig, credentials: CredentialSource) -> Result<Self> {
+        Ok(Self {
+            transport: Arc::new(Transport::new(config.ca_bundle.as_deref(), credentials)?),
+            places: Arc::new(Places::new(&config.mirrors)?),
+        })
+>>>>>>> 031f87f3f89d1d2c2fc420c8b1732f8048db09c8
     }
 
     /// What a reference means for a platform, as the first of mirrors and registry says that has it.
     pub async fn resolve(&self, reference: &str, platform: &Platform) -> Result<ResolvedImage> {
+<<<<<<< HEAD
         let parsed = parse(reference)?;
         let mut outcome = Err(Error::NotFound {
             reference: reference.to_owned(),
@@ -101,17 +119,32 @@ impl Registry {
             match &outcome {
                 Ok(_) | Err(Error::Platform { .. }) => break,
                 Err(error) => tracing::debug!("{error}"),
+=======
+        let parsed: Reference = reference.parse()?;
+        let mut failures = Vec::new();
+        for place in self.places.of(parsed.registry()) {
+            match self.resolve_at(&place, &parsed, platform).await {
+                Ok(image) => return Ok(image),
+                Err(Failure::Platform { wanted, have }) => {
+                    return Err(Error::Platform {
+                        reference: reference.to_owned(),
+                        wanted,
+                        have,
+                    });
+                }
+                Err(failure) => failures.push(self.places.remember(&place, failure)),
+>>>>>>> 031f87f3f89d1d2c2fc420c8b1732f8048db09c8
             }
         }
-        outcome
+        Err(explain(reference, &Place::registry(parsed.registry()), failures))
     }
 
     async fn resolve_at(
         &self,
-        written: &str,
+        place: &Place,
         parsed: &Reference,
-        place: &Reference,
         platform: &Platform,
+<<<<<<< HEAD
     ) -> Result<ResolvedImage> {
         let failed = |error: OciDistributionError| explain(written, place, error);
         let damaged = |what: &str, why: String| Error::Damaged {
@@ -259,10 +292,105 @@ impl Registry {
             size: size as i64,
             media_type: media_type.to_owned(),
             ..OciDescriptor::default()
+=======
+    ) -> Result<ResolvedImage, Failure> {
+        let repository = parsed.repository();
+        let mut name = parsed.manifest_name().to_owned();
+        for _ in 0..DEEPEST {
+            let (text, digest) = self.manifest(place, repository, &name).await?;
+            let manifest = AnyManifest::read(&text)?;
+            let Some(config) = manifest.config else {
+                manifest.select(platform)?.clone_into(&mut name);
+                continue;
+            };
+            let text = self.config(place, repository, &config.digest).await?;
+            let file = ConfigFile::read(&text)?;
+            return Ok(ResolvedImage {
+                reference: parsed.at_digest(&digest).to_string(),
+                manifest: digest,
+                platform: file.platform(platform)?,
+                layers: file.layers(manifest.layers)?,
+                config: file.config,
+            });
+        }
+        Err(Failure::damaged(
+            "the manifest",
+            "lists of manifests lie too deep in one another",
+        ))
+    }
+
+    /// A manifest by tag or digest, and its digest.
+    async fn manifest(
+        &self,
+        place: &Place,
+        repository: &str,
+        name: &str,
+    ) -> Result<(Vec<u8>, String), Failure> {
+        let (path, header) = (
+            format!("manifests/{name}"),
+            Some((header::ACCEPT, ACCEPTED.join(", "))),
+        );
+        let (text, said) = self
+            .transport
+            .document(&Ask {
+                place,
+                repository,
+                path,
+                header,
+            })
+            .await?;
+        let is_digest = name.contains(':');
+        let expected = if is_digest { Some(name.to_owned()) } else { said };
+        let found = digest::like(expected.as_deref().unwrap_or_default(), &text);
+        match expected {
+            Some(expected) if expected != found => Err(Failure::damaged(
+                "the manifest",
+                format!("its digest is {found} and should be {expected}"),
+            )),
+            _ => Ok((text, found)),
+        }
+    }
+
+    async fn config(&self, place: &Place, repository: &str, expected: &str) -> Result<Vec<u8>, Failure> {
+        let (path, header) = (format!("blobs/{expected}"), None);
+        let (text, _) = self
+            .transport
+            .document(&Ask {
+                place,
+                repository,
+                path,
+                header,
+            })
+            .await?;
+        let found = digest::like(expected, &text);
+        if found == expected {
+            return Ok(text);
+        }
+        Err(Failure::damaged(
+            "the configuration",
+            format!("its digest is {found} and should be {expected}"),
+        ))
+    }
+
+    /// Fetches a layer: returns when the registry starts to send it, and the rest arrives while it is read.
+    pub async fn fetch_layer(&self, image: &ResolvedImage, layer: &LayerDescriptor) -> Result<LayerReader> {
+        let parsed: Reference = image.reference.parse()?;
+        let download = Download {
+            transport: Arc::clone(&self.transport),
+            places: Arc::clone(&self.places),
+            registry: parsed.registry().to_owned(),
+            repository: parsed.repository().to_owned(),
+            reference: image.reference.clone(),
+            blob: layer.clone(),
+>>>>>>> 031f87f3f89d1d2c2fc420c8b1732f8048db09c8
         };
-        self.client(place).pull_blob(place, &descriptor, out).await
+        Ok(LayerReader::new(
+            Box::new(download.start().await?),
+            &layer.diff_id,
+        ))
     }
 }
+<<<<<<< HEAD
 
 fn io_rewind(file: &mut std::fs::File) -> std::io::Result<()> {
     std::io::Seek::rewind(file)
@@ -417,3 +545,5 @@ fn innermost(error: &dyn std::error::Error) -> String {
     }
     last.to_string()
 }
+=======
+>>>>>>> 031f87f3f89d1d2c2fc420c8b1732f8048db09c8
