@@ -38,11 +38,7 @@ pub enum Error {
     },
     /// The registry did not answer, or not sensibly.
     #[error(
-<<<<<<< HEAD
-        "{registry} cannot be reached for {reference}: {why}. Check the network, or set a mirror in WHARF_REGISTRY_MIRRORS"
-=======
         "{registry} cannot be reached for {reference}: {why}. Check the network and the registry, or set a mirror in WHARF_REGISTRY_MIRRORS"
->>>>>>> 031f87f3f89d1d2c2fc420c8b1732f8048db09c8
     )]
     Unavailable {
         /// The image.

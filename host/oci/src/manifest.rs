@@ -14,38 +14,6 @@ pub(crate) const ACCEPTED: [&str; 4] = [
     "application/vnd.docker.distribution.manifest.v2+json",
 ];
 
-<<<<<<< HEAD
-/// Operating system and processor.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Platform {
-    /// Such as `linux`.
-    pub os: String,
-    /// Such as `amd64`.
-    pub architecture: String,
-    /// Such as `v8`.
-    #[serde(default)]
-    pub variant: Option<String>,
-}
-
-impl std::fmt::Display for Platform {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.os, self.architecture)?;
-        self.variant
-            .iter()
-            .try_for_each(|variant| write!(f, "/{variant}"))
-    }
-}
-
-impl Platform {
-    /// Does an image for `self` run where `wanted` is wanted? A variant that is not asked for does not matter.
-    pub(crate) fn serves(&self, wanted: &Self) -> bool {
-        let variant = wanted.variant.is_none() || self.variant.is_none() || self.variant == wanted.variant;
-        self.os == wanted.os && self.architecture == wanted.architecture && variant
-    }
-}
-
-=======
->>>>>>> 031f87f3f89d1d2c2fc420c8b1732f8048db09c8
 /// A layer, as an image names it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayerDescriptor {
