@@ -134,32 +134,13 @@ impl EngineSettings {
             if std::fs::read_to_string(&note).is_ok_and(|noted| noted == wanted) {
                 return Ok(connection);
             }
-            self.replace_idle(&connection).await?;
+            replace_idle(&connection).await?;
         }
         for directory in [&self.places.run, &self.places.state] {
             std::fs::create_dir_all(directory).map_err(|source| io_error(directory, source))?;
         }
         std::fs::write(&note, wanted).map_err(|source| io_error(&note, source))?;
         ensure_local(&launch).await
-    }
-
-    /// Ends an engine that was started with other settings, if nobody uses it.
-    async fn replace_idle(&self, connection: &Connection) -> Result<(), ConnectError> {
-        let broken = |status: tonic::Status| ConnectError::Place(format!("the engine: {}", status.message()));
-        let status = connection
-            .client()
-            .status(proto::StatusRequest {})
-            .await
-            .map_err(broken)?
-            .into_inner();
-        if status.sessions > 0 {
-            return Err(ConnectError::Place(
-                "the engine runs with other settings (runtime, mirrors, certificates or store) and is in use: wait until \
-                 it is idle, or end it with `wharf engine stop`"
-                    .to_owned(),
-            ));
-        }
-        stop(connection).await
     }
 
     fn launch(&self) -> Result<Launch, ConnectError> {
@@ -183,6 +164,20 @@ impl EngineSettings {
             log: self.places.engine_log(),
         })
     }
+}
+
+/// Ends an engine that was started with other settings, if nobody uses it.
+async fn replace_idle(connection: &Connection) -> Result<(), ConnectError> {
+    let broken = |status: tonic::Status| ConnectError::Place(format!("the engine: {}", status.message()));
+    let status = connection.client().status(proto::StatusRequest {}).await.map_err(broken)?.into_inner();
+    if status.sessions > 0 {
+        return Err(ConnectError::Place(
+            "the engine runs with other settings (runtime, mirrors, certificates or store) and is in use: wait until \
+             it is idle, or end it with `wharf engine stop`"
+                .to_owned(),
+        ));
+    }
+    stop(connection).await
 }
 
 /// Tells an engine to end and waits until it has.

@@ -1,7 +1,7 @@
 //! Finds, builds and loads the module that a command is about.
 
 use std::{
-    cell::RefCell,
+    cell::Cell,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -81,30 +81,19 @@ fn load_component(path: &Path, component: &Path, places: &Places) -> Result<Load
     })
 }
 
-/// Builds the module in a directory. Cargo's words are shown when asked for, and when it fails.
+/// Builds the module in a directory. Cargo's words are shown when asked for; an error holds the last of them.
 pub(crate) fn build(directory: &Path, style: Style) -> Result<wharf_build::Built, Report> {
-    let held = RefCell::new(Vec::new());
+    let announced = Cell::new(false);
     let say = |line: &str| match style.kind {
         ProgressKind::Json => output::aside(&format!(
             "{}\n",
             serde_json::json!({"event": "build", "text": line})
         )),
         _ if style.verbose => output::aside(&format!("{line}\n")),
-        _ => {
-            if held.borrow().is_empty() && !style.quiet {
-                output::aside(&format!("building {}\n", directory.display()));
-            }
-            held.borrow_mut().push(line.to_owned());
-        }
+        _ if style.quiet || announced.replace(true) => {}
+        _ => output::aside(&format!("building {}\n", directory.display())),
     };
-    wharf_build::build(directory, &say).map_err(|error| {
-        if matches!(error, BuildError::Cargo { .. }) {
-            for line in held.borrow().iter() {
-                output::aside(&format!("{line}\n"));
-            }
-        }
-        error.into()
-    })
+    Ok(wharf_build::build(directory, &say)?)
 }
 
 /// The function of this name; `interface/name` where several interfaces have it.
@@ -173,7 +162,7 @@ impl From<BuildError> for Report {
     fn from(error: BuildError) -> Self {
         let message = error.to_string();
         let ended = match error {
-            BuildError::NotAModule(_) | BuildError::Manifest { .. } => Ended::Usage,
+            BuildError::NotAModule(_) | BuildError::NoCargoManifest(_) | BuildError::Manifest { .. } => Ended::Usage,
             _ => Ended::Failed,
         };
         Self::new(ended, message)

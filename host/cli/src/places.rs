@@ -9,6 +9,9 @@ use crate::error::Report;
 /// A socket's path has to fit into the kernel's 108 bytes, the draft's name under which it is bound first included.
 const SOCKET_PATH_LIMIT: usize = 100;
 
+/// The kernel's number for file systems in memory.
+const TMPFS: u64 = 0x0102_1994;
+
 /// The directories of one user, or of one `WHARF_HOME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Places {
@@ -100,16 +103,14 @@ impl Places {
 
 /// A short name for a store, the same on each start: control groups and the runner's directory have it.
 pub(crate) fn name_of_store(store: &Path) -> String {
-    let digest = Digest::of(store.as_os_str().as_encoded_bytes()).to_string();
-    let hex = digest.rsplit(':').next().unwrap_or(&digest);
-    format!("wharf-{}", &hex[..12])
+    format!("wharf-{}", &Digest::of(store.as_os_str().as_encoded_bytes()).to_hex()[..12])
 }
 
 /// A directory for the runner's short-lived files, in memory where there is memory to be had: secrets lie in it while a
 /// step uses them.
 pub(crate) fn runner_state(store: &Path, run: &Path) -> PathBuf {
     let is_memory = |path: &&Path| {
-        rustix::fs::statfs(*path).is_ok_and(|facts| i64::from(facts.f_type) == i64::from(libc_tmpfs()))
+        rustix::fs::statfs(*path).is_ok_and(|facts| facts.f_type as u64 == TMPFS)
             && rustix::fs::access(*path, rustix::fs::Access::WRITE_OK).is_ok()
     };
     let memory = [Path::new("/run"), Path::new("/dev/shm")]
@@ -118,11 +119,6 @@ pub(crate) fn runner_state(store: &Path, run: &Path) -> PathBuf {
     memory
         .unwrap_or(run)
         .join(format!("{}-runner", name_of_store(store)))
-}
-
-/// The kernel's number for tmpfs.
-const fn libc_tmpfs() -> i32 {
-    0x0102_1994
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ pub(crate) fn run(args: &BuildArgs) -> Result<(), Report> {
     }
     let built = module::build(path, style)?;
     if !style.quiet {
-        let word = if built.fresh { "built" } else { "unchanged" };
+        let word = if built.fresh { "unchanged" } else { "built" };
         output::aside(&format!("{word}: {}\n", built.digest));
     }
     output::line(&built.path.display().to_string())
