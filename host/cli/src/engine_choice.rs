@@ -169,7 +169,12 @@ impl EngineSettings {
 /// Ends an engine that was started with other settings, if nobody uses it.
 async fn replace_idle(connection: &Connection) -> Result<(), ConnectError> {
     let broken = |status: tonic::Status| ConnectError::Place(format!("the engine: {}", status.message()));
-    let status = connection.client().status(proto::StatusRequest {}).await.map_err(broken)?.into_inner();
+    let status = connection
+        .client()
+        .status(proto::StatusRequest {})
+        .await
+        .map_err(broken)?
+        .into_inner();
     if status.sessions > 0 {
         return Err(ConnectError::Place(
             "the engine runs with other settings (runtime, mirrors, certificates or store) and is in use: wait until \

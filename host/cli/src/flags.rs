@@ -40,7 +40,11 @@ impl Flags {
                 _ => (text, None),
             };
             let mut value = || {
-                let mut next = || words.next().map(|next| next.to_str().map(str::to_owned).ok_or_else(not_text));
+                let mut next = || {
+                    words
+                        .next()
+                        .map(|next| next.to_str().map(str::to_owned).ok_or_else(not_text))
+                };
                 match inline {
                     Some(value) => Ok(value.to_owned()),
                     None => next().unwrap_or_else(|| Err(wrong(format!("{name} needs a value")))),

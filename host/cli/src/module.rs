@@ -162,7 +162,9 @@ impl From<BuildError> for Report {
     fn from(error: BuildError) -> Self {
         let message = error.to_string();
         let ended = match error {
-            BuildError::NotAModule(_) | BuildError::NoCargoManifest(_) | BuildError::Manifest { .. } => Ended::Usage,
+            BuildError::NotAModule(_) | BuildError::NoCargoManifest(_) | BuildError::Manifest { .. } => {
+                Ended::Usage
+            }
             _ => Ended::Failed,
         };
         Self::new(ended, message)

@@ -103,7 +103,10 @@ impl Places {
 
 /// A short name for a store, the same on each start: control groups and the runner's directory have it.
 pub(crate) fn name_of_store(store: &Path) -> String {
-    format!("wharf-{}", &Digest::of(store.as_os_str().as_encoded_bytes()).to_hex()[..12])
+    format!(
+        "wharf-{}",
+        &Digest::of(store.as_os_str().as_encoded_bytes()).to_hex()[..12]
+    )
 }
 
 /// A directory for the runner's short-lived files, in memory where there is memory to be had: secrets lie in it while a
