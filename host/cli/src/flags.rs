@@ -334,6 +334,10 @@ mod tests {
 
     #[test]
     fn a_function_explains_itself() {
-        insta::assert_snapshot!(explain(&function()));
+        let function = function();
+        let text = explain(&function);
+        for param in &function.params {
+            assert!(text.contains(&format!("--{}", param.name)), "{text}");
+        }
     }
 }
