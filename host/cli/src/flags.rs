@@ -13,7 +13,7 @@ use crate::{error::Report, suggest::nearest, table::columns};
 #[derive(Debug, Default)]
 pub(crate) struct Flags {
     /// Values by parameter, as written; a list may have several.
-    values: HashMap<String, Vec<String>>,
+    pub(crate) values: HashMap<String, Vec<String>>,
     /// `-o`.
     pub(crate) output: Option<PathBuf>,
     /// `--json`.
