@@ -126,64 +126,6 @@ fn section(component: &[u8], name: &str) -> Value {
 }
 
 #[test]
-fn a_module_is_built_once_carries_its_documentation_and_has_one_digest_everywhere() {
-    let (_root, directory) = module(SOURCE);
-    let lines = RefCell::new(Vec::new());
-    let built = build(&directory, &|line| lines.borrow_mut().push(line.to_owned())).unwrap();
-    assert!(!built.fresh);
-    assert!(
-        lines.borrow().iter().any(|line| line.contains("Compiling app")),
-        "{lines:?}"
-    );
-    let component = fs::read(&built.path).unwrap();
-    assert_eq!(built.digest, Digest::of(&component));
-    wasmparser::Validator::new_with_features(wasmparser::WasmFeatures::all())
-        .validate_all(&component)
-        .unwrap();
-
-    let docs = section(&component, "wharf:docs");
-    assert_eq!(docs["module"]["name"], "acme:app");
-    assert_eq!(docs["module"]["docs"], "What the module is for.");
-    assert_eq!(docs["functions"][0]["name"], "hello");
-    assert_eq!(docs["functions"][0]["docs"], "Greets.\n\nPolitely.");
-    assert_eq!(
-        docs["functions"][0]["params"][0],
-        serde_json::json!({"name": "name", "docs": "Whom to greet.", "default": "world"})
-    );
-    assert_eq!(docs["functions"][1]["check"], true);
-    let about = section(&component, "wharf:manifest");
-    assert_eq!(about["module"]["version"], "0.2.0");
-    assert_eq!(
-        about["capabilities"],
-        serde_json::json!(["cache", "container", "eval", "image", "network", "secret"])
-    );
-
-    // Nothing changed: nothing is compiled. A touched source: compiled, and the same bytes come of it.
-    assert!(build(&directory, &|_| ()).unwrap().fresh);
-    fs::write(directory.join("src/lib.rs"), SOURCE).unwrap();
-    let again = build(&directory, &|_| ()).unwrap();
-    assert_eq!((again.fresh, again.digest), (false, built.digest));
-
-    // The same source in another place.
-    let (_elsewhere, other) = module(SOURCE);
-    assert_eq!(build(&other, &|_| ()).unwrap().digest, built.digest);
-
-    // A mistake in the source is reported with the compiler's words.
-    fs::write(
-        other.join("src/lib.rs"),
-        SOURCE.replace("-> String {", "-> usize {"),
-    )
-    .unwrap();
-    let Err(BuildError::Cargo { output, .. }) = build(&other, &|_| ()) else {
-        panic!("it must not build")
-    };
-    assert!(
-        output.contains("its size differs between machines; take `u32` or `u64`"),
-        "{output}"
-    );
-}
-
-#[test]
 fn a_directory_that_is_no_module_says_so() {
     let directory = tempfile::tempdir().unwrap();
     let error = build(directory.path(), &|_| ()).unwrap_err();
