@@ -7,18 +7,23 @@
 
 pub mod args;
 mod bindings;
+mod broken;
 mod call;
 mod error;
 mod interface;
+mod limits;
+mod marshal;
 mod module;
+mod output;
 mod precompiled;
 mod reflect;
 mod state;
 mod types;
 mod value;
 
-pub use call::{CallContext, Limits};
+pub use call::CallContext;
 pub use error::{CallError, LoadError};
+pub use limits::Limits;
 pub use module::{Module, Runtime};
 pub use reflect::{Capability, Function, Param};
 pub use state::{Level, Pipeline};

@@ -14,6 +14,8 @@ use wharf_graph::{
     read::{Answer, Question},
 };
 
+use crate::limits::Meter;
+
 /// How loud a module's word is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
@@ -47,7 +49,7 @@ pub trait Pipeline: Send + Sync {
 pub(crate) struct State {
     pub(crate) table: ResourceTable,
     pub(crate) wasi: WasiCtx,
-    pub(crate) limits: wasmtime::StoreLimits,
+    pub(crate) meter: Meter,
     pub(crate) pipeline: Arc<dyn Pipeline>,
     pub(crate) module: String,
     /// Who caches and secrets belong to.

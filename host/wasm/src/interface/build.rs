@@ -42,6 +42,7 @@ impl State {
         change: impl FnOnce(&Directory) -> Directory,
     ) -> Handle<Directory> {
         let changed = change(self.table.get(of)?);
+        self.meter.describe(changed.node().encoding().len())?;
         Ok(self.table.push(changed)?)
     }
 
@@ -51,6 +52,7 @@ impl State {
         change: impl FnOnce(&Container) -> Container,
     ) -> Handle<Container> {
         let changed = change(self.table.get(of)?);
+        self.meter.describe(changed.node().encoding().len())?;
         Ok(self.table.push(changed)?)
     }
 
@@ -263,12 +265,14 @@ impl filesystem::HostDirectory for &mut State {
 impl State {
     fn edited_file(&mut self, own: &Resource<File>, edit: FileEdit) -> Handle<File> {
         let file = self.table.get(own)?.edit(edit);
+        self.meter.describe(file.node().encoding().len())?;
         Ok(self.table.push(file)?)
     }
 }
 
 impl filesystem::HostFile for &mut State {
     fn new(&mut self, name: String, contents: String) -> Handle<File> {
+        self.meter.describe(contents.len())?;
         Ok(self.table.push(File::new(&name, contents.as_bytes()))?)
     }
 
@@ -360,6 +364,7 @@ impl container::HostExecOptions for &mut State {
     }
 
     fn set_stdin(&mut self, own: Resource<ExecOptions>, text: String) -> wasmtime::Result<()> {
+        self.meter.describe(text.len())?;
         self.exec_options(&own, |options| options.stdin = Stdin::Text(text))
     }
 
