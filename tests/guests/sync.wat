@@ -7,7 +7,7 @@
   (import "wharf:pipeline/types@0.1.0" (instance $types
     (type $exec-failure' (record
       (field "args" (list string)) (field "exit-code" s32) (field "reason" string)
-      (field "stdout-tail" string) (field "stderr-tail" string)))
+      (field "stdout-tail" string) (field "stderr-tail" string) (field "log" string)))
     (export "exec-failure" (type $exec-failure (eq $exec-failure')))
     (type $denial' (record (field "capability" string) (field "module" string) (field "grant" string)))
     (export "denial" (type $denial (eq $denial')))

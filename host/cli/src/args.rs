@@ -167,8 +167,14 @@ pub(crate) enum EngineAction {
         #[arg(long)]
         json: bool,
     },
-    /// Print the engine's log
-    Logs(EngineArgs),
+    /// Print the engine's log, or all that a failed step printed
+    Logs {
+        #[command(flatten)]
+        engine: EngineArgs,
+        /// A failed step's log, as the step's error names it
+        #[arg(value_name = "LOG")]
+        step: Option<String>,
+    },
     /// Be an engine, in the foreground
     Serve(ServeArgs),
 }

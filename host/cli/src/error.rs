@@ -105,7 +105,13 @@ impl From<Error> for Report {
     fn from(error: Error) -> Self {
         let message = error.to_string();
         match error {
-            Error::Exec(failure) => Self::failed(message).with_detail(last_words(&failure)),
+            Error::Exec(failure) => {
+                let report = Self::failed(message).with_detail(last_words(&failure));
+                if failure.log.is_empty() {
+                    return report;
+                }
+                report.with_hint(format!("`wharf engine logs {}` prints all it said", failure.log))
+            }
             Error::Denied(denial) => {
                 let message = format!("{} may not use {}", denial.module, denial.capability);
                 Self::new(Ended::Denied, message)
@@ -179,12 +185,14 @@ mod tests {
             reason: "exit code 3".into(),
             stdout_tail: "out\n".into(),
             stderr_tail: "no such file\n".into(),
+            log: "3f2a9c51d0e7".into(),
         };
         let report = Report::from(Error::Exec(Box::new(failure)));
         assert_eq!(report.ended(), Ended::Failed);
         insta::assert_snapshot!(report.text(), @r"
         wharf: `sh -c 'exit 3'` failed: exit code 3
           | no such file
+          hint: `wharf engine logs 3f2a9c51d0e7` prints all it said
         ");
     }
 

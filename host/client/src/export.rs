@@ -7,7 +7,8 @@ use wharf_graph::Error;
 /// Unpacks the stream into `to`. Files arrive under another name and are renamed, so that what was there is whole until
 /// its successor is. What is there and not in the stream stays.
 pub(crate) fn unpack(stream: impl io::Read, to: &Path) -> Result<(), Error> {
-    let failed = |error: io::Error| Error::Unavailable(format!("cannot write to {}: {error}", to.display()));
+    let failed =
+        |error: io::Error| Error::other("files", format!("cannot write to {}: {error}", to.display()));
     std::fs::create_dir_all(to).map_err(failed)?;
     let mut archive = tar::Archive::new(stream);
     archive.set_preserve_permissions(true);
@@ -19,7 +20,7 @@ pub(crate) fn unpack(stream: impl io::Read, to: &Path) -> Result<(), Error> {
 
 /// Writes the stream's only file to `to`.
 pub(crate) fn unpack_file(stream: impl io::Read, to: &Path) -> Result<(), Error> {
-    let failed = |error: io::Error| Error::Unavailable(format!("cannot write {}: {error}", to.display()));
+    let failed = |error: io::Error| Error::other("files", format!("cannot write {}: {error}", to.display()));
     let mut archive = tar::Archive::new(stream);
     let mut entry = archive
         .entries()
@@ -53,7 +54,7 @@ pub(crate) fn unpack_file(stream: impl io::Read, to: &Path) -> Result<(), Error>
 
 /// Writes the stream itself, an archive, to `to`.
 pub(crate) fn write_archive(mut stream: impl io::Read, to: &Path) -> Result<(), Error> {
-    let failed = |error: io::Error| Error::Unavailable(format!("cannot write {}: {error}", to.display()));
+    let failed = |error: io::Error| Error::other("files", format!("cannot write {}: {error}", to.display()));
     let parent = to
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())

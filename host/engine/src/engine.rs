@@ -28,7 +28,7 @@ use wharf_store::{Store, StoreOptions};
 
 use crate::{
     evaluate::Flights,
-    image::Images,
+    image::{Images, registry_error},
     server::{Service, until_idle},
     session::{Session, SessionId, lock},
 };
@@ -250,6 +250,12 @@ impl Engine {
 
 /// The store's errors as a module sees them.
 pub(crate) fn store_error(error: &wharf_store::Error) -> Error {
+    // A layer is unpacked while it arrives, so what the registry says comes as an error of reading.
+    if let wharf_store::Error::Io { source, .. } = error
+        && let Some(error) = source.get_ref().and_then(|inner| inner.downcast_ref())
+    {
+        return registry_error(error);
+    }
     match error {
         wharf_store::Error::NotFound(message) => Error::NotFound(message.clone()),
         wharf_store::Error::Invalid(message) => Error::Invalid(message.clone()),

@@ -221,7 +221,8 @@ fn image_config(image: &ResolvedImage) -> Result<ImageConfig, Error> {
     })
 }
 
-fn registry_error(error: &wharf_oci::Error) -> Error {
+/// What a registry's error is for a module.
+pub(crate) fn registry_error(error: &wharf_oci::Error) -> Error {
     let message = error.to_string();
     match error {
         wharf_oci::Error::Reference { .. } | wharf_oci::Error::Platform { .. } => Error::Invalid(message),

@@ -10,6 +10,7 @@ mod edit;
 mod engine;
 mod evaluate;
 mod export;
+mod failure;
 mod image;
 mod log;
 mod server;

@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     engine::Engine,
+    failure::send_log,
     session::{Session, lock},
 };
 
@@ -34,6 +35,7 @@ type Down<T> = std::pin::Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 impl v1::engine_server::Engine for Service {
     type SessionStream = Down<v1::SessionDown>;
     type ExportStream = Down<v1::ExportReply>;
+    type StepLogStream = Down<v1::StepLogReply>;
 
     async fn hello(&self, _: Request<v1::HelloRequest>) -> Result<Response<v1::HelloReply>, Status> {
         Ok(Response::new(v1::HelloReply {
@@ -140,6 +142,18 @@ impl v1::engine_server::Engine for Service {
                 replies.send(Ok(v1::ExportReply { message })).await.ok();
             }
         });
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    async fn step_log(
+        &self,
+        request: Request<v1::StepLogRequest>,
+    ) -> Result<Response<Self::StepLogStream>, Status> {
+        let name = request.into_inner().log;
+        let (pieces, stream) = mpsc::channel(EXPORT_AHEAD);
+        let log = self.0.failed_log(&name).await;
+        let log = log.map_err(|error| Status::not_found(error.to_string()))?;
+        tokio::task::spawn_blocking(move || send_log(log, &pieces));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 

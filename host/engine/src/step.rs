@@ -140,7 +140,10 @@ impl Engine {
             .await
             .map_err(|error| Error::other("defect", error.to_string()))??;
         drop(held);
-        let exit_code = judge(step, &outcome.exit, &tails)?;
+        let exit_code = match judge(step, &outcome.exit, &tails) {
+            Ok(exit_code) => exit_code,
+            Err(error) => return Err(self.with_log(error, &output).await),
+        };
         let layer = self.with_store(move |store| store.publish(draft)).await?;
         let snapshot = self.redirect(step, root.with(layer), &output).await?;
         Ok((snapshot, StepOutput { exit_code, ..output }))
@@ -539,6 +542,7 @@ fn judge(step: &Step, exit: &Exit, tails: &[Tail; 2]) -> Result<i32, Error> {
         reason,
         stdout_tail: tails[0].text(),
         stderr_tail: tails[1].text(),
+        log: String::new(),
     })))
 }
 

@@ -106,8 +106,9 @@ impl Engine {
         if found == wanted {
             return Ok(());
         }
-        Err(Error::Unavailable(
-            "a file changed while it was sent: run again".to_owned(),
+        Err(Error::other(
+            "changed-while-sent",
+            "a file changed while it was sent: run again",
         ))
     }
 

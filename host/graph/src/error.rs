@@ -15,6 +15,8 @@ pub struct ExecFailure {
     pub stdout_tail: String,
     /// The last part of standard error, at most 8 KiB.
     pub stderr_tail: String,
+    /// Names the whole log; empty when there is none.
+    pub log: String,
 }
 
 /// A capability that a module was not granted.

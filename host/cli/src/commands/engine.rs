@@ -3,7 +3,10 @@
 use std::{io::Read, time::Duration};
 
 use tokio_util::sync::CancellationToken;
-use wharf_client::{Connection, proto::StatusRequest};
+use wharf_client::{
+    Connection,
+    proto::{StatusRequest, StepLogRequest},
+};
 use wharf_engine::{EngineConfig, RegistryConfig, RunnerConfig, Runtime};
 
 use crate::{
@@ -27,7 +30,11 @@ pub(crate) fn run(command: EngineCommand) -> Result<(), Report> {
         EngineAction::Start(args) => super::runtime()?.block_on(start(&args)),
         EngineAction::Stop(args) => super::runtime()?.block_on(stop(&args)),
         EngineAction::Status { engine, json } => super::runtime()?.block_on(status(&engine, json)),
-        EngineAction::Logs(args) => super::runtime()?.block_on(logs(&args)),
+        EngineAction::Logs { engine, step: None } => super::runtime()?.block_on(logs(&engine)),
+        EngineAction::Logs {
+            engine,
+            step: Some(log),
+        } => super::runtime()?.block_on(step_log(&engine, log)),
     }
 }
 
@@ -115,6 +122,25 @@ async fn logs(args: &EngineArgs) -> Result<(), Report> {
     let mut tail = Vec::new();
     file.read_to_end(&mut tail).map_err(failed)?;
     output::bytes(&tail)
+}
+
+/// Prints what a failed step printed, in pieces: it may be long.
+async fn step_log(args: &EngineArgs, log: String) -> Result<(), Report> {
+    let connection = EngineSettings::of(args)?.connect().await?;
+    let missing = |status: tonic::Status| match status.code() {
+        tonic::Code::NotFound => Report::failed(status.message()),
+        _ => status.into(),
+    };
+    let mut pieces = connection
+        .client()
+        .step_log(StepLogRequest { log })
+        .await
+        .map_err(missing)?
+        .into_inner();
+    while let Some(piece) = pieces.message().await? {
+        output::bytes(&piece.bytes)?;
+    }
+    Ok(())
 }
 
 fn serve(args: ServeArgs) -> Result<(), Report> {

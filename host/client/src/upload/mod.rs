@@ -94,7 +94,7 @@ impl Uploader {
         loop {
             let manifest = self.read(path, filter).await?;
             match send(connection, path, &manifest).await {
-                Err(Error::Unavailable(why)) if why.starts_with(CHANGED) && attempt < ATTEMPTS => {
+                Err(Error::Other { code, .. }) if code == CHANGED && attempt < ATTEMPTS => {
                     attempt += 1;
                 }
                 outcome => return outcome.map(|sent| (manifest.content(), sent)),
@@ -113,8 +113,15 @@ impl Uploader {
     }
 }
 
-/// How the message of an error begins that another attempt may mend.
-const CHANGED: &str = "changed while it was sent: ";
+/// The code of an error that another attempt may mend.
+const CHANGED: &str = "changed-while-sent";
+
+fn changed(path: &Path, why: &dyn std::fmt::Display) -> Error {
+    Error::other(
+        CHANGED,
+        format!("{} changed while it was sent: {why}", path.display()),
+    )
+}
 
 /// Sends what the engine lacks; says whether that was anything.
 async fn send(connection: &Connection, root: &Path, manifest: &Manifest) -> Result<bool, Error> {
@@ -187,14 +194,13 @@ fn send_files(
     };
     let mut buffer = vec![0; PIECE];
     for (digest, path) in files {
-        let unreadable =
-            |error: std::io::Error| Error::Unavailable(format!("{CHANGED}{}: {error}", path.display()));
+        let unreadable = |error: std::io::Error| changed(path, &error);
         let mut file = std::fs::File::open(path).map_err(unreadable)?;
         // What is sent must be what was hashed: read twice when it changed in between, never torn.
         let mut hasher = wharf_digest::Hasher::default();
         std::io::copy(&mut file, &mut hasher).map_err(unreadable)?;
         if hasher.finish() != *digest {
-            return Err(Error::Unavailable(format!("{CHANGED}{}", path.display())));
+            return Err(changed(path, &"it is not as it was read before"));
         }
         file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
         if !send(upload_request::Message::File(digest.as_bytes().to_vec())) {

@@ -73,7 +73,7 @@ struct Found {
 fn missing(path: &Path, error: &std::io::Error) -> Error {
     match error.kind() {
         std::io::ErrorKind::NotFound => Error::NotFound(format!("{} does not exist", path.display())),
-        _ => Error::Unavailable(format!("{} cannot be read: {error}", path.display())),
+        _ => Error::other("files", format!("{} cannot be read: {error}", path.display())),
     }
 }
 
@@ -91,8 +91,8 @@ fn list(root: &Path, filter: &Filter) -> Result<Vec<Found>, Error> {
     }
     let mut found = Vec::new();
     for item in walk.build() {
-        let item =
-            item.map_err(|error| Error::Unavailable(format!("{} cannot be read: {error}", root.display())))?;
+        let item = item
+            .map_err(|error| Error::other("files", format!("{} cannot be read: {error}", root.display())))?;
         let Ok(relative) = item.path().strip_prefix(root) else {
             continue;
         };
@@ -204,7 +204,7 @@ fn hash_changed(root: &Path, found: &[Found], cache: &StatCache) -> Result<Vec<O
 /// Digest of a file that stays as it is while it is read; one that changes is read again.
 fn hash(path: &Path) -> Result<Digest, Error> {
     let unreadable =
-        |error: std::io::Error| Error::Unavailable(format!("{} cannot be read: {error}", path.display()));
+        |error: std::io::Error| Error::other("files", format!("{} cannot be read: {error}", path.display()));
     for _ in 0..super::ATTEMPTS {
         let mut file = std::fs::File::open(path).map_err(|error| missing(path, &error))?;
         let before = file.metadata().map_err(unreadable)?;
@@ -214,11 +214,14 @@ fn hash(path: &Path) -> Result<Digest, Error> {
             return Ok(hasher.finish());
         }
     }
-    Err(Error::Unavailable(format!(
-        "{} changes all the time: it was read {} times",
-        path.display(),
-        super::ATTEMPTS
-    )))
+    Err(Error::other(
+        "files",
+        format!(
+            "{} changes all the time: it was read {} times",
+            path.display(),
+            super::ATTEMPTS
+        ),
+    ))
 }
 
 fn entry(root: &Path, found: Found, digest: Option<Digest>, cache: &mut StatCache) -> Result<Entry, Error> {

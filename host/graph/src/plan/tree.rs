@@ -6,7 +6,7 @@ use wharf_digest::Digest;
 
 use super::key;
 use crate::{
-    error::{Error, shell_words},
+    error::shell_words,
     image::Platform,
     node::NodeId,
     op::{CopyOptions, Expect, Limits, Mount, Network, SecretId, Stdin, TreeEdit},
@@ -193,22 +193,6 @@ fn edit_title<S>(edit: &TreeEdit<S>) -> String {
         TreeEdit::Remove { paths } => format!("remove {}", paths.join(", ")),
         TreeEdit::Chown { path, owner } => format!("give {path} to {owner}"),
         TreeEdit::Timestamps { .. } => "set timestamps".to_owned(),
-    }
-}
-
-impl Step {
-    /// The step ended with this code: is that what was asked for?
-    pub fn judge(&self, exit_code: i32) -> Result<(), Error> {
-        if self.expect.accepts(exit_code) {
-            return Ok(());
-        }
-        Err(Error::Exec(Box::new(crate::error::ExecFailure {
-            args: self.args.clone(),
-            exit_code,
-            reason: format!("exit code {exit_code}"),
-            stdout_tail: String::new(),
-            stderr_tail: String::new(),
-        })))
     }
 }
 

@@ -16,6 +16,7 @@ pub(super) fn error(error: Error) -> wit::Error {
             reason: failure.reason,
             stdout_tail: failure.stdout_tail,
             stderr_tail: failure.stderr_tail,
+            log: failure.log,
         }),
         Error::Denied(Denial {
             capability,
@@ -78,6 +79,7 @@ pub(crate) fn from_wit(value: &wasmtime::component::Val) -> Option<Error> {
             reason: field_text("reason"),
             stdout_tail: field_text("stdout-tail"),
             stderr_tail: field_text("stderr-tail"),
+            log: field_text("log"),
         })),
         "denied" => Error::Denied(Denial {
             capability: field_text("capability"),

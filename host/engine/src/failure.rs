@@ -1,0 +1,86 @@
+//! What failed steps printed: not remembered as a result, but kept to be read until the store needs the room.
+
+use std::{fs::File, io::Read as _};
+
+use tokio::sync::mpsc;
+use tonic::Status;
+use wharf_digest::Digest;
+use wharf_graph::Error;
+use wharf_proto::v1::StepLogReply;
+use wharf_store::{ResultRecord, Snapshot};
+
+use crate::{engine::Engine, evaluate::StepOutput};
+
+/// Bytes of one message.
+const PIECE: usize = 256 * 1024;
+/// Digits of a log's name.
+const NAME: usize = 12;
+
+impl Engine {
+    /// The error of a failed step, with the name of its log.
+    pub(crate) async fn with_log(&self, mut error: Error, output: &StepOutput) -> Error {
+        let Error::Exec(failure) = &mut error else {
+            return error;
+        };
+        let log = output.combined;
+        let name = log.to_hex()[..NAME].to_owned();
+        let key = key_of(&name);
+        // A record of its own keeps the log from being collected, and lets it go as other records go.
+        let record = ResultRecord {
+            key,
+            op_key: key,
+            inputs: Vec::new(),
+            output: Snapshot::default(),
+            exit_code: Some(failure.exit_code),
+            stdout: None,
+            stderr: None,
+            log: Some(log),
+            duration_us: 0,
+        };
+        match self.with_store(move |store| store.put_result(&record)).await {
+            Ok(()) => failure.log = name,
+            Err(error) => tracing::warn!("the log of a failed step is lost: {error}"),
+        }
+        error
+    }
+
+    /// The log of this name.
+    pub(crate) async fn failed_log(&self, name: &str) -> Result<File, Error> {
+        let key = key_of(name);
+        let file = self
+            .with_store(
+                move |store| match store.result(&key)?.and_then(|record| record.log) {
+                    Some(log) => store.blob(&log),
+                    None => Ok(None),
+                },
+            )
+            .await?;
+        file.ok_or_else(|| {
+            Error::NotFound(format!(
+                "there is no log {name}: it was pruned, or another engine's step printed it"
+            ))
+        })
+    }
+}
+
+/// Sends a log in pieces until its end, or until nobody listens.
+pub(crate) fn send_log(mut log: File, pieces: &mpsc::Sender<Result<StepLogReply, Status>>) {
+    let mut buffer = vec![0; PIECE];
+    loop {
+        let reply = match log.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(count) => Ok(StepLogReply {
+                bytes: buffer[..count].to_vec(),
+            }),
+            Err(error) => Err(Status::internal(format!("the log cannot be read: {error}"))),
+        };
+        let is_over = reply.is_err();
+        if pieces.blocking_send(reply).is_err() || is_over {
+            return;
+        }
+    }
+}
+
+fn key_of(name: &str) -> Digest {
+    Digest::of(format!("log of a failed step {name}").as_bytes())
+}
