@@ -112,7 +112,13 @@ impl EngineSettings {
     /// The engine, started when none runs.
     pub(crate) async fn connect(&self) -> Result<Connection, ConnectError> {
         match self.place()? {
-            Place::Unix(path) => Connection::open(&path).await,
+            Place::Unix(path) => Connection::open(&path).await.map_err(|error| match error {
+                ConnectError::Unreachable { .. } => ConnectError::Place(format!(
+                    "{error}: `wharf engine serve --socket {}` starts one there",
+                    path.display()
+                )),
+                error => error,
+            }),
             Place::Local => self.connect_local().await,
         }
     }

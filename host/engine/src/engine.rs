@@ -205,6 +205,7 @@ impl Engine {
         if let Some(session) = session {
             session.close();
         }
+        self.flights.forget_landed();
     }
 
     fn close_all_sessions(&self) {

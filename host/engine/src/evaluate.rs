@@ -59,6 +59,13 @@ pub(crate) struct Flights(Mutex<HashMap<FlightId, InFlight>>);
 /// What is the same work: the key, the session that skips the cache, and what exit codes count as done.
 type FlightId = (Digest, Option<u64>, Option<Expect>);
 
+impl Flights {
+    /// Drops what is held for work that nobody waits for any more.
+    pub(crate) fn forget_landed(&self) {
+        lock(&self.0).retain(|_, flight| flight.work.upgrade().is_some());
+    }
+}
+
 struct InFlight {
     work: WeakShared<BoxFuture<'static, Outcomes>>,
     audience: Audience,

@@ -36,7 +36,8 @@ pub(crate) struct Session {
     pub(crate) cancelled: CancellationToken,
     pub(crate) resolutions: Resolutions,
     graph: Mutex<Graph>,
-    down: mpsc::UnboundedSender<Result<SessionDown, tonic::Status>>,
+    /// The way back to the client; none once the session is closed, however long work that it began is held elsewhere.
+    down: Mutex<Option<mpsc::UnboundedSender<Result<SessionDown, tonic::Status>>>>,
     secrets: Mutex<HashMap<u64, oneshot::Sender<Result<Zeroizing<Vec<u8>>, String>>>>,
     next_secret: AtomicU64,
     /// What this run has made or found, so that it stays and is found again without the index.
@@ -70,7 +71,7 @@ impl Session {
                 pins: Pins::default(),
                 planner,
             }),
-            down,
+            down: Mutex::new(Some(down)),
             secrets: Mutex::default(),
             next_secret: AtomicU64::new(1),
             made: Mutex::default(),
@@ -162,15 +163,18 @@ impl Session {
     pub(crate) fn close(&self) {
         self.cancelled.cancel();
         lock(&self.secrets).clear();
+        // What was sent before still arrives, then the client's stream ends.
+        lock(&self.down).take();
     }
 
     pub(crate) fn send(&self, message: session_down::Message) {
         // A client that is gone needs no events.
-        self.down
-            .send(Ok(SessionDown {
+        if let Some(down) = &*lock(&self.down) {
+            down.send(Ok(SessionDown {
                 message: Some(message),
             }))
             .ok();
+        }
     }
 
     /// Tells the client what happened to a piece of work.

@@ -46,6 +46,9 @@ pub(crate) fn what_happened(
         (Some(Trap::StackOverflow), _) => "used up its stack: it recurses too deeply".to_owned(),
         (_, Some(limit)) => format!("needed more than {} of memory and was ended", size(limit)),
         (Some(Trap::UnreachableCodeReached), None) => "gave up without a word (unreachable code)".to_owned(),
+        (Some(Trap::MemoryOutOfBounds), None) => {
+            "reached outside its memory: it may recurse too deeply".to_owned()
+        }
         (Some(trap), None) => format!("broke: {trap}"),
         (None, None) => format!("broke: {cause}"),
     }

@@ -26,7 +26,7 @@ fn b43_a_guest_that_breaks_is_named_with_its_function() {
         .says("allocates of wharf-tests:behaviours needed more than 1 GiB of memory");
     call(&world, &module, &["recurses", "--depth", "100000000"])
         .exits(1)
-        .says("recurses of wharf-tests:behaviours used up its stack");
+        .says("recurses of wharf-tests:behaviours reached outside its memory: it may recurse too deeply");
     call(&world, &module, &["handles", "--count", "1000000"])
         .exits(1)
         .says("handles of wharf-tests:behaviours held more than 200000 handles");
