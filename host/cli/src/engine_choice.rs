@@ -9,7 +9,13 @@ use std::{
 
 use wharf_client::{ConnectError, Connection, Launch, ensure_local, proto};
 
-use crate::{args::EngineArgs, error::Report, places::Places};
+use wharf_docker::{DockerOptions, Found};
+
+use crate::{
+    args::EngineArgs,
+    error::Report,
+    places::{Places, name_of_store},
+};
 
 /// How long an engine that is told to end may take.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
@@ -67,6 +73,8 @@ pub(crate) struct EngineSettings {
 /// Where the chosen engine is, or would be.
 #[derive(Debug)]
 pub(crate) enum Place {
+    /// In a container of the local Docker.
+    Docker(Box<DockerOptions>),
     /// On this host.
     Local,
     /// Behind this socket.
@@ -94,24 +102,29 @@ impl EngineSettings {
         args
     }
 
-    /// The engine that is used: as the choice says and this host allows.
-    pub(crate) fn place(&self) -> Result<Place, ConnectError> {
+    /// The engine that is used: as the choice says and this host allows. `auto` looks for a Docker that answers.
+    pub(crate) async fn place(&self) -> Result<Place, ConnectError> {
         match &self.choice {
             EngineChoice::Unix(path) => Ok(Place::Unix(path.clone())),
             EngineChoice::Local => Ok(Place::Local),
-            EngineChoice::Auto if may_be_local() => Ok(Place::Local),
-            EngineChoice::Docker => Err(ConnectError::Place(
-                "this version cannot start its engine in Docker yet: use --engine local as root".to_owned(),
-            )),
-            EngineChoice::Auto => Err(ConnectError::Place(
-                "there is no engine to use: one on this host needs root, and this is another user".to_owned(),
-            )),
+            EngineChoice::Docker => Ok(Place::Docker(Box::new(self.docker_options()?))),
+            EngineChoice::Auto => {
+                let options = Box::new(self.docker_options()?);
+                match wharf_docker::reach(&options).await {
+                    Ok(_) => Ok(Place::Docker(options)),
+                    Err(_) if may_be_local() => Ok(Place::Local),
+                    Err(error) => Err(ConnectError::Place(format!(
+                        "there is no engine to use: one on this host needs root, and this is another user; {error}"
+                    ))),
+                }
+            }
         }
     }
 
     /// The engine, started when none runs.
     pub(crate) async fn connect(&self) -> Result<Connection, ConnectError> {
-        match self.place()? {
+        match self.place().await? {
+            Place::Docker(options) => self.connect_docker(&options).await,
             Place::Unix(path) => Connection::open(&path).await.map_err(|error| match error {
                 ConnectError::Unreachable { .. } => ConnectError::Place(format!(
                     "{error}: `wharf engine serve --socket {}` starts one there",
@@ -121,6 +134,45 @@ impl EngineSettings {
             }),
             Place::Local => self.connect_local().await,
         }
+    }
+
+    /// What an engine in Docker is made of. Its mirrors are those of this host as far as a container can reach them.
+    pub(crate) fn docker_options(&self) -> Result<DockerOptions, ConnectError> {
+        let run = self.places.run.join("docker");
+        Ok(DockerOptions {
+            host: std::env::var("DOCKER_HOST").ok(),
+            program: this_program()?,
+            name: name_of_store(&run).trim_start_matches("wharf-").to_owned(),
+            run,
+            args: self.serve_args(),
+            ca_bundle: self.ca_cert.clone(),
+        })
+    }
+
+    async fn connect_docker(&self, options: &DockerOptions) -> Result<Connection, ConnectError> {
+        let place_error = |error: wharf_docker::DockerError| ConnectError::Place(error.to_string());
+        let settings = options.settings().map_err(place_error)?;
+        let note = self.places.run.join("docker-engine.settings");
+        // As on this host: an engine that runs and fits is found without asking Docker for it.
+        if let Ok(connection) = Connection::open(&options.socket()).await
+            && std::fs::read_to_string(&note).is_ok_and(|noted| noted == settings)
+        {
+            return Ok(connection);
+        }
+        let daemon = wharf_docker::reach(options).await.map_err(place_error)?;
+        let found = wharf_docker::find(&daemon, options).await.map_err(place_error)?;
+        if found == Found::Other
+            && let Ok((connection, _)) = Connection::open_any_version(&options.socket()).await
+        {
+            refuse_busy(&connection).await?;
+        }
+        if found != Found::Fitting {
+            wharf_docker::start(&daemon, options).await.map_err(place_error)?;
+        }
+        let connection = Connection::open(&options.socket()).await?;
+        // Without the note the next command asks Docker again, which is slower and no more.
+        std::fs::write(&note, settings).ok();
+        Ok(connection)
     }
 
     async fn connect_local(&self) -> Result<Connection, ConnectError> {
@@ -174,6 +226,12 @@ impl EngineSettings {
 
 /// Ends an engine that was started with other settings, if nobody uses it.
 async fn replace_idle(connection: &Connection) -> Result<(), ConnectError> {
+    refuse_busy(connection).await?;
+    stop(connection).await
+}
+
+/// An engine that somebody uses is not replaced.
+async fn refuse_busy(connection: &Connection) -> Result<(), ConnectError> {
     let broken = |status: tonic::Status| ConnectError::Place(format!("the engine: {}", status.message()));
     let status = connection
         .client()
@@ -188,7 +246,7 @@ async fn replace_idle(connection: &Connection) -> Result<(), ConnectError> {
                 .to_owned(),
         ));
     }
-    stop(connection).await
+    Ok(())
 }
 
 /// Tells an engine to end and waits until it has.

@@ -156,6 +156,12 @@ impl From<ConnectError> for Report {
     }
 }
 
+impl From<wharf_docker::DockerError> for Report {
+    fn from(error: wharf_docker::DockerError) -> Self {
+        Self::new(Ended::Unreachable, error.to_string())
+    }
+}
+
 impl From<tonic::Status> for Report {
     fn from(status: tonic::Status) -> Self {
         Self::new(

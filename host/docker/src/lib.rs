@@ -1,1 +1,74 @@
-//! Starts an engine in a container of a Docker daemon.
+//! Runs the engine in one container of a local Docker daemon, started through the Docker API.
+//!
+//! The container's image is made of the running program and the shared libraries it has loaded, so that engine and client
+//! are always the same build. Its store is a named volume that outlives it; its socket lies in a directory of the host
+//! that is mounted into it. What the engine says and does is `wharf-engine`'s; what speaks to it is `wharf-client`'s.
+
+mod container;
+mod daemon;
+mod error;
+mod image;
+
+pub use container::{Found, find, logs, start, stop};
+pub use daemon::{Daemon, reach};
+pub use error::DockerError;
+
+use std::path::PathBuf;
+
+/// What the engine's container is made of.
+#[derive(Clone, Debug)]
+pub struct DockerOptions {
+    /// The daemon: `unix://PATH`, as in `DOCKER_HOST`; the usual socket when there is none.
+    pub host: Option<String>,
+    /// This program.
+    pub program: PathBuf,
+    /// The host's directory for the engine's socket.
+    pub run: PathBuf,
+    /// Tells this engine from others of the same daemon.
+    pub name: String,
+    /// Arguments of `wharf engine serve`, beside the socket and the store.
+    pub args: Vec<String>,
+    /// Certificates that registries and steps with network trust.
+    pub ca_bundle: Option<PathBuf>,
+}
+
+impl DockerOptions {
+    /// The container's name.
+    pub fn container(&self) -> String {
+        format!("wharf-engine-{}", self.name)
+    }
+
+    /// The volume's name: it holds what the engine remembers.
+    pub fn volume(&self) -> String {
+        format!("wharf-store-{}", self.name)
+    }
+
+    /// The engine's socket on the host.
+    pub fn socket(&self) -> PathBuf {
+        self.run.join("engine.sock")
+    }
+
+    /// All that a running engine has to have been started with, in a text that is compared.
+    pub fn settings(&self) -> Result<String, DockerError> {
+        use std::os::unix::fs::MetadataExt;
+        let facts = |path: &PathBuf| {
+            std::fs::metadata(path).map_err(|source| DockerError::io("look at", path, source))
+        };
+        let program = facts(&self.program)?;
+        let mut settings = vec![
+            format!(
+                "program {} {} {}",
+                self.program.display(),
+                program.len(),
+                program.mtime()
+            ),
+            format!("inode {} {}", program.ino(), program.mtime_nsec()),
+        ];
+        if let Some(bundle) = &self.ca_bundle {
+            let facts = facts(bundle)?;
+            settings.push(format!("certificates {} {}", bundle.display(), facts.mtime()));
+        }
+        settings.extend(self.args.iter().cloned());
+        Ok(settings.join("\n"))
+    }
+}

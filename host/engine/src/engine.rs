@@ -154,10 +154,10 @@ pub async fn serve(config: EngineConfig, stop: CancellationToken) -> Result<(), 
     Ok(())
 }
 
-/// Listens under another name first: the socket appears under its own when connecting to it works, readable by its owner
-/// alone.
+/// Listens under another name first: the socket appears under its own when connecting to it works, readable by the owner of
+/// its directory alone.
 fn listen(socket: &std::path::Path) -> io::Result<UnixListener> {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
     let draft = socket.with_extension("new");
     std::fs::remove_file(&draft).or_else(|error| match error.kind() {
         io::ErrorKind::NotFound => Ok(()),
@@ -165,6 +165,9 @@ fn listen(socket: &std::path::Path) -> io::Result<UnixListener> {
     })?;
     let listener = UnixListener::bind(&draft)?;
     std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o600))?;
+    // An engine in a container is root for a user who is not.
+    let directory = std::fs::metadata(socket.parent().unwrap_or(std::path::Path::new("/")))?;
+    std::os::unix::fs::chown(&draft, Some(directory.uid()), Some(directory.gid()))?;
     std::fs::rename(&draft, socket)?;
     Ok(listener)
 }

@@ -50,7 +50,8 @@ async fn start(args: &EngineArgs) -> Result<(), Report> {
 
 /// The engine that runs, of whatever version, without starting one.
 async fn running(settings: &EngineSettings) -> Result<Option<Connection>, Report> {
-    let socket = match settings.place()? {
+    let socket = match settings.place().await? {
+        Place::Docker(options) => options.socket(),
         Place::Unix(path) => path,
         Place::Local => settings.places.socket(),
     };
@@ -62,11 +63,21 @@ async fn running(settings: &EngineSettings) -> Result<Option<Connection>, Report
 
 async fn stop(args: &EngineArgs) -> Result<(), Report> {
     let settings = EngineSettings::of(args)?;
-    let Some(connection) = running(&settings).await? else {
-        return output::line("no engine was running");
+    let was_running = match settings.place().await? {
+        Place::Docker(options) => {
+            let daemon = wharf_docker::reach(&options).await?;
+            wharf_docker::stop(&daemon, &options).await?
+        }
+        Place::Local | Place::Unix(_) => match running(&settings).await? {
+            Some(connection) => engine_choice::stop(&connection).await.map(|()| true)?,
+            None => false,
+        },
     };
-    engine_choice::stop(&connection).await?;
-    output::line("the engine has ended")
+    output::line(if was_running {
+        "the engine has ended"
+    } else {
+        "no engine was running"
+    })
 }
 
 async fn status(args: &EngineArgs, json: bool) -> Result<(), Report> {
@@ -103,6 +114,10 @@ async fn status(args: &EngineArgs, json: bool) -> Result<(), Report> {
 
 async fn logs(args: &EngineArgs) -> Result<(), Report> {
     let settings = EngineSettings::of(args)?;
+    if let Place::Docker(options) = settings.place().await? {
+        let daemon = wharf_docker::reach(&options).await?;
+        return output::text(&wharf_docker::logs(&daemon, &options).await?);
+    }
     let path = settings.places.engine_log();
     let failed = |error: std::io::Error| Report::failed(format!("cannot read {}: {error}", path.display()));
     let mut file = match std::fs::File::open(&path) {

@@ -1,0 +1,219 @@
+//! The engine's container: made, found, ended.
+
+use std::{collections::HashMap, fs, path::Path, time::Duration};
+
+use bollard::{
+    models::{ContainerCreateBody, HostConfig},
+    query_parameters::{
+        CreateContainerOptionsBuilder, InspectContainerOptions, LogsOptionsBuilder,
+        RemoveContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
+    },
+};
+use futures::TryStreamExt;
+
+use crate::{Daemon, DockerError, DockerOptions, image};
+
+/// Where the host's directory for the socket is mounted.
+const RUN: &str = "/run/wharf";
+/// Where the volume is mounted.
+const STORE: &str = "/var/lib/wharf";
+/// What the engine needs beside Docker's usual capabilities: mounts and namespaces; networks of steps; looking into steps'
+/// processes; device nodes of images.
+const CAPABILITIES: [&str; 4] = ["SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE", "MKNOD"];
+/// Says what a container was started with.
+const SETTINGS_LABEL: &str = "dev.wharf.settings";
+/// How long the engine may take to listen.
+const START_LIMIT: Duration = Duration::from_secs(30);
+/// How long it may take to end, in seconds.
+const STOP_LIMIT: i32 = 20;
+/// Lines of the log that an error shows.
+const LAST_LINES: &str = "15";
+
+/// The engine's container, as it was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// There is none, or it has ended.
+    None,
+    /// It runs, as the options say.
+    Fitting,
+    /// It runs with other settings or another program.
+    Other,
+}
+
+/// Looks for the container.
+pub async fn find(daemon: &Daemon, options: &DockerOptions) -> Result<Found, DockerError> {
+    let inspected = daemon
+        .docker
+        .inspect_container(&options.container(), None::<InspectContainerOptions>)
+        .await;
+    let container = match inspected {
+        Ok(container) => container,
+        Err(error) if is_missing(&error) => return Ok(Found::None),
+        Err(error) => return Err(DockerError::refused("look at the engine's container")(error)),
+    };
+    if container.state.and_then(|state| state.running) != Some(true) {
+        return Ok(Found::None);
+    }
+    let settings = options.settings()?;
+    let labels = container
+        .config
+        .and_then(|config| config.labels)
+        .unwrap_or_default();
+    Ok(if labels.get(SETTINGS_LABEL) == Some(&settings) {
+        Found::Fitting
+    } else {
+        Found::Other
+    })
+}
+
+/// Starts the container, in place of one that is there, and waits until the engine listens. The volume stays.
+pub async fn start(daemon: &Daemon, options: &DockerOptions) -> Result<(), DockerError> {
+    let image = image::ensure(daemon, options).await?;
+    remove(daemon, options).await?;
+    let socket = options.socket();
+    fs::create_dir_all(&options.run).map_err(|source| DockerError::io("make", &options.run, source))?;
+    fs::remove_file(&socket).ok();
+    let body = body(options, image)?;
+    let name = options.container();
+    let named = CreateContainerOptionsBuilder::new().name(&name).build();
+    daemon
+        .docker
+        .create_container(Some(named), body)
+        .await
+        .map_err(DockerError::refused("make the engine's container"))?;
+    daemon
+        .docker
+        .start_container(&name, None::<StartContainerOptions>)
+        .await
+        .map_err(DockerError::refused("start the engine's container"))?;
+    let listening = async {
+        while tokio::net::UnixStream::connect(&socket).await.is_err() {
+            if find(daemon, options).await? == Found::None {
+                return Ok(false);
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(true)
+    };
+    if tokio::time::timeout(START_LIMIT, listening)
+        .await
+        .unwrap_or(Ok(false))?
+    {
+        return Ok(());
+    }
+    let log = log_of(daemon, options, LAST_LINES).await?;
+    Err(DockerError::NotUp {
+        container: name,
+        log: log.trim_end().to_owned(),
+    })
+}
+
+/// Ends the engine and removes its container; says whether there was one. The volume stays.
+pub async fn stop(daemon: &Daemon, options: &DockerOptions) -> Result<bool, DockerError> {
+    let was_there = find(daemon, options).await? != Found::None;
+    if was_there {
+        let patient = StopContainerOptionsBuilder::new().t(STOP_LIMIT).build();
+        daemon
+            .docker
+            .stop_container(&options.container(), Some(patient))
+            .await
+            .map_err(DockerError::refused("stop the engine's container"))?;
+    }
+    remove(daemon, options).await?;
+    Ok(was_there)
+}
+
+/// What the engine has said since it was started.
+pub async fn logs(daemon: &Daemon, options: &DockerOptions) -> Result<String, DockerError> {
+    log_of(daemon, options, "all").await
+}
+
+async fn log_of(daemon: &Daemon, options: &DockerOptions, lines: &str) -> Result<String, DockerError> {
+    let wanted = LogsOptionsBuilder::new()
+        .stdout(true)
+        .stderr(true)
+        .tail(lines)
+        .build();
+    let pieces: Result<Vec<_>, _> = daemon
+        .docker
+        .logs(&options.container(), Some(wanted))
+        .try_collect()
+        .await;
+    match pieces {
+        Ok(pieces) => Ok(pieces.iter().map(ToString::to_string).collect()),
+        Err(error) if is_missing(&error) => Ok(String::new()),
+        Err(error) => Err(DockerError::refused("read the engine's log")(error)),
+    }
+}
+
+async fn remove(daemon: &Daemon, options: &DockerOptions) -> Result<(), DockerError> {
+    let forced = RemoveContainerOptionsBuilder::new().force(true).build();
+    match daemon
+        .docker
+        .remove_container(&options.container(), Some(forced))
+        .await
+    {
+        Err(error) if !is_missing(&error) => {
+            Err(DockerError::refused("remove the engine's container")(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn body(options: &DockerOptions, image: String) -> Result<ContainerCreateBody, DockerError> {
+    let mut args: Vec<String> = [
+        "engine",
+        "serve",
+        "--socket",
+        &format!("{RUN}/engine.sock"),
+        "--store",
+        STORE,
+    ]
+    .map(str::to_owned)
+    .into();
+    if let Some(bundle) = &options.ca_bundle {
+        // A copy, as the bundle may lie where the daemon cannot look.
+        let copy = options.run.join("ca-certificates.crt");
+        fs::copy(bundle, &copy).map_err(|source| DockerError::io("copy", bundle, source))?;
+        args.extend(["--ca-cert".to_owned(), format!("{RUN}/ca-certificates.crt")]);
+    }
+    args.extend(options.args.iter().cloned());
+    Ok(ContainerCreateBody {
+        image: Some(image),
+        cmd: Some(args),
+        labels: Some(HashMap::from([(SETTINGS_LABEL.to_owned(), options.settings()?)])),
+        host_config: Some(host_config(options)),
+        ..ContainerCreateBody::default()
+    })
+}
+
+/// Everything that `--privileged` would give, less what the engine does not need.
+fn host_config(options: &DockerOptions) -> HostConfig {
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    HostConfig {
+        binds: Some(vec![
+            format!("{}:{RUN}", text(&options.run)),
+            format!("{}:{STORE}", options.volume()),
+        ]),
+        cap_add: Some(CAPABILITIES.map(str::to_owned).into()),
+        security_opt: Some(vec![
+            "seccomp=unconfined".to_owned(),
+            "apparmor=unconfined".to_owned(),
+        ]),
+        // Steps get a /proc and /sys of their own, which the kernel allows only where none of it is hidden.
+        masked_paths: Some(Vec::new()),
+        readonly_paths: Some(Vec::new()),
+        // Steps may use fewer devices than the engine: a list can only be made from one that is longer.
+        device_cgroup_rules: Some(vec!["a *:* rwm".to_owned()]),
+        // Secrets and bundles lie in memory.
+        shm_size: Some(1 << 30),
+        ..HostConfig::default()
+    }
+}
+
+fn is_missing(error: &bollard::errors::Error) -> bool {
+    matches!(
+        error,
+        bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }
+    )
+}

@@ -1,0 +1,74 @@
+//! Finds the daemon and sees whether it can be used.
+
+use std::{io::ErrorKind, path::PathBuf, time::Duration};
+
+use bollard::{ClientVersion, Docker};
+
+use crate::{DockerError, DockerOptions};
+
+/// Where Docker listens unless it is told otherwise.
+const USUAL_SOCKET: &str = "/var/run/docker.sock";
+/// The oldest version of the API that is spoken.
+const OLDEST: (usize, usize) = (1, 41);
+/// How long the daemon may take to say that it is there.
+const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+/// How long it may take for anything else, in seconds: it takes an image's bytes in, and starts containers.
+const WORK_LIMIT: u64 = 120;
+
+/// A daemon that answered.
+#[derive(Debug)]
+pub struct Daemon {
+    pub(crate) docker: Docker,
+}
+
+/// The daemon that the options name, when it is there, lets this user in and is new enough.
+pub async fn reach(options: &DockerOptions) -> Result<Daemon, DockerError> {
+    let socket = socket(options)?;
+    match tokio::net::UnixStream::connect(&socket).await {
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            return Err(DockerError::Forbidden(socket));
+        }
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+            return Err(DockerError::Absent(socket));
+        }
+        Err(error) => {
+            return Err(DockerError::Silent {
+                socket,
+                why: error.to_string(),
+            });
+        }
+    }
+    let silent = |why: String| DockerError::Silent {
+        socket: socket.clone(),
+        why,
+    };
+    let path = socket.to_string_lossy();
+    let docker = Docker::connect_with_unix(&path, WORK_LIMIT, bollard::API_DEFAULT_VERSION)
+        .map_err(|error| silent(error.to_string()))?;
+    let docker = tokio::time::timeout(ANSWER_LIMIT, docker.negotiate_version())
+        .await
+        .map_err(|_| silent(format!("nothing for {} s", ANSWER_LIMIT.as_secs())))?
+        .map_err(|error| silent(error.to_string()))?;
+    let ClientVersion {
+        major_version,
+        minor_version,
+    } = docker.client_version();
+    if (major_version, minor_version) < OLDEST {
+        return Err(DockerError::Old {
+            socket,
+            found: format!("{major_version}.{minor_version}"),
+        });
+    }
+    Ok(Daemon { docker })
+}
+
+fn socket(options: &DockerOptions) -> Result<PathBuf, DockerError> {
+    match options.host.as_deref().filter(|host| !host.is_empty()) {
+        None => Ok(USUAL_SOCKET.into()),
+        Some(host) => match host.strip_prefix("unix://") {
+            Some(path) => Ok(path.into()),
+            None => Err(DockerError::Elsewhere(host.to_owned())),
+        },
+    }
+}

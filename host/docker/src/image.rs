@@ -1,0 +1,160 @@
+//! The engine's image: this program, its loader and the libraries that it has loaded, and nothing else.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use bollard::{body_full, query_parameters::CreateImageOptionsBuilder};
+use futures::TryStreamExt;
+use wharf_digest::Digest;
+
+use crate::{Daemon, DockerError, DockerOptions};
+
+/// The image's repository.
+const REPOSITORY: &str = "wharf-engine";
+/// Where the program lies in it.
+pub(crate) const PROGRAM: &str = "/wharf";
+/// Where its libraries lie.
+pub(crate) const LIBRARIES: &str = "/lib";
+
+/// The image of this program, made when the daemon has none.
+pub(crate) async fn ensure(daemon: &Daemon, options: &DockerOptions) -> Result<String, DockerError> {
+    let program = read(&options.program)?;
+    let libraries = loaded_libraries(&options.program)?;
+    let mut identity = program.clone();
+    for bytes in libraries.values() {
+        identity.extend_from_slice(Digest::of(bytes).as_bytes());
+    }
+    let tag = format!(
+        "{}-{}",
+        env!("CARGO_PKG_VERSION"),
+        &Digest::of(&identity).to_hex()[..12]
+    );
+    let name = format!("{REPOSITORY}:{tag}");
+    if daemon.docker.inspect_image(&name).await.is_ok() {
+        return Ok(name);
+    }
+    let refused = DockerError::refused("take the engine's image in");
+    let archive =
+        archive(program, &libraries).map_err(|source| DockerError::io("pack", &options.program, source))?;
+    let import = CreateImageOptionsBuilder::new()
+        .from_src("-")
+        .repo(REPOSITORY)
+        .tag(&tag)
+        .changes(vec![
+            format!("ENTRYPOINT [\"{PROGRAM}\"]"),
+            format!("ENV LD_LIBRARY_PATH={LIBRARIES}"),
+            "LABEL org.opencontainers.image.title=wharf-engine".to_owned(),
+        ])
+        .build();
+    daemon
+        .docker
+        .create_image(Some(import), Some(body_full(archive.into())), None)
+        .try_collect::<Vec<_>>()
+        .await
+        .map_err(refused)?;
+    Ok(name)
+}
+
+/// What this process has loaded beside its program, by path in the image: libraries under the names by which they are
+/// looked for, the loader where the program says it is.
+fn loaded_libraries(program: &Path) -> Result<BTreeMap<String, Vec<u8>>, DockerError> {
+    let maps_path = Path::new("/proc/self/maps");
+    let maps = fs::read_to_string(maps_path).map_err(|source| DockerError::io("read", maps_path, source))?;
+    let interpreter = interpreter_of(&read(program)?);
+    let own = fs::canonicalize(program).unwrap_or_else(|_| program.to_owned());
+    let mut paths: Vec<PathBuf> = maps
+        .lines()
+        .filter_map(|line| line.find('/').map(|at| PathBuf::from(&line[at..])))
+        .filter(|path| *path != own)
+        .collect();
+    paths.sort();
+    paths.dedup();
+    let mut libraries = BTreeMap::new();
+    for path in paths {
+        let Ok(bytes) = fs::read(&path) else { continue };
+        let Some(name) = library_name(&bytes, &path) else {
+            continue;
+        };
+        libraries.insert(format!("{LIBRARIES}/{name}"), bytes);
+    }
+    if let Some(interpreter) = interpreter {
+        let path = Path::new(&interpreter);
+        libraries.insert(interpreter.clone(), read(path)?);
+    }
+    Ok(libraries)
+}
+
+/// The loader that a program names; none for one that is linked statically.
+fn interpreter_of(program: &[u8]) -> Option<String> {
+    let elf = goblin::elf::Elf::parse(program).ok()?;
+    elf.interpreter.map(str::to_owned)
+}
+
+/// The name by which a library is looked for; none for what is no library.
+fn library_name(bytes: &[u8], path: &Path) -> Option<String> {
+    let elf = goblin::elf::Elf::parse(bytes).ok()?;
+    let own = || path.file_name().and_then(|name| name.to_str());
+    elf.soname.or_else(own).map(str::to_owned)
+}
+
+fn archive(program: Vec<u8>, libraries: &BTreeMap<String, Vec<u8>>) -> std::io::Result<Vec<u8>> {
+    let mut archive = tar::Builder::new(Vec::with_capacity(program.len() + (8 << 20)));
+    for (directory, mode) in [
+        ("tmp", 0o1777),
+        ("etc", 0o755),
+        ("run", 0o755),
+        ("var/lib/wharf", 0o755),
+    ] {
+        let mut header = header(tar::EntryType::Directory, mode, 0);
+        archive.append_data(&mut header, format!("{directory}/"), std::io::empty())?;
+    }
+    let mut add = |path: &str, bytes: &[u8]| {
+        let mut header = header(tar::EntryType::Regular, 0o755, bytes.len() as u64);
+        archive.append_data(&mut header, path.trim_start_matches('/'), bytes)
+    };
+    add(PROGRAM, &program)?;
+    for (path, bytes) in libraries {
+        add(path, bytes)?;
+    }
+    archive.into_inner()
+}
+
+fn header(kind: tar::EntryType, mode: u32, size: u64) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_size(size);
+    header.set_mtime(0);
+    header
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, DockerError> {
+    fs::read(path).map_err(|source| DockerError::io("read", path, source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_image_holds_the_program_its_loader_and_its_libraries() {
+        let program = std::env::current_exe().unwrap();
+        let libraries = loaded_libraries(&program).unwrap();
+        let interpreter = interpreter_of(&read(&program).unwrap()).unwrap();
+        assert!(libraries.contains_key(&interpreter), "{:?}", libraries.keys());
+        assert!(libraries.contains_key("/lib/libc.so.6"), "{:?}", libraries.keys());
+        let archive = archive(b"program".to_vec(), &libraries).unwrap();
+        let mut archive = tar::Archive::new(archive.as_slice());
+        let paths: Vec<_> = archive
+            .entries()
+            .unwrap()
+            .map(|entry| entry.unwrap().path().unwrap().to_string_lossy().into_owned())
+            .collect();
+        for path in ["wharf", "lib/libc.so.6", interpreter.trim_start_matches('/')] {
+            assert!(paths.iter().any(|found| found == path), "{path}: {paths:?}");
+        }
+    }
+}
