@@ -130,6 +130,16 @@ fn resources(process: &Process) -> Value {
     resources
 }
 
+/// The supplementary groups, the user's own among them: without it a program that gives its group up could get at what is
+/// closed to that group.
+fn all_groups(user: &User) -> Vec<u32> {
+    let mut groups = user.groups.clone();
+    if !groups.contains(&user.gid) {
+        groups.push(user.gid);
+    }
+    groups
+}
+
 /// A specification with Docker's defaults for everything that `process` does not say. The root file system and the network
 /// namespace are added when it is run.
 pub fn docker_like(process: &Process) -> Result<Spec> {
@@ -147,7 +157,7 @@ pub fn docker_like(process: &Process) -> Result<Spec> {
         "ociVersion": "1.0.2",
         "process": {
             "terminal": false,
-            "user": { "uid": user.uid, "gid": user.gid, "additionalGids": user.groups, "umask": 0o22 },
+            "user": { "uid": user.uid, "gid": user.gid, "additionalGids": all_groups(user), "umask": 0o22 },
             "args": process.args,
             "env": process.env,
             "cwd": process.cwd,

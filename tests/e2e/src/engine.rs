@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::docker::DockerPlace;
 use tokio::sync::mpsc;
 use wharf_client::{
     Connection, Session, SessionOptions,
@@ -18,11 +19,18 @@ use wharf_graph::{
     read::{Answer, Question},
 };
 
-/// An engine process; killed when it is dropped.
+/// An engine of one test; killed when it is dropped.
 pub struct TestEngine {
-    child: Option<Child>,
+    place: Place,
     directory: tempfile::TempDir,
-    runtime: String,
+}
+
+/// Where the engine runs.
+enum Place {
+    /// A process of this test.
+    Process { child: Option<Child>, runtime: String },
+    /// A container of the Docker daemon, started as users start it.
+    Docker(Box<DockerPlace>),
 }
 
 impl TestEngine {
@@ -38,17 +46,32 @@ impl TestEngine {
             "these tests run containers: run them as root"
         );
         let directory = tempfile::tempdir().expect("a directory");
-        let mut engine = Self {
+        let place = Place::Process {
             child: None,
-            directory,
             runtime: runtime.to_owned(),
         };
+        let mut engine = Self { place, directory };
         engine.launch();
         engine
     }
 
-    /// Starts the process on the same store.
+    /// An engine in a container of the run's Docker daemon.
+    pub fn on_docker() -> Self {
+        Self {
+            place: Place::Docker(Box::new(DockerPlace::start())),
+            directory: tempfile::tempdir().expect("a directory"),
+        }
+    }
+
+    /// Starts it again on the same store.
     pub fn launch(&mut self) {
+        match &mut self.place {
+            Place::Process { .. } => self.launch_process(),
+            Place::Docker(place) => place.launch(),
+        }
+    }
+
+    fn launch_process(&mut self) {
         let mirror = wharf_testkit::fixtures::mirror().expect("a registry with the base images");
         let log = std::fs::File::options()
             .create(true)
@@ -59,15 +82,18 @@ impl TestEngine {
             .args([
                 self.socket().as_os_str(),
                 self.store().as_os_str(),
-                self.runtime.as_ref(),
+                std::ffi::OsStr::new(&self.runtime()),
             ])
             .env("WHARF_REGISTRY_MIRRORS", mirror.setting())
             .stdin(Stdio::null())
             .stderr(log)
             .spawn()
             .expect("the engine starts");
-        self.child = Some(child);
-        self.mirror_lives(mirror);
+        if let Place::Process { child: own, .. } = &mut self.place {
+            *own = Some(child);
+        }
+        // The registry has to live as long as the test process.
+        std::mem::forget(mirror);
         let started = Instant::now();
         while std::os::unix::net::UnixStream::connect(self.socket()).is_err() {
             assert!(
@@ -79,23 +105,33 @@ impl TestEngine {
         }
     }
 
-    /// The registry has to live as long as the test process.
-    fn mirror_lives(&self, mirror: wharf_testkit::fixtures::Mirror) {
-        std::mem::forget(mirror);
+    fn runtime(&self) -> String {
+        match &self.place {
+            Place::Process { runtime, .. } => runtime.clone(),
+            Place::Docker(_) => "builtin".to_owned(),
+        }
     }
 
     /// Ends the process at once, as a power cut for processes would.
     pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().ok();
-            child.wait().ok();
+        match &mut self.place {
+            Place::Process { child, .. } => {
+                if let Some(mut child) = child.take() {
+                    child.kill().ok();
+                    child.wait().ok();
+                }
+                std::fs::remove_file(self.socket()).ok();
+            }
+            Place::Docker(place) => place.kill(),
         }
-        std::fs::remove_file(self.socket()).ok();
     }
 
     /// Its socket.
     pub fn socket(&self) -> PathBuf {
-        self.directory.path().join("engine.sock")
+        match &self.place {
+            Place::Process { .. } => self.directory.path().join("engine.sock"),
+            Place::Docker(place) => place.socket(),
+        }
     }
 
     /// Its store.
@@ -114,7 +150,10 @@ impl TestEngine {
 
     /// What the engine has said.
     pub fn log_text(&self) -> String {
-        std::fs::read_to_string(self.log()).unwrap_or_default()
+        match &self.place {
+            Place::Process { .. } => std::fs::read_to_string(self.log()).unwrap_or_default(),
+            Place::Docker(place) => place.log_text(),
+        }
     }
 
     /// A new run.
@@ -143,7 +182,10 @@ impl TestEngine {
 
 impl Drop for TestEngine {
     fn drop(&mut self) {
-        self.kill();
+        // The one in Docker goes with its world.
+        if matches!(self.place, Place::Process { .. }) {
+            self.kill();
+        }
     }
 }
 
@@ -194,6 +236,35 @@ impl Run {
             Answer::Names(names) => Ok(names),
             other => panic!("{other:?} are no names"),
         }
+    }
+
+    /// All that steps printed since this was last asked. Call it after the answer.
+    pub async fn log(&mut self) -> Vec<u8> {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let mut log = Vec::new();
+        while let Ok(event) = self.events.try_recv() {
+            if let Some(event::What::Log(piece)) = event.what {
+                log.extend(piece.bytes);
+            }
+        }
+        log
+    }
+
+    /// The whole log of a failed step, as its error names it.
+    pub async fn failed_log(&self, log: &str) -> Vec<u8> {
+        let connection = self.session.connection().await.expect("an engine");
+        let request = wharf_client::proto::StepLogRequest { log: log.to_owned() };
+        let mut pieces = connection
+            .client()
+            .step_log(request)
+            .await
+            .expect("the log")
+            .into_inner();
+        let mut bytes = Vec::new();
+        while let Some(piece) = pieces.message().await.expect("a piece of the log") {
+            bytes.extend(piece.bytes);
+        }
+        bytes
     }
 
     /// Steps that ran, and steps that were remembered, by title, since this was last asked. Call it after the answer.
