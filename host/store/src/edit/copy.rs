@@ -34,6 +34,10 @@ pub fn copy_directory(
     let real = draft.resolve(to)?;
     let target = draft.directory(&real)?;
     let below = tree::resolve_directory(&draft.base_view()?, &real)?;
+    // A directory that comes with the copy belongs to whom the copy does; one that was there stays as it is.
+    if let (None, Some((uid, gid))) = (&below, options.owner) {
+        std::os::unix::fs::fchown(&target, Some(uid), Some(gid)).context(|| format!("giving {to} away"))?;
+    }
     let sharing = Sharing::between(store, base, source)?;
     let mut copier = Copier::new(Change::Copy(options), sharing)?;
     copier.onto = Some(Onto {
