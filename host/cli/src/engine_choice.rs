@@ -136,7 +136,7 @@ impl EngineSettings {
         }
     }
 
-    /// What an engine in Docker is made of. Its mirrors are those of this host as far as a container can reach them.
+    /// What an engine in Docker is made of.
     pub(crate) fn docker_options(&self) -> Result<DockerOptions, ConnectError> {
         let run = self.places.run.join("docker");
         Ok(DockerOptions {
@@ -159,20 +159,49 @@ impl EngineSettings {
         {
             return Ok(connection);
         }
+        if self.runtime != "builtin" {
+            return Err(ConnectError::Place(format!(
+                "an engine in Docker runs steps with its own runtime, as {} is not in its container: leave --runtime away, \
+                 or use --engine local as root",
+                self.runtime
+            )));
+        }
         let daemon = wharf_docker::reach(options).await.map_err(place_error)?;
+        // Many clients may find no engine at the same time: one starts it, the others wait and then find it.
+        let _starting = self.lock_start().await?;
         let found = wharf_docker::find(&daemon, options).await.map_err(place_error)?;
         if found == Found::Other
             && let Ok((connection, _)) = Connection::open_any_version(&options.socket()).await
         {
             refuse_busy(&connection).await?;
         }
-        if found != Found::Fitting {
-            wharf_docker::start(&daemon, options).await.map_err(place_error)?;
+        match found {
+            Found::Fitting => wharf_docker::ready(&daemon, options).await,
+            Found::None | Found::Other => wharf_docker::start(&daemon, options).await,
         }
+        .map_err(place_error)?;
         let connection = Connection::open(&options.socket()).await?;
         // Without the note the next command asks Docker again, which is slower and no more.
         std::fs::write(&note, settings).ok();
         Ok(connection)
+    }
+
+    /// Held while an engine in Docker is looked for and started.
+    async fn lock_start(&self) -> Result<std::fs::File, ConnectError> {
+        let path = self.places.run.join("docker.start.lock");
+        let lock = {
+            let path = path.clone();
+            move || {
+                std::fs::create_dir_all(path.parent().unwrap_or(Path::new("/")))?;
+                let file = std::fs::File::create(&path)?;
+                file.lock().map(|()| file)
+            }
+        };
+        let locked = tokio::task::spawn_blocking(lock).await;
+        locked
+            .map_err(std::io::Error::other)
+            .and_then(|locked| locked)
+            .map_err(|source| wharf_client::LaunchError::Io { path, source }.into())
     }
 
     async fn connect_local(&self) -> Result<Connection, ConnectError> {

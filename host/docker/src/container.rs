@@ -86,6 +86,12 @@ pub async fn start(daemon: &Daemon, options: &DockerOptions) -> Result<(), Docke
         .start_container(&name, None::<StartContainerOptions>)
         .await
         .map_err(DockerError::refused("start the engine's container"))?;
+    ready(daemon, options).await
+}
+
+/// Waits until the engine in a container that was started listens.
+pub async fn ready(daemon: &Daemon, options: &DockerOptions) -> Result<(), DockerError> {
+    let socket = options.socket();
     let listening = async {
         while tokio::net::UnixStream::connect(&socket).await.is_err() {
             if find(daemon, options).await? == Found::None {
@@ -103,7 +109,7 @@ pub async fn start(daemon: &Daemon, options: &DockerOptions) -> Result<(), Docke
     }
     let log = log_of(daemon, options, LAST_LINES).await?;
     Err(DockerError::NotUp {
-        container: name,
+        container: options.container(),
         log: log.trim_end().to_owned(),
     })
 }

@@ -9,7 +9,7 @@ mod daemon;
 mod error;
 mod image;
 
-pub use container::{Found, find, logs, start, stop};
+pub use container::{Found, find, logs, ready, start, stop};
 pub use daemon::{Daemon, reach};
 pub use error::DockerError;
 

@@ -65,50 +65,19 @@ impl TestEngine {
 
     /// Starts it again on the same store.
     pub fn launch(&mut self) {
+        let (socket, store, log) = (self.socket(), self.store(), self.log());
         match &mut self.place {
-            Place::Process { .. } => self.launch_process(),
-            Place::Docker(place) => place.launch(),
+            Place::Process { child, runtime } => *child = Some(spawn(&socket, &store, &log, runtime)),
+            Place::Docker(place) => return place.launch(),
         }
-    }
-
-    fn launch_process(&mut self) {
-        let mirror = wharf_testkit::fixtures::mirror().expect("a registry with the base images");
-        let log = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.log())
-            .expect("a log");
-        let child = Command::new(program())
-            .args([
-                self.socket().as_os_str(),
-                self.store().as_os_str(),
-                std::ffi::OsStr::new(&self.runtime()),
-            ])
-            .env("WHARF_REGISTRY_MIRRORS", mirror.setting())
-            .stdin(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("the engine starts");
-        if let Place::Process { child: own, .. } = &mut self.place {
-            *own = Some(child);
-        }
-        // The registry has to live as long as the test process.
-        std::mem::forget(mirror);
         let started = Instant::now();
-        while std::os::unix::net::UnixStream::connect(self.socket()).is_err() {
+        while std::os::unix::net::UnixStream::connect(&socket).is_err() {
             assert!(
                 started.elapsed() < Duration::from_secs(20),
                 "no engine: {}",
                 self.log_text()
             );
             std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    fn runtime(&self) -> String {
-        match &self.place {
-            Place::Process { runtime, .. } => runtime.clone(),
-            Place::Docker(_) => "builtin".to_owned(),
         }
     }
 
@@ -187,6 +156,25 @@ impl Drop for TestEngine {
             self.kill();
         }
     }
+}
+
+fn spawn(socket: &Path, store: &Path, log: &Path, runtime: &str) -> Child {
+    let mirror = wharf_testkit::fixtures::mirror().expect("a registry with the base images");
+    let log = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(log)
+        .expect("a log");
+    let child = Command::new(program())
+        .args([socket.as_os_str(), store.as_os_str(), runtime.as_ref()])
+        .env("WHARF_REGISTRY_MIRRORS", mirror.setting())
+        .stdin(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .expect("the engine starts");
+    // The registry has to live as long as the test process.
+    std::mem::forget(mirror);
+    child
 }
 
 fn program() -> PathBuf {

@@ -217,6 +217,20 @@ fn an_engine_that_cannot_be_is_said_with_what_to_do() {
         .exits(4)
         .says("/nonexistent/engine.sock")
         .says("`wharf engine serve --socket");
+    for (host, says) in [
+        (
+            "unix:///nonexistent/docker.sock",
+            "there is no Docker at /nonexistent/docker.sock",
+        ),
+        ("tcp://127.0.0.1:2375", "DOCKER_HOST is tcp://127.0.0.1:2375"),
+    ] {
+        world.set("WHARF_ENGINE", "docker");
+        world.set("DOCKER_HOST", host);
+        call(&world, &module, &["greeting", "--image", "busybox:latest"])
+            .exits(4)
+            .says(says)
+            .says("`--engine local` as root");
+    }
     world.set("WHARF_ENGINE", "podman");
     call(&world, &module, &["greeting", "--image", "busybox:latest"])
         .exits(2)

@@ -12,7 +12,7 @@ use wharf_engine::{EngineConfig, RegistryConfig, RunnerConfig, Runtime};
 use crate::{
     RUNNER_HELPER,
     args::{EngineAction, EngineArgs, EngineCommand, ServeArgs},
-    engine_choice::{self, EngineSettings, Place, mirror, runtime_name, this_program},
+    engine_choice::{self, EngineChoice, EngineSettings, Place, mirror, runtime_name, this_program},
     error::Report,
     interrupt, output, places,
     places::Places,
@@ -66,18 +66,27 @@ async fn stop(args: &EngineArgs) -> Result<(), Report> {
     let was_running = match settings.place().await? {
         Place::Docker(options) => {
             let daemon = wharf_docker::reach(&options).await?;
-            wharf_docker::stop(&daemon, &options).await?
+            let in_docker = wharf_docker::stop(&daemon, &options).await?;
+            // `auto` may have found no Docker when it started one on this host.
+            in_docker | (settings.choice == EngineChoice::Auto && stop_at(&settings.places.socket()).await?)
         }
-        Place::Local | Place::Unix(_) => match running(&settings).await? {
-            Some(connection) => engine_choice::stop(&connection).await.map(|()| true)?,
-            None => false,
-        },
+        Place::Local => stop_at(&settings.places.socket()).await?,
+        Place::Unix(socket) => stop_at(&socket).await?,
     };
     output::line(if was_running {
         "the engine has ended"
     } else {
         "no engine was running"
     })
+}
+
+/// Ends the engine that listens on this socket; says whether there was one.
+async fn stop_at(socket: &std::path::Path) -> Result<bool, Report> {
+    let Ok((connection, _)) = Connection::open_any_version(socket).await else {
+        return Ok(false);
+    };
+    engine_choice::stop(&connection).await?;
+    Ok(true)
 }
 
 async fn status(args: &EngineArgs, json: bool) -> Result<(), Report> {

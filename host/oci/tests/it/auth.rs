@@ -34,7 +34,7 @@ fn as_ann(password: &str) -> CredentialSource {
 fn pushed() -> (World, Vec<u8>) {
     let world = World::new();
     let layer = world.layer("one", &noise(50_000));
-    world.push("app:1", "linux/amd64", &[layer.clone()], &[]);
+    world.push("app:1", "linux/amd64", std::slice::from_ref(&layer), &[]);
     (world, std::fs::read(layer).unwrap())
 }
 

@@ -11,7 +11,7 @@ use crate::{
 fn pushed() -> (World, Vec<u8>) {
     let world = World::new();
     let layer = world.layer("one", &noise(400_000));
-    world.push("app:1", "linux/amd64", &[layer.clone()], &[]);
+    world.push("app:1", "linux/amd64", std::slice::from_ref(&layer), &[]);
     (world, std::fs::read(layer).unwrap())
 }
 

@@ -1,0 +1,106 @@
+//! The engine in Docker as users handle it: started once however many ask, looked at, replaced, ended.
+
+use wharf_e2e::guests;
+use wharf_testkit::{
+    World,
+    world::{Done, Engine},
+};
+
+/// A world on the run's Docker daemon; what it leaves there is removed at the end.
+struct OnDocker(World);
+
+impl OnDocker {
+    fn new() -> Self {
+        Self(World::on(Engine::Docker).expect("a Docker daemon"))
+    }
+
+    /// What Docker prints.
+    fn docker(&self, args: &[&str]) -> String {
+        let output = self.0.daemon().expect("a daemon").run(args).expect("docker");
+        String::from_utf8(output.stdout).expect("text").trim().to_owned()
+    }
+
+    fn name(&self) -> String {
+        let directory = self.0.path("wharf/run/docker");
+        wharf_digest::Digest::of(directory.as_os_str().as_encoded_bytes()).to_hex()[..12].to_owned()
+    }
+
+    /// The containers' ids: one, or none.
+    fn containers(&self) -> String {
+        let filter = format!("name=wharf-engine-{}", self.name());
+        self.docker(&["ps", "--quiet", "--no-trunc", "--filter", &filter])
+    }
+
+    fn greet(&self, options: &[&str]) -> Done {
+        let module = guests::by_hand(&self.0.path("work"));
+        let mut command = self.0.command(["call", "-q"]);
+        command
+            .args(options)
+            .arg("-m")
+            .arg(module)
+            .args(["greeting", "--image", "busybox:latest"]);
+        Done::of(command)
+    }
+}
+
+impl Drop for OnDocker {
+    fn drop(&mut self) {
+        self.0.wharf(["engine", "stop"]);
+        let volume = format!("wharf-store-{}", self.name());
+        let _ = self
+            .0
+            .daemon()
+            .map(|daemon| daemon.run(["volume", "rm", "--force", &volume]));
+    }
+}
+
+#[test]
+fn an_engine_in_docker_is_started_once_looked_at_and_ended() {
+    let world = OnDocker::new();
+    assert_eq!(world.0.wharf(["engine", "status"]).ok(), "no engine is running");
+    std::thread::scope(|scope| {
+        let starts: Vec<_> = (0..4)
+            .map(|_| scope.spawn(|| world.0.wharf(["engine", "start"])))
+            .collect();
+        for start in starts {
+            start.join().expect("a start").exits(0);
+        }
+    });
+    let first = world.containers();
+    assert_eq!(first.lines().count(), 1, "{first:?}");
+    assert!(
+        world
+            .0
+            .wharf(["engine", "status"])
+            .ok()
+            .contains("/var/lib/wharf")
+    );
+    assert!(world.0.wharf(["engine", "logs"]).ok().contains("listens on"));
+    assert_eq!(world.greet(&[]).ok(), "hello from wat");
+    assert_eq!(world.containers(), first, "it is found again");
+    assert_eq!(world.0.wharf(["engine", "stop"]).ok(), "the engine has ended");
+    assert_eq!(world.containers(), "");
+    assert_eq!(world.0.wharf(["engine", "stop"]).ok(), "no engine was running");
+}
+
+#[test]
+fn an_engine_in_docker_is_replaced_when_its_settings_change_and_remembers() {
+    let mut world = OnDocker::new();
+    assert_eq!(world.greet(&[]).ok(), "hello from wat");
+    let first = world.containers();
+    let mirrors = wharf_testkit::fixtures::mirror().expect("a mirror").setting();
+    world.0.set(
+        "WHARF_REGISTRY_MIRRORS",
+        format!("elsewhere.example=http://127.0.0.1:1,{mirrors}"),
+    );
+    // The registry is out of reach now, and what it sent is remembered: the volume is the same.
+    let status = world.0.wharf(["engine", "start"]);
+    status.exits(0);
+    let second = world.containers();
+    assert!(second != first && second.lines().count() == 1, "{first} {second}");
+    assert_ne!(world.0.wharf(["cache", "usage"]).ok(), "");
+    world
+        .greet(&["--runtime", "runc"])
+        .exits(4)
+        .says("--engine local");
+}
