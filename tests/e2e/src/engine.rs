@@ -228,14 +228,23 @@ impl Run {
 
     /// All that steps printed since this was last asked. Call it after the answer.
     pub async fn log(&mut self) -> Vec<u8> {
-        tokio::time::sleep(Duration::from_millis(300)).await;
         let mut log = Vec::new();
-        while let Ok(event) = self.events.try_recv() {
+        while let Some(event) = self.next_event().await {
             if let Some(event::What::Log(piece)) = event.what {
                 log.extend(piece.bytes);
             }
         }
         log
+    }
+
+    /// The next event; none when it has been quiet for a while: events come on a stream of their own, and what belongs to an
+    /// answer is there a moment after it.
+    async fn next_event(&mut self) -> Option<Event> {
+        let quiet = Duration::from_millis(200);
+        tokio::time::timeout(quiet, self.events.recv())
+            .await
+            .ok()
+            .flatten()
     }
 
     /// The whole log of a failed step, as its error names it.
@@ -257,11 +266,9 @@ impl Run {
 
     /// Steps that ran, and steps that were remembered, by title, since this was last asked. Call it after the answer.
     pub async fn steps(&mut self) -> (Vec<String>, Vec<String>) {
-        // Events come on a stream of their own: what belongs to an answer is there at most a moment after it.
-        tokio::time::sleep(Duration::from_millis(100)).await;
         let mut titles = std::collections::HashMap::new();
         let (mut ran, mut hit) = (Vec::new(), Vec::new());
-        while let Ok(event) = self.events.try_recv() {
+        while let Some(event) = self.next_event().await {
             match event.what {
                 Some(event::What::Started(started)) if started.kind() == wharf_client::proto::Kind::Step => {
                     titles.insert(event.key, started.title);

@@ -221,11 +221,11 @@ async fn b33_two_clients_one_run() {
     // The first gives up: the second has its result from the same run.
     let slow = script(
         &busybox(),
-        "echo begun; sleep 1; cat /proc/sys/kernel/random/uuid; ls /proc | grep -c '^[0-9]'",
+        "echo begun; sleep 3; cat /proc/sys/kernel/random/uuid; ls /proc | grep -c '^[0-9]'",
     );
     let (mut one, two) = (engine.run(), engine.run());
     let gives_up = async {
-        let outcome = tokio::time::timeout(Duration::from_millis(500), one.stdout(&slow)).await;
+        let outcome = tokio::time::timeout(Duration::from_millis(1500), one.stdout(&slow)).await;
         assert!(outcome.is_err(), "it ended: {outcome:?}");
         assert!(String::from_utf8(one.log().await).unwrap().contains("begun"));
         drop(one);
