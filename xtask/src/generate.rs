@@ -1,6 +1,6 @@
 //! `cargo xtask generate` and `drift`: files that follow from other files of the repository.
 //!
-//! Today these are the `-sync` twins of the interfaces with asynchronous functions.
+//! These are the `-sync` twins of the interfaces with asynchronous functions, and the schema of wharf.toml.
 
 use std::fs;
 use std::path::PathBuf;
@@ -21,7 +21,11 @@ pub(crate) struct Options {
 /// Writes, or checks, every generated file.
 pub(crate) fn run(options: &Options) -> Done {
     let mut stale = Vec::new();
-    for (path, text) in twins()? {
+    let schema = paths::workspace().join("host/scaffold/template/wharf.schema.json");
+    let generated = twins()?
+        .into_iter()
+        .chain([(schema, wharf_build::manifest_schema())]);
+    for (path, text) in generated {
         if fs::read_to_string(&path).is_ok_and(|now| now == text) {
             continue;
         }

@@ -8,13 +8,13 @@ use std::{
     fs,
     io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     thread,
 };
 
 use serde::Deserialize;
 
-use crate::{BuildError, error::Result};
+use crate::{BuildError, error::Result, vendor};
 
 const TARGET: &str = "wasm32-wasip2";
 /// How many of cargo's last lines an error shows.
@@ -38,18 +38,37 @@ pub(crate) struct Artifact {
     pub sources: Vec<PathBuf>,
 }
 
-/// Compiles the module.
+/// Compiles the module: from the crates that lie beside the SDK when they are all it takes, with no network; from the
+/// registry otherwise.
 pub(crate) fn compile(directory: &Path, target: &Path, on_output: &dyn Fn(&str)) -> Result<Artifact> {
     fs::create_dir_all(target).map_err(BuildError::io("create", target))?;
-    let mut child = match command(directory, target).spawn() {
-        Ok(child) => child,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(BuildError::NoCargo(directory.to_owned()));
+    if let Some(vendor) = vendor::sufficient(directory) {
+        let mut child = spawn(command(directory, target, Some(&vendor)), directory)?;
+        let held = vendor::Held::new(on_output);
+        let (artifact, tail) = follow(&mut child, directory, &|line| held.line(line))?;
+        let status = child.wait().map_err(BuildError::io("run cargo in", directory))?;
+        if status.success() || !vendor::lacks_a_crate(&tail) {
+            held.release();
+            return finish(directory, status, artifact, tail);
         }
-        Err(error) => return Err(BuildError::io("run cargo in", directory)(error)),
-    };
+    }
+    let mut child = spawn(command(directory, target, None), directory)?;
     let (artifact, tail) = follow(&mut child, directory, on_output)?;
     let status = child.wait().map_err(BuildError::io("run cargo in", directory))?;
+    finish(directory, status, artifact, tail)
+}
+
+fn spawn(mut command: Command, directory: &Path) -> Result<Child> {
+    match command.spawn() {
+        Ok(child) => Ok(child),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(BuildError::NoCargo(directory.to_owned()))
+        }
+        Err(error) => Err(BuildError::io("run cargo in", directory)(error)),
+    }
+}
+
+fn finish(directory: &Path, status: ExitStatus, artifact: Option<PathBuf>, tail: String) -> Result<Artifact> {
     if !status.success() {
         if tail.contains("target may not be installed")
             || tail.contains(&format!("rustup target add {TARGET}"))
@@ -66,7 +85,7 @@ pub(crate) fn compile(directory: &Path, target: &Path, on_output: &dyn Fn(&str))
     Ok(Artifact { wasm, sources })
 }
 
-fn command(directory: &Path, target: &Path) -> Command {
+fn command(directory: &Path, target: &Path, vendor: Option<&Path>) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
         .current_dir(directory)
@@ -79,6 +98,9 @@ fn command(directory: &Path, target: &Path) -> Command {
         .arg(target);
     for setting in PROFILE {
         command.args(["--config", setting]);
+    }
+    for setting in vendor.into_iter().flat_map(vendor::settings) {
+        command.arg("--config").arg(setting);
     }
     for (name, _) in env::vars_os() {
         if shapes_code(&name) {

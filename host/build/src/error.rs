@@ -48,6 +48,9 @@ pub enum BuildError {
     /// What cargo has built is not a component.
     #[error("what cargo has built is not a component that can be read: {0}")]
     Component(String),
+    /// The SDK could not be put beside the module.
+    #[error(transparent)]
+    Sdk(#[from] wharf_scaffold::ScaffoldError),
     /// A file could not be read or written.
     #[error("cannot {action} {path}: {source}")]
     Io {

@@ -21,7 +21,7 @@ const VARIABLES: [&str; 3] = ["RUSTUP_TOOLCHAIN", "CARGO", "RUSTC"];
 
 #[derive(Serialize, Deserialize)]
 struct Record {
-    /// The version of this crate: another one may build otherwise.
+    /// The versions of this crate and of the SDK that it carries: others may build otherwise.
     builder: String,
     variables: Vec<Option<String>>,
     digest: Digest,
@@ -110,7 +110,7 @@ fn manifest_of(source: &Path) -> Option<PathBuf> {
 }
 
 fn builder() -> String {
-    env!("CARGO_PKG_VERSION").to_owned()
+    format!("{} {}", env!("CARGO_PKG_VERSION"), wharf_scaffold::SDK_DIGEST)
 }
 
 fn variables() -> Vec<Option<String>> {

@@ -7,6 +7,7 @@ mod error;
 mod fresh;
 mod manifest;
 mod sections;
+mod vendor;
 
 use std::{
     fs,
@@ -18,7 +19,7 @@ use wharf_digest::Digest;
 
 pub use error::BuildError;
 use error::Result;
-pub use manifest::{Manifest, ModuleTable};
+pub use manifest::{Manifest, ModuleTable, manifest_schema};
 
 /// A built module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +60,9 @@ pub fn build(path: &Path, on_output: &dyn Fn(&str)) -> Result<Built, BuildError>
             fresh: true,
         });
     }
+    if carries_sdk(&directory) {
+        wharf_scaffold::ensure_sdk(&directory)?;
+    }
     let artifact = cargo::compile(&directory, &output.join("target"), on_output)?;
     let compiled = fs::read(&artifact.wasm).map_err(BuildError::io("read", &artifact.wasm))?;
     let bytes = sections::append(&compiled, &manifest)?;
@@ -70,6 +74,18 @@ pub fn build(path: &Path, on_output: &dyn Fn(&str)) -> Result<Built, BuildError>
         digest,
         fresh: false,
     })
+}
+
+/// Whether the module's SDK is the one that this program carries: its Cargo.toml names it at the place where that is put.
+fn carries_sdk(directory: &Path) -> bool {
+    let Ok(text) = fs::read_to_string(directory.join("Cargo.toml")) else {
+        return false;
+    };
+    let package: toml::Table = text.parse().unwrap_or_default();
+    let path = package
+        .get("dependencies")
+        .and_then(|dependencies| dependencies.get("wharf-sdk")?.get("path")?.as_str());
+    path.is_some_and(|path| Path::new(path).starts_with(wharf_scaffold::SDK))
 }
 
 /// Writes a file so that nobody ever sees half of it.

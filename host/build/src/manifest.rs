@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{BuildError, error::Result};
@@ -13,17 +14,39 @@ pub struct Manifest {
     pub module: ModuleTable,
 }
 
-/// The table `[module]`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+/// What the module is.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModuleTable {
-    /// The module's name: `namespace:name`.
+    /// The module's name: `namespace:name` in lower case, words divided by dashes.
+    #[schemars(regex(pattern = r"^[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*:[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*$"))]
     pub name: String,
-    /// Its version.
+    /// Its version: three numbers, as in `0.1.0`.
+    #[schemars(regex(pattern = r"^\d+\.\d+\.\d+([-+].*)?$"))]
     pub version: String,
-    /// What it is written with: `rust`.
+    /// The language it is written in: `rust`.
     #[serde(default = "rust")]
+    #[schemars(extend("enum" = ["rust"]))]
     pub sdk: String,
+}
+
+/// wharf.toml: what a Wharf module says of itself.
+#[derive(JsonSchema)]
+#[schemars(
+    deny_unknown_fields,
+    title = "wharf.toml",
+    description = "What a Wharf module says of itself."
+)]
+#[allow(dead_code, reason = "only its shape is used")]
+struct ManifestFile {
+    module: ModuleTable,
+}
+
+/// The JSON schema of wharf.toml, by which editors complete and check it.
+pub fn manifest_schema() -> String {
+    let schema = schemars::schema_for!(ManifestFile);
+    let text = serde_json::to_string_pretty(&schema).expect("a schema is JSON");
+    text + "\n"
 }
 
 fn rust() -> String {

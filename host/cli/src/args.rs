@@ -16,6 +16,8 @@ pub(crate) struct Wharf {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Begin a module: a commented example that can be called at once
+    Init(InitArgs),
     /// Build a module from its source
     Build(BuildArgs),
     /// List a module's functions
@@ -81,6 +83,27 @@ pub(crate) struct EngineArgs {
     /// Certificates that registries and steps with network trust; the host's own by default
     #[arg(long, env = "WHARF_CA_CERT", value_name = "PATH", hide_env_values = true)]
     pub(crate) ca_cert: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// The module's directory, which is made when it is missing
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub(crate) directory: PathBuf,
+    /// The module's name; my:DIR when none is given
+    #[arg(long, value_name = "NAMESPACE:NAME")]
+    pub(crate) name: Option<String>,
+    /// The language
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) sdk: Sdk,
+}
+
+/// What a module is written in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Sdk {
+    /// Rust
+    #[default]
+    Rust,
 }
 
 #[derive(Debug, Args)]

@@ -45,6 +45,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), error::Report> {
     match command {
+        Command::Init(args) => commands::init::run(&args),
         Command::Build(args) => commands::build::run(&args),
         Command::Functions(args) => commands::functions::run(&args),
         Command::Call(args) => commands::call::run(&args),

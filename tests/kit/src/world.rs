@@ -135,6 +135,27 @@ impl World {
         command
     }
 
+    /// A line for a shell, where `wharf` is this world's.
+    pub fn shell(&self, directory: &Path, line: &str) -> Command {
+        let mut path = self
+            .program
+            .parent()
+            .unwrap_or(Path::new("/"))
+            .as_os_str()
+            .to_owned();
+        path.push(":");
+        path.push(env::var_os("PATH").unwrap_or_default());
+        let mut command = Command::new("bash");
+        command
+            .args(["-c", line])
+            .env_clear()
+            .envs(&self.environment)
+            .env("PATH", path)
+            .current_dir(directory)
+            .stdin(Stdio::null());
+        command
+    }
+
     /// The processes of this world that still run: `wharf`, its engine and their helpers.
     pub fn processes(&self) -> Vec<u32> {
         let mut mark = OsString::from("WHARF_HOME=");

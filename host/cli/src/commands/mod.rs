@@ -6,6 +6,7 @@ pub(crate) mod call;
 pub(crate) mod completions;
 pub(crate) mod engine;
 pub(crate) mod functions;
+pub(crate) mod init;
 pub(crate) mod inspect;
 
 use crate::error::Report;

@@ -1,0 +1,78 @@
+//! `wharf init`.
+
+use std::{path::Path, process::Command};
+
+use wharf_scaffold::{Project, ProjectName, ScaffoldError};
+
+use crate::{args::InitArgs, error::Report, output};
+
+/// Writes a new module and says what to do next.
+pub(crate) fn run(args: &InitArgs) -> Result<(), Report> {
+    let crate::args::Sdk::Rust = args.sdk;
+    let directory = std::path::absolute(&args.directory)
+        .map_err(|error| Report::usage(format!("the current directory cannot be read: {error}")))?;
+    let name = match &args.name {
+        Some(name) => ProjectName::parse(name)?,
+        None => ProjectName::of_directory(&directory),
+    };
+    let project = Project { directory, name };
+    let written = project.write()?;
+    output::aside(&format!(
+        "{} is a module now, in {}\n",
+        project.name,
+        args.directory.display()
+    ));
+    for (file, what) in [
+        ("src/lib.rs", "three functions, explained"),
+        ("wharf.toml", "what the module is called"),
+        (
+            "Cargo.toml",
+            "what it depends on: the SDK, which lies in .wharf/sdk",
+        ),
+    ] {
+        output::aside(&format!("  {file}  {what}\n"));
+    }
+    if !written.contains(&".gitignore") {
+        output::aside("  .gitignore is yours, and should name .wharf\n");
+    }
+    output::aside("next:\n");
+    for command in missing() {
+        output::aside(&format!("  {command}\n"));
+    }
+    if args.directory != Path::new(".") {
+        output::aside(&format!("  cd {}\n", args.directory.display()));
+    }
+    output::aside("  wharf functions\n  wharf call hello --name Ada\n  wharf call count --source .\n");
+    Ok(())
+}
+
+/// What has to be installed before a module can be built, as commands.
+fn missing() -> Vec<&'static str> {
+    let Ok(sysroot) = Command::new("rustc").args(["--print", "sysroot"]).output() else {
+        return vec![
+            "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh    # Rust, which modules are written in",
+            "rustup target add wasm32-wasip2",
+        ];
+    };
+    let sysroot = String::from_utf8_lossy(&sysroot.stdout);
+    let target = Path::new(sysroot.trim()).join("lib/rustlib/wasm32-wasip2");
+    if target.is_dir() {
+        Vec::new()
+    } else {
+        vec!["rustup target add wasm32-wasip2    # what modules are compiled for"]
+    }
+}
+
+impl From<ScaffoldError> for Report {
+    fn from(error: ScaffoldError) -> Self {
+        let message = error.to_string();
+        match error {
+            ScaffoldError::Exists(path) if path.ends_with("wharf.toml") => Self::usage(message)
+                .with_hint("it is a module already: `wharf functions` lists what it can do"),
+            ScaffoldError::Exists(_) => Self::usage(message)
+                .with_hint("`wharf init ci` makes the module in a directory of its own, such as ci"),
+            ScaffoldError::Name(_) => Self::usage(message),
+            _ => Self::failed(message),
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! What a new module begins with: the files that `wharf init` writes, and the SDK that the program carries, so that the
+//! first hour needs no network and an SDK is never of another version than the host.
+
+mod project;
+mod sdk;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+pub use project::{Project, ProjectName};
+pub use sdk::{SDK, SDK_DIGEST, ensure_sdk, vendored_crates};
+
+/// What can go wrong when files are written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScaffoldError {
+    /// Something that would be overwritten is there.
+    #[error("{0} is there already, and is left as it is")]
+    Exists(PathBuf),
+    /// A name that no module can have.
+    #[error("`{0}` is not a module's name; it is `namespace:name` in lower case, such as `acme:pipeline`")]
+    Name(String),
+    /// A file could not be written.
+    #[error("cannot write {path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+impl ScaffoldError {
+    fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { path, source }
+    }
+}
