@@ -127,10 +127,11 @@ pub(crate) struct FunctionsArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    override_usage = "wharf call [OPTIONS] FUNCTION [--flag value]... [-o PATH] [--json]",
+    override_usage = "wharf call [OPTIONS] FUNCTION [--flag value]... [METHOD [--flag value]...]... [-o PATH] [--json]",
     disable_help_subcommand = true,
     after_help = "Options come before FUNCTION. After it come the function's own flags, -o PATH (write a directory, file or \
-                  container there), --json, and --help, which explains the function."
+                  container there), --json, and --help, which explains the function. What returns a container, directory \
+                  or file can be followed by a method of it: wharf call build file --path app -o ./app"
 )]
 pub(crate) struct CallArgs {
     #[command(flatten)]

@@ -5,13 +5,16 @@ use std::{collections::HashMap, ffi::OsString, fmt::Write as _, path::PathBuf};
 use wharf_wasm::{
     Function, Handle, Param, Type, Value,
     args::{self, Place},
+    methods::methods,
 };
 
 use crate::{error::Report, suggest::nearest, table::columns};
 
-/// What follows the function.
+/// What follows the function, or one of its result's methods.
 #[derive(Debug, Default)]
 pub(crate) struct Flags {
+    /// What stands before it in usage: the functions whose result it is called on.
+    pub(crate) before: String,
     /// Values by parameter, as written; a list may have several.
     pub(crate) values: HashMap<String, Vec<String>>,
     /// `-o`.
@@ -23,18 +26,30 @@ pub(crate) struct Flags {
 }
 
 impl Flags {
-    /// Reads words. Values are not looked at yet.
-    pub(crate) fn read(function: &Function, words: &[OsString]) -> Result<Self, Report> {
-        let wrong = |message: String| Report::usage(message).with_detail(usage(function));
-        let mut flags = Self::default();
+    /// Reads words up to a method of the result, and returns the words from there on. Values are not looked at yet.
+    pub(crate) fn read<'w>(
+        function: &Function,
+        before: &str,
+        words: &'w [OsString],
+    ) -> Result<(Self, &'w [OsString]), Report> {
+        let wrong = |message: String| Report::usage(message).with_detail(usage(before, function));
+        let mut flags = Self {
+            before: before.to_owned(),
+            ..Self::default()
+        };
         let mut words = words.iter();
-        while let Some(word) = words.next() {
+        loop {
+            let rest = words.as_slice();
+            let Some(word) = words.next() else { break };
             let not_text = || wrong(format!("{} is not UTF-8", word.display()));
             if word == "-h" || word == "--help" {
                 flags.help = true;
-                return Ok(flags);
+                return Ok((flags, &[]));
             }
             let text = word.to_str().ok_or_else(not_text)?;
+            if !text.starts_with('-') && result_handle(function).is_some() {
+                return Ok((flags, rest));
+            }
             let (name, inline) = match text.split_once('=') {
                 Some((name, value)) if name.starts_with('-') => (name, Some(value)),
                 _ => (text, None),
@@ -72,7 +87,7 @@ impl Flags {
                 }
             }
         }
-        Ok(flags)
+        Ok((flags, &[]))
     }
 
     /// The function's arguments in its order.
@@ -86,7 +101,7 @@ impl Flags {
 
     fn argument(&self, function: &Function, param: &Param, place: Place<'_>) -> Result<Value, Report> {
         let wrong = |why: &dyn std::fmt::Display| {
-            Report::usage(format!("--{}: {why}", param.name)).with_detail(usage(function))
+            Report::usage(format!("--{}: {why}", param.name)).with_detail(usage(&self.before, function))
         };
         let texts = self
             .values
@@ -101,7 +116,7 @@ impl Flags {
             ([], None, Type::List(_)) => Ok(Value::List(Vec::new())),
             ([], None, _) => {
                 let message = format!("{} needs --{}, a {}", function.name, param.name, param.ty);
-                Err(Report::usage(message).with_detail(usage(function)))
+                Err(Report::usage(message).with_detail(usage(&self.before, function)))
             }
             (several, _, ty) => {
                 let Type::List(item) = inner(ty) else {
@@ -122,10 +137,15 @@ impl Flags {
 /// The parameter that a flag names.
 fn find<'f>(function: &'f Function, flag: &str) -> Result<&'f Param, String> {
     let Some(name) = flag.strip_prefix("--") else {
-        return Err(format!(
-            "`{flag}` is not a flag of {}: values have names, written --name value",
-            function.name
-        ));
+        let name = &function.name;
+        return Err(if function.params.is_empty() {
+            format!(
+                "`{flag}` is too much: {name} takes nothing, and returns {}",
+                result_name(function)
+            )
+        } else {
+            format!("`{flag}` is not a flag of {name}: values have names, written --name value")
+        });
     };
     let name = name.replace('_', "-");
     function
@@ -184,9 +204,21 @@ fn placeholder(ty: &Type) -> String {
     }
 }
 
-/// One line: how the function is called.
-pub(crate) fn usage(function: &Function) -> String {
-    let mut text = format!("Usage: wharf call {}", function.name);
+/// The handle that a function returns.
+pub(crate) fn result_handle(function: &Function) -> Option<Handle> {
+    let ty = match function.result.as_ref()? {
+        Type::Result(ok, _) => ok.as_deref()?,
+        other => other,
+    };
+    match inner(ty) {
+        Type::Handle(handle) => Some(*handle),
+        _ => None,
+    }
+}
+
+/// One line: how the function is called, or a method behind others.
+pub(crate) fn usage(before: &str, function: &Function) -> String {
+    let mut text = format!("Usage: wharf call {before}{}", function.name);
     for param in &function.params {
         let more = if matches!(inner(&param.ty), Type::List(_)) {
             "..."
@@ -203,12 +235,12 @@ pub(crate) fn usage(function: &Function) -> String {
 }
 
 /// All that is known of a function.
-pub(crate) fn explain(function: &Function) -> String {
+pub(crate) fn explain(before: &str, function: &Function) -> String {
     let mut text = String::new();
     if !function.docs.is_empty() {
         let _ = writeln!(text, "{}\n", function.docs.trim());
     }
-    let _ = writeln!(text, "{}\n", usage(function));
+    let _ = writeln!(text, "{}\n", usage(before, function));
     let row = |param: &Param| {
         let mut docs = param.docs.trim().replace('\n', " ");
         if let Some(default) = &param.default {
@@ -224,6 +256,23 @@ pub(crate) fn explain(function: &Function) -> String {
         );
     }
     let _ = writeln!(text, "Returns: {}", result_name(function));
+    let methods = result_handle(function).map(methods).unwrap_or_default();
+    if !methods.is_empty() {
+        let rows: Vec<_> = methods
+            .iter()
+            .map(|method| {
+                [
+                    format!("  {}", method.signature.name),
+                    method.signature.docs.clone(),
+                ]
+            })
+            .collect();
+        let _ = writeln!(
+            text,
+            "\nWhat can follow, each with --help of its own:\n{}",
+            columns(&rows).trim_end()
+        );
+    }
     let own = [
         [
             "  -o PATH".to_owned(),
@@ -285,7 +334,8 @@ mod tests {
             directory: Path::new("/"),
             scope: "test",
         };
-        let values = Flags::read(&function(), &words).and_then(|flags| flags.arguments(&function(), place));
+        let values =
+            Flags::read(&function(), "", &words).and_then(|(flags, _)| flags.arguments(&function(), place));
         let values = values.map_err(|report| report.text())?;
         Ok(values
             .iter()
@@ -329,13 +379,27 @@ mod tests {
         assert!(wrong(&["--source", ".", "--source", "."]).contains("given twice"));
         assert!(wrong(&["--source"]).contains("--source needs a value"));
         assert!(wrong(&["--source", "--jobs"]).contains("--source=--jobs"));
-        assert!(wrong(&["stray"]).contains("`stray` is not a flag"));
+        let text = Function {
+            result: Some(Type::String),
+            ..function()
+        };
+        let words = ["stray".into()];
+        let stray = Flags::read(&text, "", &words).unwrap_err();
+        assert!(stray.text().contains("`stray` is not a flag"));
+    }
+
+    #[test]
+    fn a_word_without_a_dash_begins_a_method_of_what_is_returned() {
+        let words = ["--source", ".", "entries", "--path", "src"].map(OsString::from);
+        let (flags, rest) = Flags::read(&function(), "", &words).unwrap();
+        assert_eq!(flags.values["source"], ["."]);
+        assert_eq!(rest, &words[2..]);
     }
 
     #[test]
     fn a_function_explains_itself() {
         let function = function();
-        let text = explain(&function);
+        let text = explain("", &function);
         for param in &function.params {
             assert!(text.contains(&format!("--{}", param.name)), "{text}");
         }

@@ -3,6 +3,7 @@
 //! - [`Runtime`] loads components and keeps their compiled code. [`Module`] says what a component exports and imports, and
 //!   calls its functions, each call in a store and an instance of its own, within bounds.
 //! - [`Type`], [`Value`] and [`args`]: functions' types and values as users write and see them.
+//! - [`methods`]: what callers can write behind a function that returns a handle.
 //! - `interface`: what modules can call. Builders append to the graph; reads and effects go to a [`Pipeline`].
 
 pub mod args;
@@ -13,6 +14,7 @@ mod error;
 mod interface;
 mod limits;
 mod marshal;
+pub mod methods;
 mod module;
 mod output;
 mod precompiled;

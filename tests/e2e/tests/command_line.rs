@@ -349,3 +349,144 @@ fn explain_names_what_changed() {
         .says("remembered: the same command on the same inputs");
     explained(&["--no-cache"]).exits(0).says("1 run");
 }
+
+/// A module from source whose function `made` returns a container.
+fn made(world: &World, words: &[&str]) -> Done {
+    let mut all = vec!["made", "--image", "busybox:latest", "--args", "sh", "--args=-c"];
+    all.push("--args=echo said; echo warned >&2; mkdir -p /d/e; echo one > /d/a; echo two > /d/e/b; exit 0");
+    all.extend(words);
+    call(world, &guests::sdk(world), &all)
+}
+
+#[test]
+fn methods_follow_what_returns_a_handle() {
+    let world = world();
+    let prints = |words: &[&str]| made(&world, words).ok().to_owned();
+    assert_eq!(prints(&["stdout"]), "said");
+    assert_eq!(prints(&["stderr"]), "warned");
+    assert_eq!(prints(&["exit-code"]), "0");
+    assert_eq!(prints(&["file", "--path", "/d/a"]), "one");
+    assert_eq!(prints(&["directory", "--path", "/d", "entries"]), "a\ne/");
+    assert_eq!(
+        prints(&["directory", "--path=/d", "glob", "--pattern", "**/b", "--json"]),
+        "[\"e/b\"]"
+    );
+    assert_eq!(
+        prints(&[
+            "directory",
+            "--path",
+            "/d",
+            "directory",
+            "--path",
+            "e",
+            "file",
+            "--path",
+            "b",
+            "contents"
+        ]),
+        "two"
+    );
+    assert_eq!(
+        prints(&[
+            "with-new-file",
+            "--path",
+            "/n",
+            "--contents",
+            "new",
+            "file",
+            "--path",
+            "/n",
+            "size"
+        ]),
+        "3"
+    );
+    assert_eq!(
+        prints(&[
+            "with_env_variable",
+            "--name",
+            "X",
+            "--value",
+            "y",
+            "with-exec",
+            "--args",
+            r#"["sh","-c","echo $X"]"#
+        ]),
+        "y"
+    );
+    assert_eq!(
+        prints(&[
+            "directory",
+            "--path",
+            "/d",
+            "without-file",
+            "--path",
+            "a",
+            "entries"
+        ]),
+        "e/"
+    );
+    assert_eq!(
+        prints(&[
+            "rootfs",
+            "filter",
+            "--include",
+            "/d/**",
+            "--exclude",
+            "b",
+            "directory",
+            "--path",
+            "d",
+            "glob",
+            "--pattern",
+            "**"
+        ]),
+        "a\ne"
+    );
+    made(&world, &["directory", "--path", "/d", "-o", "out"]).exits(0);
+    assert_eq!(
+        std::fs::read_to_string(world.path("work/out/e/b")).unwrap(),
+        "two\n"
+    );
+    // Files of the caller's go in as arguments of methods do.
+    world.write("in/c", "three");
+    assert_eq!(
+        prints(&[
+            "with-directory",
+            "--path",
+            "/in",
+            "--source",
+            "in",
+            "file",
+            "--path",
+            "/in/c"
+        ]),
+        "three"
+    );
+}
+
+#[test]
+fn b47_methods_that_do_not_fit_are_refused_before_anything_runs() {
+    let world = world();
+    let refused = |words: &[&str], says: &str| {
+        made(&world, words).exits(2).says(says);
+    };
+    refused(
+        &["stdot"],
+        "made returns a container, which has no method stdot; did you mean stdout?",
+    );
+    refused(&["file"], "file needs --path");
+    refused(&["file", "--pth", "/d/a"], "did you mean --path?");
+    refused(&["file", "--path"], "Usage: wharf call made ... file --path TEXT");
+    refused(
+        &["stdout", "file"],
+        "`file` is too much: stdout takes nothing, and returns string",
+    );
+    refused(
+        &["stdout", "-o", "x"],
+        "-o writes a directory, file or container; stdout returns string",
+    );
+    assert!(
+        world.processes().is_empty(),
+        "an engine was started for what could not be called"
+    );
+}

@@ -1,21 +1,24 @@
 //! `wharf call`: one function of one module, from its flags to its result.
 
+mod chain;
 mod pipeline;
 mod show;
 
-use std::{ffi::OsString, sync::Arc};
+use std::sync::Arc;
 
 use futures::FutureExt;
 use wharf_client::{Session, SessionOptions};
 use wharf_graph::Error;
-use wharf_wasm::{CallContext, CallError, Function, Limits, Value, args::Place};
+use wharf_wasm::{CallContext, CallError, Function, Limits, Pipeline, Value};
 
-use self::pipeline::ToEngine;
+use self::{
+    chain::{Chain, Written},
+    pipeline::ToEngine,
+};
 use crate::{
     args::{CallArgs, FunctionCall},
     engine_choice::EngineSettings,
     error::{Ended, Report},
-    flags::{self, Flags},
     interrupt,
     module::{self, Loaded},
     output,
@@ -41,61 +44,19 @@ pub(crate) fn run(args: &CallArgs) -> Result<(), Report> {
     }
     let loaded = module::load(&args.module.module, &settings.places, style)?;
     let function = module::function(&loaded.module, &name.to_string_lossy())?.clone();
-    let request = Request::read(&loaded, function, words)?;
-    if request.flags.help {
-        return output::text(&flags::explain(&request.function));
-    }
+    let chain = match Chain::read(&loaded, function, words)? {
+        Written::Chain(chain) => *chain,
+        Written::Help(text) => return output::text(&text),
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(|error| Report::failed(format!("this process cannot start its runtime: {error}")))?;
-    let outcome = runtime.block_on(call(args, settings, style, loaded, request));
+    let outcome = runtime.block_on(call(args, settings, style, loaded, chain));
     // What still blocks, such as a command that makes a secret, is not waited for.
     runtime.shutdown_background();
     outcome
-}
-
-/// What is called, and with what.
-struct Request {
-    function: Function,
-    flags: Flags,
-    arguments: Vec<Value>,
-}
-
-impl Request {
-    fn read(loaded: &Loaded, function: Function, words: &[OsString]) -> Result<Self, Report> {
-        let flags = Flags::read(&function, words)?;
-        if flags.help {
-            return Ok(Self {
-                function,
-                flags,
-                arguments: Vec::new(),
-            });
-        }
-        let here = std::env::current_dir()
-            .map_err(|error| Report::usage(format!("the current directory cannot be read: {error}")))?;
-        let arguments = flags.arguments(
-            &function,
-            Place {
-                directory: &here,
-                scope: &loaded.scope,
-            },
-        )?;
-        if flags.output.is_some() && !show::can_be_written(&function) {
-            let message = format!(
-                "-o writes a directory, file or container; {} returns {}",
-                function.name,
-                flags::result_name(&function)
-            );
-            return Err(Report::usage(message).with_hint("without -o the value goes to standard output"));
-        }
-        Ok(Self {
-            function,
-            flags,
-            arguments,
-        })
-    }
 }
 
 async fn call(
@@ -103,7 +64,7 @@ async fn call(
     settings: EngineSettings,
     style: Style,
     loaded: Loaded,
-    request: Request,
+    chain: Chain,
 ) -> Result<(), Report> {
     let interrupted = interrupt::watch()
         .map_err(|error| Report::failed(format!("this process cannot be told of signals: {error}")))?;
@@ -119,10 +80,10 @@ async fn call(
         async move { settings.connect().await }.boxed()
     });
     let session = Session::new(connector, options, progress.events.clone());
-    let pipeline = ToEngine::new(session.clone(), progress.words.clone());
+    let pipeline: Arc<dyn Pipeline> = Arc::new(ToEngine::new(session.clone(), progress.words.clone()));
     let ending = progress.ending();
     let context = CallContext {
-        pipeline: Arc::new(pipeline),
+        pipeline: Arc::clone(&pipeline),
         project: loaded.project.clone(),
         scope: loaded.scope.clone(),
         limits: Limits {
@@ -131,26 +92,43 @@ async fn call(
         },
     };
     let work = async {
-        for value in &request.arguments {
+        for value in chain.all_arguments() {
             pipeline::allow_secrets(&session, value);
         }
-        let value = loaded
+        let mut value = loaded
             .module
-            .call(&request.function, request.arguments.clone(), context)
+            .call(&chain.function, chain.arguments.clone(), context)
             .await?;
-        show::prepare(&session, value, &request.flags).await
+        for (method, arguments) in &chain.methods {
+            value = method
+                .call(&present(value, &chain.function)?, arguments, &*pipeline)
+                .await?;
+        }
+        show::prepare(&session, value, &chain.ending).await
     };
     let outcome = tokio::select! {
         outcome = work => outcome,
         () = interrupted.cancelled() => Err(Report::from(Error::Cancelled)),
     };
     // The run is over when its last session is gone; its last events come then.
-    drop(session);
+    drop((session, pipeline));
     let tally = ending.tally().await;
     match outcome {
         Ok(shown) => shown.print(),
         Err(report) if report.ended() == Ended::Interrupted => Err(interruption(&tally)),
         Err(report) => Err(report),
+    }
+}
+
+/// The handle that a method is called on: a function may have returned none.
+fn present(value: Value, function: &Function) -> Result<Value, Report> {
+    match value {
+        Value::Option(Some(value)) => Ok(*value),
+        Value::Option(None) => Err(Report::failed(format!(
+            "{} returned nothing to call a method of",
+            function.name
+        ))),
+        value => Ok(value),
     }
 }
 

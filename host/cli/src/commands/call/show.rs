@@ -8,11 +8,11 @@ use wharf_graph::{
     Error, File,
     read::{Answer, Question, READ_LIMIT},
 };
-use wharf_wasm::{Function, Handle, Type, Value};
+use wharf_wasm::{Function, Handle, Value};
 
 use crate::{
     error::Report,
-    flags::{Flags, inner},
+    flags::{Flags, result_handle},
     output,
 };
 
@@ -46,14 +46,9 @@ impl Shown {
 
 /// Can what the function returns be written with `-o`?
 pub(crate) fn can_be_written(function: &Function) -> bool {
-    let ty = match &function.result {
-        Some(Type::Result(Some(ok), _)) => ok,
-        Some(other) => other,
-        None => return false,
-    };
     matches!(
-        inner(ty),
-        Type::Handle(Handle::Directory | Handle::File | Handle::Container)
+        result_handle(function),
+        Some(Handle::Directory | Handle::File | Handle::Container)
     )
 }
 
