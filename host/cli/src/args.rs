@@ -61,6 +61,8 @@ pub(crate) enum ProgressKind {
     /// What suits the terminal
     #[default]
     Auto,
+    /// What runs, drawn on the terminal
+    Tty,
     /// Lines of text
     Plain,
     /// One JSON object a line

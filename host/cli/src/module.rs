@@ -83,17 +83,31 @@ fn load_component(path: &Path, component: &Path, places: &Places) -> Result<Load
 
 /// Builds the module in a directory. Cargo's words are shown when asked for; an error holds the last of them.
 pub(crate) fn build(directory: &Path, style: Style) -> Result<wharf_build::Built, Report> {
-    let announced = Cell::new(false);
+    let said = Cell::new(0_usize);
     let say = |line: &str| match style.kind {
         ProgressKind::Json => output::aside(&format!(
             "{}\n",
             serde_json::json!({"event": "build", "text": line})
         )),
         _ if style.verbose => output::aside(&format!("{line}\n")),
-        _ if style.quiet || announced.replace(true) => {}
-        _ => output::aside(&format!("building {}\n", directory.display())),
+        _ if style.quiet => {}
+        _ => {
+            let count = said.replace(said.get() + 1);
+            if style.is_live() {
+                // One line, drawn over: the first build compiles the SDK, and takes a while.
+                let now = line.trim_start().strip_prefix("Compiling ").unwrap_or_default();
+                let name = now.split(' ').next().unwrap_or_default();
+                output::aside(&format!("\r\x1b[Kbuilding {} {name}", directory.display()));
+            } else if count == 0 {
+                output::aside(&format!("building {}\n", directory.display()));
+            }
+        }
     };
-    Ok(wharf_build::build(directory, &say)?)
+    let built = wharf_build::build(directory, &say);
+    if style.is_live() && said.get() > 0 && !style.verbose {
+        output::aside("\r\x1b[K");
+    }
+    Ok(built?)
 }
 
 /// The function of this name; `interface/name` where several interfaces have it.

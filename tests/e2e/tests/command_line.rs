@@ -490,3 +490,39 @@ fn b47_methods_that_do_not_fit_are_refused_before_anything_runs() {
         "an engine was started for what could not be called"
     );
 }
+
+#[test]
+fn a_terminal_shows_what_is_done_and_keeps_a_failures_log() {
+    let world = world();
+    let module = guests::sdk(&world);
+    let live = |script: &str| {
+        let mut command = world.command(["call", "--progress", "tty", "-m"]);
+        let script = format!("--args={script}");
+        command.arg(&module).args([
+            "made",
+            "--image",
+            "busybox:latest",
+            "--args",
+            "sh",
+            "--args=-c",
+            &script,
+        ]);
+        Done::of(command.env("NO_COLOR", "1"))
+    };
+    let done = live("echo said; sleep 0.5");
+    done.exits(0)
+        .says("● sh -c 'echo said; sleep 0.5'")
+        .says("  │ said")
+        .says("✓ sh -c")
+        .says("1 run");
+    assert_eq!(done.text(), "said");
+    // What is remembered is counted, not listed.
+    let again = live("echo said; sleep 0.5");
+    again.exits(0).says("1 step: 1 remembered");
+    assert!(!again.stderr.contains('✓'), "{}", again.stderr);
+    live("echo before; exit 7")
+        .exits(1)
+        .says("✗ sh -c 'echo before; exit 7'")
+        .says("  │ before\n")
+        .says("exit code 7");
+}

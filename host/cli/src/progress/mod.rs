@@ -4,6 +4,7 @@
 //! for a terminal.
 
 mod json;
+mod live;
 mod plain;
 mod tally;
 
@@ -14,6 +15,9 @@ use wharf_client::proto::Event;
 
 pub(crate) use self::tally::Tally;
 use crate::args::{Loudness, ProgressKind};
+
+/// How often a terminal is drawn on.
+const FRAME: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// What a module says of itself.
 #[derive(Clone, Debug)]
@@ -56,6 +60,8 @@ trait View: Send {
     fn word(&mut self, word: &Word, out: &mut Vec<u8>);
     /// No more events are at hand for now.
     fn pause(&mut self, out: &mut Vec<u8>);
+    /// Time has passed.
+    fn tick(&mut self, _out: &mut Vec<u8>) {}
     /// The run is over.
     fn end(&mut self, tally: &Tally, out: &mut Vec<u8>);
 }
@@ -99,10 +105,22 @@ impl Ending {
     }
 }
 
+impl Style {
+    /// Is the terminal drawn on?
+    pub(crate) fn is_live(self) -> bool {
+        match self.kind {
+            ProgressKind::Tty => !self.quiet,
+            ProgressKind::Auto => !self.quiet && live::suits_here(),
+            ProgressKind::Plain | ProgressKind::Json => false,
+        }
+    }
+}
+
 fn view(style: Style) -> Box<dyn View> {
     match style.kind {
         ProgressKind::Json => Box::new(json::Json::default()),
-        ProgressKind::Auto | ProgressKind::Plain => Box::new(plain::Plain::new(style)),
+        _ if style.is_live() => Box::new(live::Live::new(live::Screen::of_terminal())),
+        _ => Box::new(plain::Plain::new(style)),
     }
 }
 
@@ -115,6 +133,10 @@ async fn show(
     let mut tally = Tally::default();
     let mut out = Vec::new();
     let (mut events_open, mut words_open) = (true, true);
+    let mut ticks = tokio::time::interval(FRAME);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // The first comes at once.
+    ticks.tick().await;
     while events_open || words_open {
         tokio::select! {
             event = events.recv(), if events_open => match event {
@@ -128,6 +150,7 @@ async fn show(
                 Some(word) => view.word(&word, &mut out),
                 None => words_open = false,
             },
+            _ = ticks.tick() => view.tick(&mut out),
         }
         while let Ok(event) = events.try_recv() {
             tally.count(&event);
@@ -144,6 +167,9 @@ async fn show(
 
 /// One write for all that is at hand. A closed standard error is no reason to fail.
 fn flush(out: &mut Vec<u8>) {
+    if out.is_empty() {
+        return;
+    }
     let _ = std::io::stderr().lock().write_all(out);
     out.clear();
 }
