@@ -507,7 +507,8 @@ fn a_terminal_shows_what_is_done_and_keeps_a_failures_log() {
             "--args=-c",
             &script,
         ]);
-        Done::of(command.env("NO_COLOR", "1"))
+        command.env("NO_COLOR", "1");
+        Done::of(command)
     };
     let done = live("echo said; sleep 0.5");
     done.exits(0)
