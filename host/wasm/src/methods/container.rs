@@ -1,0 +1,214 @@
+//! Methods of containers.
+
+use wharf_graph::{
+    Container,
+    op::{Configure, ExecOptions, Network},
+    read::{Answer, Question},
+};
+
+use super::{Method, build, done, edits::edits, param, path, read, text_of, texts};
+use crate::{Handle, Type, Value};
+
+pub(super) fn methods() -> Vec<Method> {
+    let mut methods = reads();
+    methods.extend(builders());
+    methods.extend(edits(Handle::Container));
+    methods
+}
+
+fn on_container(own: &Value, then: impl FnOnce(&Container) -> Option<Container>) -> Option<Value> {
+    match own {
+        Value::Container(container) => then(container).map(Value::Container),
+        _ => None,
+    }
+}
+
+/// What is known of it, and what its last step printed.
+fn reads() -> Vec<Method> {
+    let code = |answer| match answer {
+        Answer::ExitCode(code) => Some(Value::Integer(code.into())),
+        _ => None,
+    };
+    let known = |answer| match answer {
+        Answer::Configuration(known) => Some(Value::Record(vec![
+            (
+                "image".to_owned(),
+                Value::Option(known.image_ref.map(|image| Box::new(Value::String(image)))),
+            ),
+            ("user".to_owned(), Value::String(known.config.user)),
+            ("workdir".to_owned(), Value::String(known.config.workdir)),
+            ("entrypoint".to_owned(), strings(known.config.entrypoint)),
+            ("default-args".to_owned(), strings(known.config.default_args)),
+            (
+                "env".to_owned(),
+                strings(
+                    known
+                        .config
+                        .env
+                        .into_iter()
+                        .map(|(name, value)| format!("{name}={value}"))
+                        .collect(),
+                ),
+            ),
+            ("mounts".to_owned(), strings(known.mounts)),
+        ])),
+        _ => None,
+    };
+    vec![
+        read(
+            "stdout",
+            "Standard output of the last step.",
+            vec![],
+            Some(Type::String),
+            |_| Some(Question::Stdout),
+            text_of,
+        ),
+        read(
+            "stderr",
+            "Standard error of the last step.",
+            vec![],
+            Some(Type::String),
+            |_| Some(Question::Stderr),
+            text_of,
+        ),
+        read(
+            "combined-output",
+            "All output of the last step, in the order of its arrival.",
+            vec![],
+            Some(Type::String),
+            |_| Some(Question::CombinedOutput),
+            text_of,
+        ),
+        read(
+            "exit-code",
+            "Exit code of the last step.",
+            vec![],
+            Some(Type::Integer(true, 32)),
+            |_| Some(Question::ExitCode),
+            code,
+        ),
+        read(
+            "sync",
+            "Run what is needed, show nothing.",
+            vec![],
+            None,
+            |_| Some(Question::Sync),
+            done,
+        ),
+        read(
+            "config",
+            "How its commands run: image, user, variables. Runs nothing.",
+            vec![],
+            Some(Type::Record(Vec::new())),
+            |_| Some(Question::Configuration),
+            known,
+        ),
+    ]
+}
+
+/// What is in it, and how its later commands run.
+fn builders() -> Vec<Method> {
+    let network = Type::Enum(vec!["none".to_owned(), "all".to_owned()]);
+    vec![
+        build(
+            "rootfs",
+            "The root file system.",
+            vec![],
+            Handle::Directory,
+            |own, _| match own {
+                Value::Container(container) => Some(Value::Directory(container.rootfs())),
+                _ => None,
+            },
+        ),
+        build(
+            "directory",
+            "A directory in it.",
+            vec![path("Where it is.")],
+            Handle::Directory,
+            |own, given| match own {
+                Value::Container(container) => Some(Value::Directory(container.directory(given.text(0)?))),
+                _ => None,
+            },
+        ),
+        build(
+            "file",
+            "A file in it.",
+            vec![path("Where it is.")],
+            Handle::File,
+            |own, given| match own {
+                Value::Container(container) => Some(Value::File(container.file(given.text(0)?))),
+                _ => None,
+            },
+        ),
+        build(
+            "with-exec",
+            "The same, with a command run in it.",
+            vec![texts(
+                "args",
+                "The program and its arguments, one each, or a JSON list.",
+            )],
+            Handle::Container,
+            |own, given| {
+                on_container(own, |own| {
+                    Some(own.with_exec(&given.texts(0)?, ExecOptions::default()))
+                })
+            },
+        ),
+        build(
+            "with-env-variable",
+            "The same, with a variable for later commands.",
+            vec![
+                param("name", Type::String, "The name."),
+                param("value", Type::String, "The value."),
+            ],
+            Handle::Container,
+            |own, given| {
+                let env = Configure::Env {
+                    name: given.text(0)?.to_owned(),
+                    value: given.text(1)?.to_owned(),
+                    expand: false,
+                };
+                on_container(own, |own| Some(own.configure(env)))
+            },
+        ),
+        build(
+            "with-workdir",
+            "The same, with another working directory for later commands.",
+            vec![path("The directory.")],
+            Handle::Container,
+            |own, given| {
+                on_container(own, |own| {
+                    Some(own.configure(Configure::Workdir(given.text(0)?.to_owned())))
+                })
+            },
+        ),
+        build(
+            "with-user",
+            "The same, with another user for later commands.",
+            vec![param("name", Type::String, "user[:group], names or numbers.")],
+            Handle::Container,
+            |own, given| {
+                on_container(own, |own| {
+                    Some(own.configure(Configure::User(given.text(0)?.to_owned())))
+                })
+            },
+        ),
+        build(
+            "with-network",
+            "The same, with or without a network for later commands.",
+            vec![param("mode", network, "What they can reach.")],
+            Handle::Container,
+            |own, given| {
+                let network = match given.text(0)? {
+                    "all" => Network::All,
+                    _ => Network::None,
+                };
+                on_container(own, |own| Some(own.with_network(network)))
+            },
+        ),
+    ]
+}
+
+fn strings(texts: Vec<String>) -> Value {
+    Value::List(texts.into_iter().map(Value::String).collect())
+}

@@ -1,0 +1,163 @@
+//! Methods of directories and files.
+
+use serde_json::json;
+use wharf_graph::{
+    Directory,
+    op::Filter,
+    read::{Answer, Question},
+};
+
+use super::{
+    Method, bool_of, build, done, edits::edits, names_of, param, path, read, size_of, text_of, texts,
+};
+use crate::{Handle, Type, Value};
+
+fn on_directory(own: &Value, then: impl FnOnce(&Directory) -> Option<Directory>) -> Option<Value> {
+    match own {
+        Value::Directory(directory) => then(directory).map(Value::Directory),
+        _ => None,
+    }
+}
+
+/// Of a directory.
+pub(super) fn directory() -> Vec<Method> {
+    let mut within = path("Where to look.");
+    within.default = Some(json!("/"));
+    let mut methods = vec![
+        read(
+            "entries",
+            "The names in it; a directory's ends with a slash.",
+            vec![within],
+            Some(Type::List(Box::new(Type::String))),
+            |given| Some(Question::Entries(given.text(0)?.to_owned())),
+            names_of,
+        ),
+        read(
+            "glob",
+            "The paths that match a pattern.",
+            vec![param("pattern", Type::String, "The pattern, as in **/*.rs.")],
+            Some(Type::List(Box::new(Type::String))),
+            |given| Some(Question::Glob(given.text(0)?.to_owned())),
+            names_of,
+        ),
+        read(
+            "exists",
+            "Is there something at a path?",
+            vec![path("The path.")],
+            Some(Type::Bool),
+            |given| Some(Question::Exists(given.text(0)?.to_owned())),
+            bool_of,
+        ),
+        read(
+            "digest",
+            "Digest of its content.",
+            vec![],
+            Some(Type::String),
+            |_| Some(Question::Digest),
+            text_of,
+        ),
+        read(
+            "size",
+            "Bytes of all its files.",
+            vec![],
+            Some(Type::Integer(false, 64)),
+            |_| Some(Question::Size),
+            size_of,
+        ),
+        read(
+            "sync",
+            "Make it, show nothing.",
+            vec![],
+            None,
+            |_| Some(Question::Sync),
+            done,
+        ),
+        build(
+            "directory",
+            "A directory in it.",
+            vec![path("Where it is.")],
+            Handle::Directory,
+            |own, given| on_directory(own, |own| Some(own.directory(given.text(0)?))),
+        ),
+        build(
+            "file",
+            "A file in it.",
+            vec![path("Where it is.")],
+            Handle::File,
+            |own, given| match own {
+                Value::Directory(directory) => Some(Value::File(directory.file(given.text(0)?))),
+                _ => None,
+            },
+        ),
+        build(
+            "filter",
+            "A part of it.",
+            vec![
+                texts(
+                    "include",
+                    "Patterns of what is taken; everything when there is none.",
+                ),
+                texts("exclude", "Patterns of what is left out."),
+            ],
+            Handle::Directory,
+            |own, given| {
+                let filter = Filter {
+                    include: given.texts(0)?,
+                    exclude: given.texts(1)?,
+                    gitignore: false,
+                };
+                on_directory(own, |own| Some(own.filter(filter)))
+            },
+        ),
+        build(
+            "diff",
+            "What another directory has that it lacks or has otherwise.",
+            vec![param("other", Type::Handle(Handle::Directory), "The other.")],
+            Handle::Directory,
+            |own, given| on_directory(own, |own| Some(own.diff(given.directory(0)?))),
+        ),
+    ];
+    methods.extend(edits(Handle::Directory));
+    methods
+}
+
+/// Of a file.
+pub(super) fn file() -> Vec<Method> {
+    vec![
+        read(
+            "contents",
+            "Its text.",
+            vec![],
+            Some(Type::String),
+            |_| Some(Question::Contents),
+            |answer| match answer {
+                Answer::Bytes(bytes) => Some(Value::String(String::from_utf8_lossy(&bytes).into_owned())),
+                _ => None,
+            },
+        ),
+        read(
+            "digest",
+            "Digest of its content.",
+            vec![],
+            Some(Type::String),
+            |_| Some(Question::Digest),
+            text_of,
+        ),
+        read(
+            "size",
+            "Its bytes.",
+            vec![],
+            Some(Type::Integer(false, 64)),
+            |_| Some(Question::Size),
+            size_of,
+        ),
+        read(
+            "sync",
+            "Make it, show nothing.",
+            vec![],
+            None,
+            |_| Some(Question::Sync),
+            done,
+        ),
+    ]
+}
