@@ -16,7 +16,7 @@ use wharf_proto::{
 };
 use wharf_store::{LogDraft, ManifestEntry, ManifestKind, ResultRecord};
 
-use crate::engine::Engine;
+use crate::engine::{Engine, store_error};
 
 /// The tree of sent content: its key is that content alone.
 fn upload_tree(content: Digest) -> std::sync::Arc<Tree> {
@@ -83,7 +83,7 @@ impl Engine {
                         .ok_or_else(|| Error::other("protocol", "bytes of no file"))?;
                     draft
                         .write_all(&bytes)
-                        .map_err(|error| Error::other("store", error.to_string()))?;
+                        .map_err(|error| store_error(&wharf_store::Error::io("what was sent", error)))?;
                 }
                 Some(upload_request::Message::Manifest(bytes)) => {
                     self.finish_file(file.take()).await?;

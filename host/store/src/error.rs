@@ -47,7 +47,8 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    pub(crate) fn io(context: impl Into<String>, source: impl Into<io::Error>) -> Self {
+    /// An operation on files that failed: a full disk by name, anything else with what was done.
+    pub fn io(context: impl Into<String>, source: impl Into<io::Error>) -> Self {
         let source = source.into();
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,

@@ -55,6 +55,31 @@ impl TestEngine {
         engine
     }
 
+    /// An engine whose store is a file system of its own, of so many MiB: one that can be full.
+    pub fn with_small_disk(mebibytes: u32) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut engine = Self {
+            place: Place::Process {
+                child: None,
+                runtime: "builtin".to_owned(),
+            },
+            directory,
+        };
+        let store = engine.store();
+        std::fs::create_dir(&store).expect("the store's directory");
+        let size = std::ffi::CString::new(format!("size={mebibytes}m")).expect("an option");
+        rustix::mount::mount(
+            "tmpfs",
+            &store,
+            "tmpfs",
+            rustix::mount::MountFlags::empty(),
+            size.as_c_str(),
+        )
+        .expect("a small file system");
+        engine.launch();
+        engine
+    }
+
     /// An engine in a container of the run's Docker daemon.
     pub fn on_docker() -> Self {
         Self {
@@ -155,6 +180,8 @@ impl Drop for TestEngine {
         if matches!(self.place, Place::Process { .. }) {
             self.kill();
         }
+        // A store on a small disk is a mount; the others are none, and nothing happens.
+        rustix::mount::unmount(self.store(), rustix::mount::UnmountFlags::DETACH).ok();
     }
 }
 

@@ -136,7 +136,12 @@ async fn send(connection: &Connection, root: &Path, manifest: &Manifest) -> Resu
         stamp: manifest.stamp().as_bytes().to_vec(),
     };
     let broken = |status: tonic::Status| {
-        Error::Unavailable(format!("upload of {}: {}", root.display(), status.message()))
+        let message = format!("upload of {}: {}", root.display(), status.message());
+        match status.code() {
+            // The engine answered, and could not do it.
+            tonic::Code::Internal => Error::other("upload", message),
+            _ => Error::Unavailable(message),
+        }
     };
     // Most trees are known as they are; the list of files is sent only for one that is not.
     if connection
