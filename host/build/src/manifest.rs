@@ -105,22 +105,7 @@ impl Manifest {
 }
 
 fn check(module: &ModuleTable) -> Result<(), String> {
-    let label = |label: &str| {
-        label.split('-').all(|word| {
-            word.starts_with(|c: char| c.is_ascii_lowercase())
-                && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
-        })
-    };
-    if !module
-        .name
-        .split_once(':')
-        .is_some_and(|(namespace, name)| label(namespace) && label(name))
-    {
-        return Err(format!(
-            "`{}` is not a module's name; it is `namespace:name` in lower case, such as `acme:example`",
-            module.name
-        ));
-    }
+    wharf_scaffold::ProjectName::parse(&module.name).map_err(|error| error.to_string())?;
     let core = module.version.split(['-', '+']).next().unwrap_or_default();
     let numbers: Vec<_> = core.split('.').collect();
     if numbers.len() != 3 || numbers.iter().any(|number| number.parse::<u64>().is_err()) {

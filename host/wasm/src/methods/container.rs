@@ -6,8 +6,8 @@ use wharf_graph::{
     read::{Answer, Question},
 };
 
-use super::{Method, build, done, edits::edits, param, path, read, text_of, texts};
-use crate::{Handle, Type, Value};
+use super::{Method, build, done, edits::edits, mismatch, param, path, read, text_of, texts};
+use crate::{Field, Handle, Type, Value};
 
 pub(super) fn methods() -> Vec<Method> {
     let mut methods = reads();
@@ -26,11 +26,11 @@ fn on_container(own: &Value, then: impl FnOnce(&Container) -> Option<Container>)
 /// What is known of it, and what its last step printed.
 fn reads() -> Vec<Method> {
     let code = |answer| match answer {
-        Answer::ExitCode(code) => Some(Value::Integer(code.into())),
-        _ => None,
+        Answer::ExitCode(code) => Ok(Value::Integer(code.into())),
+        _ => mismatch(),
     };
     let known = |answer| match answer {
-        Answer::Configuration(known) => Some(Value::Record(vec![
+        Answer::Configuration(known) => Ok(Value::Record(vec![
             (
                 "image".to_owned(),
                 Value::Option(known.image_ref.map(|image| Box::new(Value::String(image)))),
@@ -52,7 +52,7 @@ fn reads() -> Vec<Method> {
             ),
             ("mounts".to_owned(), strings(known.mounts)),
         ])),
-        _ => None,
+        _ => mismatch(),
     };
     vec![
         read(
@@ -99,11 +99,30 @@ fn reads() -> Vec<Method> {
             "config",
             "How its commands run: image, user, variables. Runs nothing.",
             vec![],
-            Some(Type::Record(Vec::new())),
+            Some(configuration()),
             |_| Some(Question::Configuration),
             known,
         ),
     ]
+}
+
+/// The type of what `config` returns.
+fn configuration() -> Type {
+    let texts = || Type::List(Box::new(Type::String));
+    let fields = [
+        ("image", Type::Option(Box::new(Type::String))),
+        ("user", Type::String),
+        ("workdir", Type::String),
+        ("entrypoint", texts()),
+        ("default-args", texts()),
+        ("env", texts()),
+        ("mounts", texts()),
+    ];
+    let field = |(name, ty): (&str, Type)| Field {
+        name: name.to_owned(),
+        ty,
+    };
+    Type::Record(fields.into_iter().map(field).collect())
 }
 
 /// What is in it, and how its later commands run.

@@ -2,13 +2,14 @@
 
 use serde_json::json;
 use wharf_graph::{
-    Directory,
+    Directory, Error,
     op::Filter,
     read::{Answer, Question},
 };
 
 use super::{
-    Method, bool_of, build, done, edits::edits, names_of, param, path, read, size_of, text_of, texts,
+    Method, bool_of, build, done, edits::edits, mismatch, names_of, param, path, read, size_of, text_of,
+    texts,
 };
 use crate::{Handle, Type, Value};
 
@@ -131,8 +132,11 @@ pub(super) fn file() -> Vec<Method> {
             Some(Type::String),
             |_| Some(Question::Contents),
             |answer| match answer {
-                Answer::Bytes(bytes) => Some(Value::String(String::from_utf8_lossy(&bytes).into_owned())),
-                _ => None,
+                Answer::Bytes(bytes) => String::from_utf8(bytes).map(Value::String).map_err(|_| {
+                    let message = "the file is not UTF-8 text; without `contents`, `-o PATH` writes it";
+                    Error::Invalid(message.to_owned())
+                }),
+                _ => mismatch(),
             },
         ),
         read(

@@ -25,7 +25,10 @@ enum Effect {
     /// Appends to the graph.
     Build(fn(&Value, Arguments<'_>) -> Option<Value>),
     /// Asks a question and reads its answer.
-    Read(fn(Arguments<'_>) -> Option<Question>, fn(Answer) -> Option<Value>),
+    Read(
+        fn(Arguments<'_>) -> Option<Question>,
+        fn(Answer) -> Result<Value, Error>,
+    ),
 }
 
 /// The methods of a handle; secrets and cache volumes have none.
@@ -60,14 +63,7 @@ impl Method {
             Effect::Read(question, value) => {
                 let question = question(Arguments(arguments)).ok_or_else(misfit)?;
                 let answer = pipeline.read(node(own).ok_or_else(misfit)?, question).await?;
-                if let Answer::Bytes(bytes) = &answer
-                    && std::str::from_utf8(bytes).is_err()
-                {
-                    let message = "the file is not UTF-8 text; without `contents`, `-o PATH` writes it";
-                    return Err(Error::Invalid(message.to_owned()));
-                }
                 value(answer)
-                    .ok_or_else(|| Error::other("protocol", "the engine gave another kind of answer"))
             }
         }
     }
@@ -167,7 +163,7 @@ fn read(
     params: Vec<Param>,
     result: Option<Type>,
     question: fn(Arguments<'_>) -> Option<Question>,
-    value: fn(Answer) -> Option<Value>,
+    value: fn(Answer) -> Result<Value, Error>,
 ) -> Method {
     Method {
         signature: signature(name, docs, params, result),
@@ -175,36 +171,43 @@ fn read(
     }
 }
 
-fn text_of(answer: Answer) -> Option<Value> {
+fn mismatch() -> Result<Value, Error> {
+    Err(Error::other("protocol", "the engine gave another kind of answer"))
+}
+
+fn text_of(answer: Answer) -> Result<Value, Error> {
     match answer {
-        Answer::Text(text) => Some(Value::String(text)),
-        _ => None,
+        Answer::Text(text) => Ok(Value::String(text)),
+        _ => mismatch(),
     }
 }
 
-fn names_of(answer: Answer) -> Option<Value> {
+fn names_of(answer: Answer) -> Result<Value, Error> {
     match answer {
-        Answer::Names(names) => Some(Value::List(names.into_iter().map(Value::String).collect())),
-        _ => None,
+        Answer::Names(names) => Ok(Value::List(names.into_iter().map(Value::String).collect())),
+        _ => mismatch(),
     }
 }
 
-fn size_of(answer: Answer) -> Option<Value> {
+fn size_of(answer: Answer) -> Result<Value, Error> {
     match answer {
-        Answer::Size(size) => Some(Value::Integer(size.into())),
-        _ => None,
+        Answer::Size(size) => Ok(Value::Integer(size.into())),
+        _ => mismatch(),
     }
 }
 
-fn bool_of(answer: Answer) -> Option<Value> {
+fn bool_of(answer: Answer) -> Result<Value, Error> {
     match answer {
-        Answer::Bool(is) => Some(Value::Bool(is)),
-        _ => None,
+        Answer::Bool(is) => Ok(Value::Bool(is)),
+        _ => mismatch(),
     }
 }
 
-fn done(answer: Answer) -> Option<Value> {
-    matches!(answer, Answer::Done).then_some(Value::Unit)
+fn done(answer: Answer) -> Result<Value, Error> {
+    match answer {
+        Answer::Done => Ok(Value::Unit),
+        _ => mismatch(),
+    }
 }
 
 #[cfg(test)]
