@@ -4,14 +4,18 @@
 //! is written outside the new layer. A layer knows nothing of those below it, so a directory that it only passes through
 //! has the attributes of a new one.
 
-use std::{io::Read, os::fd::OwnedFd};
+use std::{
+    io::{self, Read, Seek, SeekFrom},
+    os::fd::OwnedFd,
+};
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid, XattrFlags};
-use tar::EntryType;
+use tar_core::EntryType;
 
 use crate::{
-    archive::{OPAQUE, WHITEOUT, XATTR},
+    archive::{OPAQUE, WHITEOUT},
     edit,
+    entries::{Entries, Entry, Sparse},
     error::{Context, Error, Result},
     layer::{LayerId, Snapshot},
     store::Store,
@@ -21,8 +25,6 @@ use crate::{
 /// Prefix of names that are neither files nor whiteouts but another file system's own bookkeeping.
 const BOOKKEEPING: &[u8] = b".wh..wh.";
 
-type TarEntry<'a, 'r> = tar::Entry<'a, &'r mut dyn Read>;
-
 impl Store {
     /// The layer in this tar stream, as the OCI image specification has it.
     pub fn import_layer(&self, stream: &mut dyn Read) -> Result<LayerId> {
@@ -31,9 +33,9 @@ impl Store {
             root: tree::open_directory(&draft.path())?,
             directory_times: Vec::new(),
         };
-        let mut archive = tar::Archive::new(stream);
-        for entry in archive.entries().context(|| "a layer".to_owned())? {
-            import.entry(&mut entry.context(|| "a layer".to_owned())?)?;
+        let mut entries = Entries::new(stream);
+        while let Some(entry) = entries.next().context(|| "a layer".to_owned())? {
+            import.entry(&entry, &mut entries)?;
         }
         import.finish()?;
         self.publish(draft)
@@ -44,14 +46,6 @@ struct Import {
     root: OwnedFd,
     /// Set in the end: filling a directory changes its time.
     directory_times: Vec<(Vec<u8>, i64)>,
-}
-
-/// What a header says of an entry.
-struct Attributes {
-    owner: (u32, u32),
-    mode: u32,
-    /// Nanoseconds since 1970.
-    modified: i64,
 }
 
 fn refused(path: &[u8], why: &str) -> Error {
@@ -101,15 +95,12 @@ impl Import {
         Ok((here, name))
     }
 
-    fn entry(&mut self, entry: &mut TarEntry<'_, '_>) -> Result<()> {
-        let path = entry.path_bytes().into_owned();
-        if entry.header().entry_type() == EntryType::XGlobalHeader {
-            return Ok(());
-        }
+    fn entry(&mut self, entry: &Entry, content: &mut dyn Read) -> Result<()> {
+        let path = &entry.path;
         if path.starts_with(b"/") {
-            return Err(refused(&path, "is absolute"));
+            return Err(refused(path, "is absolute"));
         }
-        let (directory, name) = self.parent(&path)?;
+        let (directory, name) = self.parent(path)?;
         if name == OPAQUE {
             return hide_below(&directory);
         }
@@ -117,28 +108,21 @@ impl Import {
             return Ok(());
         }
         if let Some(hidden) = name.strip_prefix(WHITEOUT) {
-            return whiteout(&directory, hidden, &path);
+            return whiteout(&directory, hidden, path);
         }
-        let attributes = attributes(entry, &path)?;
-        match entry.header().entry_type() {
-            EntryType::Directory => self.directory(entry, &directory, &name, &attributes, &path),
-            _ if name.is_empty() => Err(refused(&path, "is the root and no directory")),
-            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-                file(entry, &directory, &name, &attributes, &path)
+        match entry.kind {
+            EntryType::Directory => self.directory(entry, &directory, &name),
+            _ if name.is_empty() => Err(refused(path, "is the root and no directory")),
+            EntryType::Regular | EntryType::Continuous | EntryType::GnuSparse => {
+                file(entry, content, &directory, &name)
             }
-            EntryType::Link => self.link(entry, &directory, &name, &path),
-            _ => special(entry, &directory, &name, &attributes, &path),
+            EntryType::Link => self.link(entry, &directory, &name),
+            _ => special(entry, &directory, &name),
         }
     }
 
-    fn directory(
-        &mut self,
-        entry: &mut TarEntry<'_, '_>,
-        parent: &OwnedFd,
-        name: &[u8],
-        attributes: &Attributes,
-        path: &[u8],
-    ) -> Result<()> {
+    fn directory(&mut self, entry: &Entry, parent: &OwnedFd, name: &[u8]) -> Result<()> {
+        let path = &entry.path;
         let made = if name.is_empty() {
             self.root.try_clone().context(|| shown(path))?
         } else {
@@ -150,18 +134,18 @@ impl Import {
             }
             enter(parent, name, path)?
         };
-        edit::set_owner_and_mode(&made, attributes.owner, attributes.mode).context(|| shown(path))?;
-        import_xattrs(entry, &made, path)?;
-        self.directory_times.push((path.to_vec(), attributes.modified));
+        edit::set_owner_and_mode(&made, entry.owner, entry.mode).context(|| shown(path))?;
+        set_xattrs(entry, &made)?;
+        self.directory_times.push((path.clone(), entry.modified));
         Ok(())
     }
 
-    fn link(&self, entry: &TarEntry<'_, '_>, directory: &OwnedFd, name: &[u8], path: &[u8]) -> Result<()> {
-        let target = link_target(entry, path)?;
-        let (from, from_name) = self.parent(target.strip_prefix(b"/").unwrap_or(&target))?;
+    fn link(&self, entry: &Entry, directory: &OwnedFd, name: &[u8]) -> Result<()> {
+        let target = link_target(entry)?;
+        let (from, from_name) = self.parent(target.strip_prefix(b"/").unwrap_or(target))?;
         edit::clear(directory, name)?;
         rustix::fs::linkat(&from, from_name.as_slice(), directory, name, AtFlags::empty())
-            .map_err(|_| refused(path, "links to a file that the archive does not have"))
+            .map_err(|_| refused(&entry.path, "links to a file that the archive does not have"))
     }
 
     fn finish(self) -> Result<()> {
@@ -194,97 +178,85 @@ fn whiteout(directory: &OwnedFd, hidden: &[u8], path: &[u8]) -> Result<()> {
     }
 }
 
-fn attributes(entry: &TarEntry<'_, '_>, path: &[u8]) -> Result<Attributes> {
-    let header = entry.header();
-    let damaged = |_| refused(path, "has a damaged header");
-    Ok(Attributes {
-        owner: (
-            header.uid().map_err(damaged)? as u32,
-            header.gid().map_err(damaged)? as u32,
-        ),
-        mode: header.mode().map_err(damaged)? & 0o7777,
-        modified: (header.mtime().map_err(damaged)? as i64).saturating_mul(1_000_000_000),
-    })
+fn link_target(entry: &Entry) -> Result<&[u8]> {
+    let target = entry.link_target.as_deref();
+    target.ok_or_else(|| refused(&entry.path, "links to nothing"))
 }
 
-fn link_target(entry: &TarEntry<'_, '_>, path: &[u8]) -> Result<Vec<u8>> {
-    let target = entry.link_name_bytes();
-    Ok(target
-        .ok_or_else(|| refused(path, "links to nothing"))?
-        .into_owned())
-}
-
-fn file(
-    entry: &mut TarEntry<'_, '_>,
-    directory: &OwnedFd,
-    name: &[u8],
-    attributes: &Attributes,
-    path: &[u8],
-) -> Result<()> {
+fn file(entry: &Entry, content: &mut dyn Read, directory: &OwnedFd, name: &[u8]) -> Result<()> {
+    let said = || shown(&entry.path);
     edit::clear(directory, name)?;
     let mut file = edit::create(directory, name)?;
-    if entry.header().entry_type() == EntryType::GNUSparse {
-        edit::write_sparse(entry, &mut file).context(|| shown(path))?;
-    } else {
-        std::io::copy(entry, &mut file).context(|| shown(path))?;
+    match &entry.sparse {
+        Some(sparse) => write_parts(sparse, content, &mut file).context(said)?,
+        None => {
+            io::copy(content, &mut file).context(said)?;
+        }
     }
-    edit::set_owner_and_mode(&file, attributes.owner, attributes.mode).context(|| shown(path))?;
-    import_xattrs(entry, &file, path)?;
-    edit::set_modified(&file, attributes.modified).context(|| shown(path))
+    edit::set_owner_and_mode(&file, entry.owner, entry.mode).context(said)?;
+    set_xattrs(entry, &file)?;
+    edit::set_modified(&file, entry.modified).context(said)
+}
+
+/// Writes a file's parts to where they lie; between them are holes.
+fn write_parts(sparse: &Sparse, content: &mut dyn Read, file: &mut std::fs::File) -> io::Result<()> {
+    file.set_len(sparse.size)?;
+    for part in &sparse.parts {
+        let end = part.offset.checked_add(part.length);
+        if end.is_none_or(|end| end > sparse.size) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "a part of it lies behind its end",
+            ));
+        }
+        file.seek(SeekFrom::Start(part.offset))?;
+        io::copy(&mut Read::take(&mut *content, part.length), file)?;
+    }
+    Ok(())
 }
 
 /// Links, pipes and devices.
-fn special(
-    entry: &TarEntry<'_, '_>,
-    directory: &OwnedFd,
-    name: &[u8],
-    attributes: &Attributes,
-    path: &[u8],
-) -> Result<()> {
-    let said = || shown(path);
-    let mode = Mode::from_raw_mode(attributes.mode);
-    let header = entry.header();
-    let number = |value: std::io::Result<Option<u32>>| value.ok().flatten().unwrap_or(0);
-    let (major, minor) = (number(header.device_major()), number(header.device_minor()));
+fn special(entry: &Entry, directory: &OwnedFd, name: &[u8]) -> Result<()> {
+    let said = || shown(&entry.path);
+    let mode = Mode::from_raw_mode(entry.mode);
+    let (major, minor) = entry.device;
     let make = |kind, device| {
         edit::clear(directory, name)?;
         rustix::fs::mknodat(directory, name, kind, mode, device).context(said)
     };
-    match header.entry_type() {
+    match entry.kind {
         EntryType::Symlink => {
-            let target = link_target(entry, path)?;
+            let target = link_target(entry)?;
             edit::clear(directory, name)?;
-            rustix::fs::symlinkat(target.as_slice(), directory, name).context(said)?;
+            rustix::fs::symlinkat(target, directory, name).context(said)?;
         }
         EntryType::Fifo => make(FileType::Fifo, 0)?,
         EntryType::Char => make(FileType::CharacterDevice, rustix::fs::makedev(major, minor))?,
         EntryType::Block => make(FileType::BlockDevice, rustix::fs::makedev(major, minor))?,
-        _ => return Err(refused(path, "is of a kind that archives of layers do not have")),
+        _ => {
+            return Err(refused(
+                &entry.path,
+                "is of a kind that archives of layers do not have",
+            ));
+        }
     }
-    let (uid, gid) = attributes.owner;
+    let (uid, gid) = entry.owner;
     let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
     rustix::fs::chownat(directory, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW).context(said)?;
-    if header.entry_type() != EntryType::Symlink {
+    if entry.kind != EntryType::Symlink {
         rustix::fs::chmodat(directory, name, mode, AtFlags::empty()).context(said)?;
     }
-    edit::set_times_at(directory, name, attributes.modified).context(said)
+    edit::set_times_at(directory, name, entry.modified).context(said)
 }
 
-fn import_xattrs(entry: &mut TarEntry<'_, '_>, file: &impl std::os::fd::AsFd, path: &[u8]) -> Result<()> {
-    let Some(extensions) = entry.pax_extensions().context(|| shown(path))? else {
-        return Ok(());
-    };
-    for extension in extensions {
-        let extension = extension.context(|| shown(path))?;
-        let Some(name) = extension.key().ok().and_then(|key| key.strip_prefix(XATTR)) else {
-            continue;
-        };
+fn set_xattrs(entry: &Entry, file: &impl std::os::fd::AsFd) -> Result<()> {
+    for (name, value) in &entry.attributes {
         // Overlay's marks and ours are ours to set.
-        if name.starts_with("trusted.overlay.") || name.starts_with("trusted.wharf.") {
+        if name.starts_with(b"trusted.overlay.") || name.starts_with(b"trusted.wharf.") {
             continue;
         }
-        rustix::fs::fsetxattr(file, name, extension.value_bytes(), XattrFlags::empty())
-            .context(|| format!("{}: attribute {name}", shown(path)))?;
+        rustix::fs::fsetxattr(file, name.as_slice(), value, XattrFlags::empty())
+            .context(|| format!("{}: attribute {}", shown(&entry.path), shown(name)))?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ mod archive;
 mod blob;
 mod content;
 pub mod edit;
+mod entries;
 mod error;
 mod housekeeping;
 mod import;

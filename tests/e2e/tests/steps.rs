@@ -13,7 +13,7 @@ use wharf_graph::{
     op::{Configure, ExecOptions, Expect, Limits, SecretId, Stdin},
     read::{Answer, Question},
 };
-use wharf_testkit::answers::docker_answers;
+use wharf_testkit::answers::{self, docker_answers};
 
 /// Tests of these bodies in the module that says how the engine is made.
 macro_rules! on {
@@ -254,28 +254,26 @@ async fn b05_b06_b07_steps_are_as_docker_runs_them(engine: &TestEngine) {
         }
         let step = container.with_exec(&question.args, any());
         let ours = match exit_code(&run, &step).await {
-            Ok(code) => (code, run.stdout(&step).await.unwrap()),
+            Ok(code) => answers::Answer {
+                code,
+                stdout: run.stdout(&step).await.unwrap(),
+            },
             // Docker says 125 where no container comes to be.
-            Err(Error::Invalid(_) | Error::NotFound(_)) => (125, String::new()),
+            Err(Error::Invalid(_) | Error::NotFound(_)) => answers::Answer {
+                code: 125,
+                stdout: String::new(),
+            },
             Err(error) => panic!("{name}: {error}"),
         };
-        let theirs = (answer.code, answer.stdout.replace("CONTAINER", "wharf"));
-        let same = if question.args == ["env"] {
-            sorted(&ours.1) == sorted(&theirs.1) && ours.0 == theirs.0
-        } else {
-            ours == theirs
+        let theirs = answers::Answer {
+            stdout: answer.stdout.replace("CONTAINER", "wharf"),
+            ..answer
         };
-        if !same {
+        if !question.same(&ours, &theirs) {
             wrong.push(format!("{name}: ours {ours:?}, Docker's {theirs:?}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-fn sorted(text: &str) -> Vec<&str> {
-    let mut lines: Vec<_> = text.lines().collect();
-    lines.sort_unstable();
-    lines
 }
 
 async fn b05_ends_are_told_apart(engine: &TestEngine) {

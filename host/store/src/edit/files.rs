@@ -117,13 +117,16 @@ pub(super) fn copy_place(
         Kind::BlockDevice => Some(FileType::BlockDevice),
         Kind::Directory => return Err(Error::Invalid(format!("{} is a directory", shown(name)))),
     };
+    let mode = Mode::from_raw_mode(stat.mode);
     if let Some(kind) = device_kind {
-        let mode = Mode::from_raw_mode(stat.mode);
         rustix::fs::mknodat(directory, name, kind, mode, place.stat.device).context(|| shown(name))?;
-        rustix::fs::chmodat(directory, name, mode, AtFlags::empty()).context(|| shown(name))?;
     }
     let (uid, gid) = (Some(Uid::from_raw(stat.uid)), Some(Gid::from_raw(stat.gid)));
     rustix::fs::chownat(directory, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW).context(|| shown(name))?;
+    if device_kind.is_some() {
+        // After the owner: setting that takes set-user-id and set-group-id away.
+        rustix::fs::chmodat(directory, name, mode, AtFlags::empty()).context(|| shown(name))?;
+    }
     rustix::fs::utimensat(
         directory,
         name,
@@ -154,28 +157,6 @@ pub(crate) fn copy_bytes(source: &mut File, target: &mut File, size: u64) -> std
     }
     target.set_len(size)?;
     target.flush()
-}
-
-/// Writes what is read, leaving holes where blocks of zeros are.
-pub(crate) fn write_sparse(source: &mut dyn std::io::Read, target: &mut File) -> std::io::Result<()> {
-    const BLOCK: usize = 4096;
-    let mut block = Vec::with_capacity(BLOCK);
-    let mut size = 0;
-    loop {
-        block.clear();
-        let count =
-            std::io::Read::read_to_end(&mut std::io::Read::take(&mut *source, BLOCK as u64), &mut block)?;
-        if count == 0 {
-            break;
-        }
-        if block.iter().all(|byte| *byte == 0) {
-            target.seek(SeekFrom::Current(count as i64))?;
-        } else {
-            target.write_all(&block)?;
-        }
-        size += count as u64;
-    }
-    target.set_len(size)
 }
 
 /// Copies extended attributes but overlay's own.

@@ -12,8 +12,7 @@ pub use filter::Filter;
 pub(crate) use copy::flatten;
 pub(crate) use draft::clear;
 pub(crate) use files::{
-    copy_bytes, create, is_time_set, set_mode, set_modified, set_owner_and_mode, set_times_at, write_sparse,
-    xattrs,
+    copy_bytes, create, is_time_set, set_mode, set_modified, set_owner_and_mode, set_times_at, xattrs,
 };
 
 use draft::Draft;

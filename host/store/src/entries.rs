@@ -1,0 +1,163 @@
+//! The entries of a tar stream, one after another, each with what all its headers say of it.
+
+use std::io::{self, ErrorKind, Read};
+
+use tar_core::{
+    EntryType, SparseEntry,
+    parse::{Limits, ParseError, ParseEvent, ParsedEntry, Parser},
+};
+
+/// Blocks that headers and contents are filled up to, in bytes.
+const BLOCK: u64 = tar_core::HEADER_SIZE as u64;
+
+/// An entry without its content.
+pub(crate) struct Entry {
+    pub(crate) kind: EntryType,
+    pub(crate) path: Vec<u8>,
+    pub(crate) link_target: Option<Vec<u8>>,
+    pub(crate) mode: u32,
+    pub(crate) owner: (u32, u32),
+    /// Nanoseconds since 1970.
+    pub(crate) modified: i64,
+    /// Major and minor number.
+    pub(crate) device: (u32, u32),
+    /// Extended attributes: names and values.
+    pub(crate) attributes: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Where the parts of a file with holes lie that the content has, one after another.
+    pub(crate) sparse: Option<Sparse>,
+}
+
+/// A file with holes.
+pub(crate) struct Sparse {
+    pub(crate) parts: Vec<SparseEntry>,
+    /// The file's size in bytes, holes included.
+    pub(crate) size: u64,
+}
+
+/// A tar stream that is being read.
+pub(crate) struct Entries<'r> {
+    stream: &'r mut dyn Read,
+    parser: Parser,
+    /// Bytes of headers that have come and are not parsed.
+    headers: Vec<u8>,
+    /// Bytes of the entry's content that are not read.
+    content: u64,
+    /// Bytes that fill up the content's last block.
+    padding: u64,
+}
+
+impl<'r> Entries<'r> {
+    pub(crate) fn new(stream: &'r mut dyn Read) -> Self {
+        let mut parser = Parser::new(Limits::default());
+        parser.set_allow_empty_path(true);
+        Self {
+            stream,
+            parser,
+            headers: Vec::new(),
+            content: 0,
+            padding: 0,
+        }
+    }
+
+    /// The next entry; what was not read of the last one's content is passed over.
+    pub(crate) fn next(&mut self) -> io::Result<Option<Entry>> {
+        let unread = self.content + self.padding;
+        if io::copy(&mut (&mut *self.stream).take(unread), &mut io::sink())? < unread {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        (self.content, self.padding) = (0, 0);
+        loop {
+            let (consumed, entry, size) = match self.parser.parse(&self.headers).map_err(io_error)? {
+                ParseEvent::NeedData { min_bytes } => {
+                    if self.read_headers(min_bytes)? {
+                        continue;
+                    }
+                    return Ok(None);
+                }
+                ParseEvent::GlobalExtensions { consumed, .. } => {
+                    self.headers.drain(..consumed);
+                    continue;
+                }
+                ParseEvent::End { .. } => return Ok(None),
+                ParseEvent::Entry { consumed, entry } => (consumed, Entry::of(&entry, None), entry.size),
+                ParseEvent::SparseEntry {
+                    consumed,
+                    entry,
+                    sparse_map: parts,
+                    real_size: size,
+                } => (
+                    consumed,
+                    Entry::of(&entry, Some(Sparse { parts, size })),
+                    entry.size,
+                ),
+            };
+            // No more was read than the headers needed.
+            self.headers.drain(..consumed);
+            self.content = size;
+            self.padding = size.next_multiple_of(BLOCK) - size;
+            return Ok(Some(entry));
+        }
+    }
+
+    /// Reads on until so many bytes of headers are there. False where the stream ends as an archive may: before a
+    /// header, or after the first of the two empty blocks that should be there.
+    fn read_headers(&mut self, wanted: usize) -> io::Result<bool> {
+        let missing = wanted.saturating_sub(self.headers.len()) as u64;
+        let read = (&mut *self.stream).take(missing).read_to_end(&mut self.headers)?;
+        if read as u64 == missing {
+            return Ok(true);
+        }
+        if self.headers.iter().all(|byte| *byte == 0) {
+            return Ok(false);
+        }
+        Err(ErrorKind::UnexpectedEof.into())
+    }
+}
+
+/// The entry's content.
+impl Read for Entries<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = (&mut *self.stream).take(self.content).read(buffer)?;
+        if read == 0 && self.content > 0 && !buffer.is_empty() {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        self.content -= read as u64;
+        Ok(read)
+    }
+}
+
+impl Entry {
+    fn of(entry: &ParsedEntry<'_>, sparse: Option<Sparse>) -> Self {
+        // Before directories had a kind of their own, they were files whose names end so.
+        let directory = entry.entry_type == EntryType::Regular && entry.path.ends_with(b"/");
+        let seconds = i64::try_from(entry.mtime).unwrap_or(i64::MAX);
+        let owned = |(name, value): &(std::borrow::Cow<'_, [u8]>, std::borrow::Cow<'_, [u8]>)| {
+            (name.to_vec(), value.to_vec())
+        };
+        Self {
+            kind: if directory {
+                EntryType::Directory
+            } else {
+                entry.entry_type
+            },
+            path: entry.path.to_vec(),
+            link_target: entry.link_target.as_ref().map(|target| target.to_vec()),
+            mode: entry.mode & 0o7777,
+            owner: (entry.uid as u32, entry.gid as u32),
+            modified: seconds.saturating_mul(1_000_000_000),
+            device: (
+                entry.dev_major.unwrap_or_default(),
+                entry.dev_minor.unwrap_or_default(),
+            ),
+            attributes: entry.xattrs.iter().map(owned).collect(),
+            sparse,
+        }
+    }
+}
+
+fn io_error(error: ParseError) -> io::Error {
+    match error {
+        ParseError::Io(error) => error,
+        error => io::Error::new(ErrorKind::InvalidData, error),
+    }
+}
