@@ -21,7 +21,7 @@ pub(crate) const WHITEOUT: &[u8] = b".wh.";
 /// Name that hides what lower layers have in its directory.
 pub(crate) const OPAQUE: &[u8] = b".wh..wh..opq";
 /// Prefix of extended attributes in PAX headers.
-pub(crate) const XATTR: &str = "SCHILY.xattr.";
+const XATTR: &str = "SCHILY.xattr.";
 
 impl Store {
     /// Writes the tree below `path` as a tar stream: a directory's contents, or the one file.

@@ -117,14 +117,15 @@ pub(super) fn copy_place(
         Kind::BlockDevice => Some(FileType::BlockDevice),
         Kind::Directory => return Err(Error::Invalid(format!("{} is a directory", shown(name)))),
     };
-    let mode = Mode::from_raw_mode(stat.mode);
     if let Some(kind) = device_kind {
-        rustix::fs::mknodat(directory, name, kind, mode, place.stat.device).context(|| shown(name))?;
+        rustix::fs::mknodat(directory, name, kind, Mode::empty(), place.stat.device)
+            .context(|| shown(name))?;
     }
     let (uid, gid) = (Some(Uid::from_raw(stat.uid)), Some(Gid::from_raw(stat.gid)));
     rustix::fs::chownat(directory, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW).context(|| shown(name))?;
     if device_kind.is_some() {
         // After the owner: setting that takes set-user-id and set-group-id away.
+        let mode = Mode::from_raw_mode(stat.mode);
         rustix::fs::chmodat(directory, name, mode, AtFlags::empty()).context(|| shown(name))?;
     }
     rustix::fs::utimensat(
