@@ -1,4 +1,7 @@
 //! The entries of a tar stream, one after another, each with what all its headers say of it.
+//!
+//! The `tar` crate, which writes our archives, cannot read them all: it ends a PAX record at the first line end, and the
+//! values of extended attributes may have some.
 
 use std::io::{self, ErrorKind, Read};
 
@@ -93,8 +96,10 @@ impl<'r> Entries<'r> {
             };
             // No more was read than the headers needed.
             self.headers.drain(..consumed);
+            let padded = size.checked_next_multiple_of(BLOCK);
+            let padded = padded.ok_or_else(|| io_error(ParseError::InvalidSize(size)))?;
             self.content = size;
-            self.padding = size.next_multiple_of(BLOCK) - size;
+            self.padding = padded - size;
             return Ok(Some(entry));
         }
     }
@@ -131,9 +136,6 @@ impl Entry {
         // Before directories had a kind of their own, they were files whose names end so.
         let directory = entry.entry_type == EntryType::Regular && entry.path.ends_with(b"/");
         let seconds = i64::try_from(entry.mtime).unwrap_or(i64::MAX);
-        let owned = |(name, value): &(std::borrow::Cow<'_, [u8]>, std::borrow::Cow<'_, [u8]>)| {
-            (name.to_vec(), value.to_vec())
-        };
         Self {
             kind: if directory {
                 EntryType::Directory
@@ -149,7 +151,11 @@ impl Entry {
                 entry.dev_major.unwrap_or_default(),
                 entry.dev_minor.unwrap_or_default(),
             ),
-            attributes: entry.xattrs.iter().map(owned).collect(),
+            attributes: entry
+                .xattrs
+                .iter()
+                .map(|(name, value)| (name.to_vec(), value.to_vec()))
+                .collect(),
             sparse,
         }
     }

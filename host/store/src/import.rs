@@ -200,17 +200,17 @@ fn file(entry: &Entry, content: &mut dyn Read, directory: &OwnedFd, name: &[u8])
 
 /// Writes a file's parts to where they lie; between them are holes.
 fn write_parts(sparse: &Sparse, content: &mut dyn Read, file: &mut std::fs::File) -> io::Result<()> {
+    let damaged = |why| io::Error::new(io::ErrorKind::InvalidData, why);
     file.set_len(sparse.size)?;
     for part in &sparse.parts {
         let end = part.offset.checked_add(part.length);
         if end.is_none_or(|end| end > sparse.size) {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "a part of it lies behind its end",
-            ));
+            return Err(damaged("a part of it lies behind its end"));
         }
         file.seek(SeekFrom::Start(part.offset))?;
-        io::copy(&mut Read::take(&mut *content, part.length), file)?;
+        if io::copy(&mut Read::take(&mut *content, part.length), file)? < part.length {
+            return Err(damaged("it has less content than its parts"));
+        }
     }
     Ok(())
 }

@@ -6,12 +6,8 @@ mod common;
 
 use std::{fs, os::unix::fs::MetadataExt, path::Path, process::Command};
 
-use common::{open, shown_by_us};
-use wharf_store::{Snapshot, Store, edit, tree::View};
-
-fn file(store: &Store, base: &Snapshot, path: &str, bytes: &[u8]) -> Snapshot {
-    edit::write_file(store, base, path, &mut &*bytes, 0o644, (0, 0)).unwrap()
-}
+use common::{file, open, shown_by_us};
+use wharf_store::{Snapshot, tree::View};
 
 fn archive(entries: &[(&str, tar::EntryType, &str)]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
@@ -204,5 +200,36 @@ fn a_cut_archive_is_an_error_wherever_it_is_cut() {
     }
     for end in [entries, entries + 512, entries + 1024] {
         store.import_layer(&mut &whole[..end]).unwrap();
+    }
+}
+
+#[test]
+fn sizes_that_cannot_be_are_errors() {
+    let (_directory, store) = open();
+    let with = |extensions: &[(&str, &str)]| {
+        let mut builder = tar::Builder::new(Vec::new());
+        let pairs = extensions.iter().map(|(key, value)| (*key, value.as_bytes()));
+        builder.append_pax_extensions(pairs).unwrap();
+        let mut bytes = builder.into_inner().unwrap();
+        bytes.truncate(bytes.len() - 1024);
+        bytes.extend(archive(&[("a", tar::EntryType::Regular, "0123456789")]));
+        bytes
+    };
+    store
+        .import_layer(&mut with(&[("size", "10")]).as_slice())
+        .unwrap();
+    for extensions in [
+        [("size", "18446744073709551615")].as_slice(),
+        &[("size", "9000000000000000000")],
+        &[("size", "-1")],
+        &[("GNU.sparse.size", "5"), ("GNU.sparse.map", "0,10")],
+        &[("GNU.sparse.size", "100"), ("GNU.sparse.map", "0,50")],
+        &[
+            ("GNU.sparse.size", "100"),
+            ("GNU.sparse.map", "18446744073709551615,10"),
+        ],
+    ] {
+        let error = store.import_layer(&mut with(extensions).as_slice());
+        assert!(error.is_err(), "{extensions:?}");
     }
 }

@@ -12,13 +12,9 @@ use std::{
     time::Duration,
 };
 
-use common::{open, shown_by_us};
+use common::{file, open, shown_by_us};
 use wharf_digest::Digest;
 use wharf_store::{Error, ResultRecord, Sharing, Snapshot, Store, StoreOptions, VolumeId, edit, tree::View};
-
-fn file(store: &Store, base: &Snapshot, path: &str, bytes: &[u8]) -> Snapshot {
-    edit::write_file(store, base, path, &mut &*bytes, 0o644, (0, 0)).unwrap()
-}
 
 fn record(key: &str, output: Snapshot) -> ResultRecord {
     ResultRecord {

@@ -16,7 +16,7 @@ use std::{
 use rustix::mount::UnmountFlags;
 use tempfile::TempDir;
 use wharf_store::{
-    LayerDraft, Snapshot, Store, StoreOptions,
+    LayerDraft, Snapshot, Store, StoreOptions, edit,
     tree::{Kind, View},
 };
 
@@ -25,6 +25,11 @@ pub(crate) fn open() -> (TempDir, Arc<Store>) {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path(), StoreOptions::default()).unwrap();
     (directory, store)
+}
+
+/// A snapshot with one more file.
+pub(crate) fn file(store: &Store, base: &Snapshot, path: &str, bytes: &[u8]) -> Snapshot {
+    edit::write_file(store, base, path, &mut &*bytes, 0o644, (0, 0)).unwrap()
 }
 
 /// The kernel's overlay of a snapshot; unmounted when it is dropped.
