@@ -1,224 +1,188 @@
-//! `cargo xtask bench`: what a step costs here, beside `docker build` with BuildKit on the same image in the same run.
+//! `cargo xtask bench`: what Wharf's work costs here, beside its peer doing the same in the same run.
 //!
-//! Every step writes a nonce, and what comes out is compared with what was asked for: a number is the time of work that
-//! was really done. Budgets are the design's; nothing here fails because something is slow.
+//! Every step writes a nonce, and what comes out is compared with what was asked for: a figure is the time of work that
+//! was really done, by the program as users run it. Nothing here fails because something is slow.
 
+mod data;
+mod figures;
+mod machine;
 mod peer;
+mod report;
+mod rows;
+mod wharf;
 
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
 
 use clap::Args;
-use wharf_testkit::World;
+use clap::builder::PossibleValuesParser;
 use wharf_testkit::docker::Daemon;
-use wharf_testkit::paths;
-use wharf_testkit::world::Done as Ended;
+use wharf_testkit::{World, paths};
 
 use crate::setup;
 use crate::shell::{self, Done, Failure};
+use figures::{Figures, Outcome};
 use peer::Peer;
-
-/// The steps of the chain.
-const STEPS: usize = 50;
-/// The sleeps that run beside each other.
-const SLEEPS: usize = 8;
-/// The module that is called.
-const MODULE: &str = "examples/bench";
+use wharf::Wharf;
 
 /// What to measure.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// How often each is measured; the middle one counts.
-    #[arg(long, default_value_t = 3)]
-    rounds: usize,
-    /// Run Wharf's engine in the Docker daemon instead of on the host.
+    /// How often each row is measured; the middle one counts.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Measure this row alone; may be repeated.
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(rows::names()))]
+    only: Vec<String>,
+    /// Small sizes, to see that every row works; the figures mean nothing.
     #[arg(long)]
+    quick: bool,
+    /// Measure without a peer, and so without Docker.
+    #[arg(long)]
+    no_docker: bool,
+    /// Run Wharf's engine in the Docker daemon instead of on the host.
+    #[arg(long, conflicts_with = "no_docker")]
     docker_engine: bool,
+    /// Measure this `wharf` instead of building a release.
+    #[arg(long, value_name = "PATH")]
+    program: Option<PathBuf>,
+    /// Write the table into docs/performance.md.
+    #[arg(long, conflicts_with_all = ["quick", "only", "program", "no_docker"])]
+    write: bool,
 }
 
-/// One row of the table.
-struct Row {
-    what: String,
-    /// The time is given per unit of this many.
-    units: u32,
-    ours: Duration,
-    peers: Option<Duration>,
+/// How large the work is.
+struct Sizes {
+    /// Steps of a chain, and of a long one.
+    steps: u32,
+    many_steps: u32,
+    /// Steps that sleep beside each other.
+    sleeps: u32,
+    /// Nodes of a graph that is made and not run.
+    nodes: u32,
+    /// What is not yet on the disk while steps run, in bytes.
+    dirty: u64,
+    /// Files that come in, and how large they are together.
+    upload_files: u32,
+    upload_bytes: u64,
+    /// Files of a directory that is handed from step to step, few and many, and how large it is.
+    few_files: u32,
+    many_files: u32,
+    tree_megabytes: u32,
+    /// Content of an image, in bytes.
+    image_bytes: u64,
 }
 
-/// Measures and prints a table.
+const FULL: Sizes = Sizes {
+    steps: 50,
+    many_steps: 1000,
+    sleeps: 8,
+    nodes: 10_000,
+    dirty: 1 << 30,
+    upload_files: 20_000,
+    upload_bytes: 1 << 30,
+    few_files: 100,
+    many_files: 100_000,
+    tree_megabytes: 10 * 1024,
+    image_bytes: 1 << 30,
+};
+
+const QUICK: Sizes = Sizes {
+    steps: 5,
+    many_steps: 20,
+    sleeps: 2,
+    nodes: 200,
+    dirty: 16 << 20,
+    upload_files: 200,
+    upload_bytes: 8 << 20,
+    few_files: 10,
+    many_files: 200,
+    tree_megabytes: 32,
+    image_bytes: 16 << 20,
+};
+
+/// What rows are measured with.
+struct Bench<'a> {
+    wharf: Wharf<'a>,
+    peer: Option<Peer<'a>>,
+    sizes: &'static Sizes,
+    rounds: u32,
+}
+
+impl Bench<'_> {
+    /// Measures ours and the peer's in turn, each round with a nonce of its own.
+    fn compare(
+        &self,
+        ours: impl Fn(&str) -> Result<f64, Failure>,
+        peers: impl Fn(&Peer<'_>, &str) -> Result<f64, Failure>,
+    ) -> Result<(Figures, Option<Figures>), Failure> {
+        let (mut our_samples, mut peer_samples) = (Vec::new(), Vec::new());
+        for _ in 0..self.rounds {
+            our_samples.push(ours(&data::nonce())?);
+            if let Some(peer) = &self.peer {
+                peer_samples.push(peers(peer, &data::nonce())?);
+            }
+        }
+        let peers = self.peer.is_some().then(|| Figures::of(peer_samples));
+        Ok((Figures::of(our_samples), peers))
+    }
+
+    /// Measures what has no peer here.
+    fn alone(&self, ours: impl Fn(&str) -> Result<f64, Failure>) -> Result<Figures, Failure> {
+        let samples = (0..self.rounds)
+            .map(|_| ours(&data::nonce()))
+            .collect::<Result<_, _>>()?;
+        Ok(Figures::of(samples))
+    }
+}
+
+/// Measures, and prints a table.
 pub(crate) fn run(options: &Options) -> Done {
     setup::run()?;
-    shell::run(shell::cargo().args(["build", "--release", "--package", "wharf-cli"]))?;
-    let program = paths::target().join("release/wharf");
-    let daemon = match Daemon::existing_or_start() {
-        Ok(daemon) => Some(daemon),
-        Err(error) => {
-            eprintln!("nothing to compare with: {error}");
-            None
+    let program = match &options.program {
+        Some(program) => program.canonicalize()?,
+        None => {
+            shell::run(shell::cargo().args(["build", "--locked", "--release", "--package", "wharf-cli"]))?;
+            paths::target().join("release/wharf")
         }
     };
-    let peer = daemon.as_ref().map(Peer::new).transpose()?;
-    let engine = if options.docker_engine {
-        Some(
-            daemon
-                .clone()
-                .ok_or("there is no Docker daemon for the engine to run in")?,
-        )
-    } else {
+    let daemon = if options.no_docker {
         None
+    } else {
+        Some(Daemon::existing_or_start()?)
     };
+    let engine = daemon.clone().filter(|_| options.docker_engine);
     let world = World::of(program, engine)?;
-    let wharf = Wharf { world: &world };
-    // The first call builds the module, starts the engine and pulls the image; none of it is a step's cost.
-    wharf.chain(1, "warm-up", true)?;
+    let bench = Bench {
+        wharf: Wharf::new(&world),
+        peer: daemon.as_ref().map(Peer::new).transpose()?,
+        sizes: if options.quick { &QUICK } else { &FULL },
+        rounds: options.rounds,
+    };
+    // Builds the module, starts the engine and pulls the image; none of it is a row's cost.
+    bench.wharf.chain(1, &data::nonce(), true)?;
 
-    let mut rows = Vec::new();
-    for network in [false, true] {
-        let with = if network {
-            "with network"
-        } else {
-            "without network"
-        };
-        let nonces: Vec<_> = (0..options.rounds.max(1))
-            .map(|round| nonce(&format!("chain-{network}-{round}")))
-            .collect();
-        rows.push(Row {
-            what: format!("a step, uncached, {with}"),
-            units: STEPS as u32,
-            ours: median(&nonces, |nonce| wharf.chain(STEPS, nonce, network))?,
-            peers: peer
-                .as_ref()
-                .map(|peer| median(&nonces, |nonce| peer.chain(STEPS, nonce, network, false)))
-                .transpose()?,
-        });
-        if !network {
-            let nonce = &vec![nonces[0].clone(); nonces.len()];
-            rows.push(Row {
-                what: format!("{STEPS} steps, all remembered"),
-                units: 1,
-                ours: median(nonce, |nonce| wharf.chain(STEPS, nonce, network))?,
-                peers: peer.as_ref().map(|peer| cached(peer, nonce)).transpose()?,
-            });
+    let machine = machine::Machine::look(&world, daemon.as_ref());
+    let mut results = Vec::new();
+    for row in rows::all() {
+        if options.only.is_empty() || options.only.iter().any(|name| name == row.name) {
+            let outcome = (row.measure)(&bench).unwrap_or_else(|error| Outcome::Failed(error.to_string()));
+            eprintln!("{}", report::line(row, &outcome));
+            results.push((row, outcome));
         }
     }
-    let nonces: Vec<_> = (0..options.rounds.max(1))
-        .map(|round| nonce(&format!("sleeps-{round}")))
-        .collect();
-    rows.push(Row {
-        what: format!("{SLEEPS} times `sleep 1`, beside each other"),
-        units: 1,
-        ours: median(&nonces, |nonce| wharf.sleeps(SLEEPS, nonce))?,
-        peers: peer
-            .as_ref()
-            .map(|peer| median(&nonces, |nonce| peer.sleeps(SLEEPS, nonce)))
-            .transpose()?,
-    });
-    print(&rows, options);
-    Ok(())
-}
-
-/// The first build fills the cache, the others are answered by it.
-fn cached(peer: &Peer, nonces: &[String]) -> Result<Duration, Failure> {
-    peer.chain(STEPS, &nonces[0], false, true)?;
-    median(nonces, |nonce| peer.chain(STEPS, nonce, false, true))
-}
-
-/// `wharf`, as a user calls it: a process for each call.
-struct Wharf<'a> {
-    world: &'a World,
-}
-
-impl Wharf<'_> {
-    fn chain(&self, steps: usize, nonce: &str, network: bool) -> Result<Duration, Failure> {
-        let steps_flag = steps.to_string();
-        let mut args = vec!["chain", "--steps", &steps_flag, "--nonce", nonce];
-        args.extend(network.then_some("--network"));
-        self.call(&args, &expected(steps, nonce))
+    let report = report::Report {
+        machine,
+        rounds: options.rounds,
+        quick: options.quick,
+        results,
+    };
+    println!("\n{}", report.markdown());
+    report.save()?;
+    if options.write {
+        report.write_into(&paths::workspace().join("docs/performance.md"))?;
     }
-
-    fn sleeps(&self, count: usize, nonce: &str) -> Result<Duration, Failure> {
-        self.call(
-            &["sleeps", "--count", &count.to_string(), "--nonce", nonce],
-            &expected(count, nonce),
-        )
-    }
-
-    fn call(&self, args: &[&str], expected: &str) -> Result<Duration, Failure> {
-        let module = paths::workspace().join(MODULE);
-        let mut command = self.world.command(["call", "-q", "-m"]);
-        command.arg(module).args(args);
-        let start = Instant::now();
-        let ended = Ended::of(command);
-        let took = start.elapsed();
-        if ended.code != 0 {
-            return Err(format!("`wharf call {}` failed:\n{}", args.join(" "), ended.stderr).into());
-        }
-        check(&ended.stdout, expected)?;
-        Ok(took)
-    }
-}
-
-/// What the steps have written when all of them ran, in their order.
-fn expected(steps: usize, nonce: &str) -> String {
-    (0..steps)
-        .map(|step| format!("{nonce}-{step}"))
-        .collect::<Vec<_>>()
-        .join("\n")
-}
-
-fn check(found: &[u8], expected: &str) -> Done {
-    let found = String::from_utf8_lossy(found);
-    if found.trim_end() == expected.trim_end() {
-        return Ok(());
-    }
-    Err(format!("the steps did not write what they were asked to: {found:?}").into())
-}
-
-/// Something that no earlier run has asked for.
-fn nonce(what: &str) -> String {
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    format!("{what}-{}-{}", std::process::id(), now.as_nanos())
-}
-
-/// The middle one of several measurements.
-fn median(
-    nonces: &[String],
-    measure: impl Fn(&str) -> Result<Duration, Failure>,
-) -> Result<Duration, Failure> {
-    let mut times = nonces
-        .iter()
-        .map(|nonce| measure(nonce))
-        .collect::<Result<Vec<_>, _>>()?;
-    times.sort();
-    Ok(times[times.len() / 2])
-}
-
-fn print(rows: &[Row], options: &Options) {
-    let engine = if options.docker_engine { "Docker" } else { "local" };
-    println!(
-        "\nthe middle of {} rounds, {engine} engine; both columns in milliseconds\n",
-        options.rounds.max(1)
-    );
-    println!(
-        "| {:<38} | {:>10} | {:>12} | {:>6} |",
-        "work", "wharf", "docker build", "ratio"
-    );
-    println!("| {:-<38} | {:->10} | {:->12} | {:->6} |", "", ":", ":", ":");
-    for row in rows {
-        let each = |time: Duration| time.as_secs_f64() * 1000.0 / f64::from(row.units);
-        let peer = row
-            .peers
-            .map_or("-".to_owned(), |time| format!("{:.1}", each(time)));
-        let ratio = row.peers.map_or("-".to_owned(), |time| {
-            format!("{:.1}", each(time) / each(row.ours))
-        });
-        println!(
-            "| {:<38} | {:>10.1} | {:>12} | {:>6} |",
-            row.what,
-            each(row.ours),
-            peer,
-            ratio
-        );
+    match report.failed() {
+        0 => Ok(()),
+        count => Err(format!("{count} of the rows could not be measured").into()),
     }
 }

@@ -35,7 +35,7 @@ enum Command {
     Fixtures(fixtures::Options),
     /// Run a real Python library's tests through a pipeline, three times, and tell what was remembered.
     Demo(demo::Options),
-    /// Measure what a step costs, beside `docker build`.
+    /// Measure what work costs, beside `docker build`, `docker pull` and `cp`.
     Bench(bench::Options),
     /// Run all tests, with one Docker daemon and one registry for the whole run.
     Test(test::Options),

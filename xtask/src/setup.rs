@@ -11,10 +11,11 @@ use crate::shell::{self, Done};
 const WASM_TARGET: &str = "wasm32-wasip2";
 
 /// What the tests and the demo run, and the Debian package that has it.
-const PROGRAMS: [(&str, &str); 15] = [
+const PROGRAMS: [(&str, &str); 16] = [
     ("curl", "curl"),
     ("kill", "procps"),
     ("setpriv", "util-linux"),
+    ("time", "time"),
     ("ip", "iproute2"),
     ("iptables-save", "iptables"),
     ("nft", "nftables"),

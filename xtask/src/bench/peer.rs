@@ -1,102 +1,163 @@
-//! The peer: `docker build` with BuildKit, doing the same work.
+//! The peer: `docker build` with BuildKit and `docker pull`, doing the same work.
 
 use std::fmt::Write as _;
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use wharf_testkit::docker::Daemon;
 use wharf_testkit::fixtures;
 
-use super::{check, expected};
+use super::data::{check, expected};
 use crate::shell::Failure;
 
 /// A tag that only the benchmark uses.
 const TAG: &str = "wharf-bench-peer";
 
-/// Builds Dockerfiles and checks what came out.
+/// Builds Dockerfiles, pulls images, and checks what came of it.
 pub(super) struct Peer<'a> {
     daemon: &'a Daemon,
-    context: TempDir,
+    files: TempDir,
+}
+
+/// How a Dockerfile is built.
+struct Build<'a> {
+    dockerfile: &'a str,
+    /// What `COPY` sees; nothing when absent.
+    context: Option<&'a Path>,
+    network: bool,
+    cache: bool,
 }
 
 impl<'a> Peer<'a> {
     pub(super) fn new(daemon: &'a Daemon) -> Result<Self, Failure> {
         daemon.load(&fixtures::busybox()?)?;
-        Ok(Self {
-            daemon,
-            context: tempfile::tempdir()?,
-        })
+        let files = tempfile::tempdir()?;
+        fs::create_dir(files.path().join("empty"))?;
+        Ok(Self { daemon, files })
     }
 
     /// One step after the other, each adding its line to a file.
     pub(super) fn chain(
         &self,
-        steps: usize,
+        steps: u32,
         nonce: &str,
         network: bool,
         cache: bool,
     ) -> Result<Duration, Failure> {
-        let mut file = String::from("FROM busybox:latest\n");
+        let mut dockerfile = String::from("FROM busybox:latest\n");
         for step in 0..steps {
-            writeln!(file, "RUN echo {nonce}-{step} >> /chain")?;
+            writeln!(dockerfile, "RUN echo {nonce}-{step} >> /chain")?;
         }
-        let took = self.build(&file, network, cache)?;
-        self.check("/chain", &expected(steps, nonce))?;
+        self.lines(&dockerfile, steps, nonce, network, cache)
+    }
+
+    /// The commands of a chain in one step.
+    pub(super) fn together(&self, steps: u32, nonce: &str, network: bool) -> Result<Duration, Failure> {
+        let commands: Vec<_> = (0..steps)
+            .map(|step| format!("sh -c 'echo {nonce}-{step} >> /chain'"))
+            .collect();
+        let dockerfile = format!("FROM busybox:latest\nRUN {}\n", commands.join(" && "));
+        self.lines(&dockerfile, steps, nonce, network, false)
+    }
+
+    fn lines(
+        &self,
+        dockerfile: &str,
+        steps: u32,
+        nonce: &str,
+        network: bool,
+        cache: bool,
+    ) -> Result<Duration, Failure> {
+        let took = self.build(&Build {
+            dockerfile,
+            context: None,
+            network,
+            cache,
+        })?;
+        check(&self.shows("cat /chain")?, &expected(steps, nonce))?;
         Ok(took)
     }
 
     /// Independent steps that sleep a second, merged into one image.
-    pub(super) fn sleeps(&self, count: usize, nonce: &str) -> Result<Duration, Failure> {
-        let mut file = String::new();
+    pub(super) fn sleeps(&self, count: u32, nonce: &str) -> Result<Duration, Failure> {
+        let mut dockerfile = String::new();
         for stage in 0..count {
             writeln!(
-                file,
+                dockerfile,
                 "FROM busybox:latest AS s{stage}\nRUN sleep 1; echo {nonce}-{stage} > /s{stage}"
             )?;
         }
-        file.push_str("FROM busybox:latest\n");
+        dockerfile.push_str("FROM busybox:latest\n");
         for stage in 0..count {
-            writeln!(file, "COPY --from=s{stage} /s{stage} /all/{stage}")?;
+            writeln!(dockerfile, "COPY --from=s{stage} /s{stage} /all/{stage}")?;
         }
-        let took = self.build(&file, false, false)?;
-        self.check("/all/*", &expected(count, nonce))?;
+        let took = self.build(&Build {
+            dockerfile: &dockerfile,
+            context: None,
+            network: false,
+            cache: false,
+        })?;
+        check(&self.shows("cat /all/*")?, &expected(count, nonce))?;
         Ok(took)
     }
 
-    fn build(&self, dockerfile: &str, network: bool, cache: bool) -> Result<Duration, Failure> {
-        fs::write(self.context.path().join("Dockerfile"), dockerfile)?;
+    /// A directory of the host, copied into an image; `expected` is its nonce and its number of files.
+    pub(super) fn take(&self, source: &Path, expected: &str) -> Result<Duration, Failure> {
+        let took = self.build(&Build {
+            dockerfile: "FROM busybox:latest\nCOPY . /in\n",
+            context: Some(source),
+            network: false,
+            cache: true,
+        })?;
+        check(&self.shows("cat /in/nonce; find /in -type f | wc -l")?, expected)?;
+        Ok(took)
+    }
+
+    /// Pulls an image that is not there.
+    pub(super) fn pull(&self, reference: &str, nonce: &str) -> Result<Duration, Failure> {
+        let start = Instant::now();
+        self.daemon.run(["pull", "--quiet", reference])?;
+        let took = start.elapsed();
+        let output = self
+            .daemon
+            .run(["run", "--rm", "--network=none", reference, "cat", "/nonce"])?;
+        self.daemon.run(["image", "rm", "--force", reference])?;
+        check(&String::from_utf8_lossy(&output.stdout), nonce)?;
+        Ok(took)
+    }
+
+    fn build(&self, wanted: &Build<'_>) -> Result<Duration, Failure> {
+        let file: PathBuf = self.files.path().join("Dockerfile");
+        fs::write(&file, wanted.dockerfile)?;
         let mut build = self.daemon.buildkit()?;
-        build.args([
-            "--quiet",
-            "--tag",
-            TAG,
-            "--network",
-            if network { "default" } else { "none" },
-        ]);
-        if !cache {
+        build.args(["--quiet", "--tag", TAG, "--network"]);
+        build.arg(if wanted.network { "default" } else { "none" });
+        if !wanted.cache {
             build.arg("--no-cache");
         }
-        build.arg(self.context.path());
+        let empty = self.files.path().join("empty");
+        build
+            .arg("--file")
+            .arg(&file)
+            .arg(wanted.context.unwrap_or(&empty));
         let start = Instant::now();
         let output = build.output()?;
         let took = start.elapsed();
         if !output.status.success() {
-            return Err(format!(
-                "docker build failed:\n{}",
-                String::from_utf8_lossy(&output.stderr)
-            )
-            .into());
+            let said = String::from_utf8_lossy(&output.stderr);
+            return Err(format!("docker build failed:\n{said}").into());
         }
         Ok(took)
     }
 
-    fn check(&self, files: &str, expected: &str) -> Result<(), Failure> {
-        let cat = format!("cat {files}");
+    /// What a command prints in the image that was built last.
+    fn shows(&self, script: &str) -> Result<String, Failure> {
         let output = self
             .daemon
-            .run(["run", "--rm", "--network=none", TAG, "sh", "-c", &cat])?;
-        check(&output.stdout, expected)
+            .run(["run", "--rm", "--network=none", TAG, "sh", "-c", script])?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 }
 

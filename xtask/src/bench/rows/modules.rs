@@ -1,0 +1,68 @@
+//! Modules: from the start of a process into the guest, and from an edit to a call.
+
+use std::fs;
+use std::time::Instant;
+
+use super::super::data::check;
+use super::super::figures::{Budget, Figures, Outcome, Unit};
+use super::super::wharf::milliseconds;
+use super::super::{Bench, Failure};
+use super::Row;
+
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        name: "first-call",
+        what: "whole process, a call of a precompiled function that needs no engine",
+        unit: Unit::Milliseconds,
+        budget: Budget::Median(5.0),
+        peer: "",
+        measure: |bench| first_call(bench).map(Outcome::from),
+    },
+    Row {
+        name: "edit",
+        what: "edit a Rust module and call it",
+        unit: Unit::Milliseconds,
+        budget: Budget::Median(2000.0),
+        peer: "",
+        measure: |bench| edit(bench).map(Outcome::from),
+    },
+];
+
+fn first_call(bench: &Bench<'_>) -> Result<Figures, Failure> {
+    bench.alone(|nonce| {
+        let call = bench.wharf.call(&["hello", "--name", nonce])?;
+        check(&call.printed, &format!("Hello, {nonce}!"))?;
+        Ok(call.milliseconds())
+    })
+}
+
+/// A module as `wharf init` writes it. What its first build compiles is the SDK, once.
+fn edit(bench: &Bench<'_>) -> Result<Figures, Failure> {
+    let world = bench.wharf.world();
+    let run = |words: &[&str]| {
+        let done = world.wharf(words);
+        if done.code == 0 {
+            return Ok(done.text().to_owned());
+        }
+        Err(format!("`wharf {}` failed:\n{}", words.join(" "), done.stderr))
+    };
+    let module = world.path("work/edited");
+    if !module.exists() {
+        run(&["init", "edited"])?;
+    }
+    let source = module.join("src/lib.rs");
+    let written = fs::read_to_string(&source)?;
+    let greet = || run(&["call", "-q", "-m", "edited", "hello", "--name", "Ada"]);
+    let greeting = greet()?.replace("Ada", "{name}");
+    if !written.contains(&greeting) {
+        return Err(format!("{} does not have its greeting {greeting:?}", source.display()).into());
+    }
+    bench.alone(|nonce| {
+        let start = Instant::now();
+        fs::write(&source, written.replace(&greeting, &format!("{nonce} {{name}}")))?;
+        let printed = greet()?;
+        let took = start.elapsed();
+        check(&printed, &format!("{nonce} Ada"))?;
+        Ok(milliseconds(took))
+    })
+}
