@@ -21,6 +21,7 @@ use crate::{
     engine::Engine,
     failure::send_log,
     session::{Session, lock},
+    upload::CHANGED_WHILE_SENT,
 };
 
 /// Messages of an export on their way at once.
@@ -117,7 +118,12 @@ impl v1::engine_server::Engine for Service {
             .0
             .receive_upload(request.into_inner())
             .await
-            .map_err(|error| internal(&error))?;
+            .map_err(|error| match &error {
+                Error::Other { code, message } if code == CHANGED_WHILE_SENT => {
+                    Status::aborted(message.clone())
+                }
+                _ => internal(&error),
+            })?;
         Ok(Response::new(v1::UploadReply {
             content: content.as_bytes().to_vec(),
         }))

@@ -1,8 +1,9 @@
 //! What clients send: files by digest, then the tree that holds them.
 
-use std::io::Write;
+use std::{io::Write, sync::Arc};
 
 use futures::StreamExt;
+use tokio::task::JoinSet;
 use tonic::Streaming;
 use wharf_digest::Digest;
 use wharf_graph::{
@@ -12,14 +13,17 @@ use wharf_graph::{
 use wharf_proto::{
     Manifest, decode,
     manifest::EntryKind,
-    v1::{MissingReply, MissingRequest, UploadRequest, upload_request},
+    v1::{MissingReply, MissingRequest, UploadRequest, WholeFile, upload_request},
 };
-use wharf_store::{LogDraft, ManifestEntry, ManifestKind, ResultRecord};
+use wharf_store::{LogDraft, ManifestEntry, ManifestKind, ResultRecord, Store};
 
 use crate::engine::{Engine, store_error};
 
+/// The code of an error that sending again may mend.
+pub(crate) const CHANGED_WHILE_SENT: &str = "changed-while-sent";
+
 /// The tree of sent content: its key is that content alone.
-fn upload_tree(content: Digest) -> std::sync::Arc<Tree> {
+fn upload_tree(content: Digest) -> Arc<Tree> {
     Tree::new(Make::Upload {
         node: NodeId(Digest::ZERO),
         content,
@@ -67,6 +71,8 @@ impl Engine {
     ) -> Result<Digest, Error> {
         let mut manifest = Vec::new();
         let mut file: Option<(Digest, LogDraft)> = None;
+        let mut whole = JoinSet::new();
+        let at_once = std::thread::available_parallelism().map_or(1, usize::from);
         while let Some(message) = messages.next().await {
             let message = message.map_err(|_| Error::Cancelled)?;
             match message.message {
@@ -85,6 +91,14 @@ impl Engine {
                         .write_all(&bytes)
                         .map_err(|error| store_error(&wharf_store::Error::io("what was sent", error)))?;
                 }
+                Some(upload_request::Message::Whole(batch)) => {
+                    self.finish_file(file.take()).await?;
+                    if whole.len() >= at_once {
+                        settle(&mut whole).await?;
+                    }
+                    let store = Arc::clone(&self.store);
+                    whole.spawn_blocking(move || keep(&store, &batch.files));
+                }
                 Some(upload_request::Message::Manifest(bytes)) => {
                     self.finish_file(file.take()).await?;
                     manifest.extend_from_slice(&bytes);
@@ -93,6 +107,9 @@ impl Engine {
             }
         }
         self.finish_file(file.take()).await?;
+        while !whole.is_empty() {
+            settle(&mut whole).await?;
+        }
         let manifest: Manifest =
             decode(&manifest).map_err(|error| Error::other("protocol", error.to_string()))?;
         self.take_tree(manifest).await
@@ -103,13 +120,7 @@ impl Engine {
             return Ok(());
         };
         let found = self.with_store(move |store| store.publish_log(draft)).await?;
-        if found == wanted {
-            return Ok(());
-        }
-        Err(Error::other(
-            "changed-while-sent",
-            "a file changed while it was sent: run again",
-        ))
+        same(found, wanted)
     }
 
     async fn take_tree(&self, manifest: Manifest) -> Result<Digest, Error> {
@@ -134,6 +145,39 @@ impl Engine {
         })
         .await
     }
+}
+
+/// Waits for one batch of files.
+async fn settle(batches: &mut JoinSet<Result<(), Error>>) -> Result<(), Error> {
+    match batches.join_next().await {
+        None => Ok(()),
+        Some(Ok(outcome)) => outcome,
+        Some(Err(error)) => {
+            let message = format!("work on sent files ended badly: {error}");
+            Err(Error::other("defect", message))
+        }
+    }
+}
+
+fn keep(store: &Store, files: &[WholeFile]) -> Result<(), Error> {
+    for file in files {
+        let found = store
+            .put_bytes(&file.content)
+            .map_err(|error| store_error(&error))?;
+        same(found, digest(&file.digest)?)?;
+    }
+    Ok(())
+}
+
+/// Is what came what was announced?
+fn same(found: Digest, announced: Digest) -> Result<(), Error> {
+    if found == announced {
+        return Ok(());
+    }
+    Err(Error::other(
+        CHANGED_WHILE_SENT,
+        "a file changed while it was sent: run again",
+    ))
 }
 
 fn entry(entry: wharf_proto::manifest::Entry) -> ManifestEntry {

@@ -92,6 +92,26 @@ impl Store {
         self.publish_log(draft)
     }
 
+    /// Keeps bytes that are in memory.
+    pub fn put_bytes(&self, bytes: &[u8]) -> Result<Digest> {
+        let said = || "a new blob".to_owned();
+        let digest = Digest::of(bytes);
+        self.pins.made_blob(digest);
+        if self.has_blob(&digest) {
+            return Ok(digest);
+        }
+        let mut file = NamedTempFile::new_in(self.directory.join("drafts")).context(said)?;
+        file.write_all(bytes).context(said)?;
+        let path = self.blob_path(&digest);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).context(said)?;
+        }
+        file.persist(&path)
+            .map_err(|error| Error::io("a new blob", error.error))?;
+        self.grown.store(true, std::sync::atomic::Ordering::Relaxed);
+        Ok(digest)
+    }
+
     /// Opens a blob.
     pub fn blob(&self, digest: &Digest) -> Result<Option<File>> {
         match File::open(self.blob_path(digest)) {

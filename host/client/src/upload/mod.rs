@@ -4,7 +4,8 @@ mod stat_cache;
 mod walk;
 
 use std::{
-    io::{Read, Seek, SeekFrom},
+    fs::File,
+    io::Read,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -15,13 +16,18 @@ use wharf_graph::{Error, NodeId, Op, op::Filter};
 use wharf_proto::{
     Manifest, encode,
     manifest::EntryKind,
-    v1::{Event, Finished, Kind, MissingRequest, Outcome, Started, UploadRequest, event, upload_request},
+    v1::{
+        Event, Finished, Kind, MissingRequest, Outcome, Started, UploadRequest, WholeFile, WholeFiles, event,
+        upload_request::Message,
+    },
 };
 
 use crate::connect::Connection;
 
 /// Bytes of one message.
 const PIECE: usize = 1024 * 1024;
+/// Files up to this size are sent whole, many in a message.
+const WHOLE: u64 = 256 * 1024;
 /// Messages on their way at once.
 const PIECES_AHEAD: usize = 8;
 /// How often a tree that changes while it is read is read again.
@@ -138,6 +144,8 @@ async fn send(connection: &Connection, root: &Path, manifest: &Manifest) -> Resu
     let broken = |status: tonic::Status| {
         let message = format!("upload of {}: {}", root.display(), status.message());
         match status.code() {
+            // What came is not what was announced.
+            tonic::Code::Aborted => changed(root, &status.message()),
             // The engine answered, and could not do it.
             tonic::Code::Internal => Error::other("upload", message),
             _ => Error::Unavailable(message),
@@ -184,47 +192,88 @@ async fn send(connection: &Connection, root: &Path, manifest: &Manifest) -> Resu
     Ok(true)
 }
 
+/// Sends files and then the manifest. The engine hashes what it gets, so nothing that changed meanwhile gets into a tree.
 fn send_files(
     files: &[(Digest, PathBuf)],
     manifest: &[u8],
     pieces: &mpsc::Sender<UploadRequest>,
 ) -> Result<(), Error> {
-    // A receiver that is gone has its reason in the call's own answer.
-    let send = |message| {
-        pieces
-            .blocking_send(UploadRequest {
-                message: Some(message),
-            })
-            .is_ok()
-    };
-    let mut buffer = vec![0; PIECE];
+    let mut batch = Batch::default();
     for (digest, path) in files {
         let unreadable = |error: std::io::Error| changed(path, &error);
-        let mut file = std::fs::File::open(path).map_err(unreadable)?;
-        // What is sent must be what was hashed: read twice when it changed in between, never torn.
-        let mut hasher = wharf_digest::Hasher::default();
-        std::io::copy(&mut file, &mut hasher).map_err(unreadable)?;
-        if hasher.finish() != *digest {
-            return Err(changed(path, &"it is not as it was read before"));
-        }
-        file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
-        if !send(upload_request::Message::File(digest.as_bytes().to_vec())) {
+        let mut file = File::open(path).map_err(unreadable)?;
+        let size = file.metadata().map_err(unreadable)?.len();
+        let sent = if size <= WHOLE {
+            let mut content = Vec::with_capacity(size as usize + 1);
+            file.read_to_end(&mut content).map_err(unreadable)?;
+            batch.add(*digest, content);
+            batch.bytes < PIECE || batch.send(pieces)
+        } else {
+            send_pieces(*digest, &mut file, pieces).map_err(unreadable)?
+        };
+        // A receiver that is gone has its reason in the call's own answer.
+        if !sent {
             return Ok(());
-        }
-        loop {
-            let count = file.read(&mut buffer).map_err(unreadable)?;
-            if count == 0 {
-                break;
-            }
-            if !send(upload_request::Message::Bytes(buffer[..count].to_vec())) {
-                return Ok(());
-            }
         }
     }
-    for piece in manifest.chunks(PIECE) {
-        if !send(upload_request::Message::Manifest(piece.to_vec())) {
-            return Ok(());
+    if batch.send(pieces) {
+        for piece in manifest.chunks(PIECE) {
+            if !send_message(Message::Manifest(piece.to_vec()), pieces) {
+                break;
+            }
         }
     }
     Ok(())
+}
+
+/// Files that go in one message.
+#[derive(Default)]
+struct Batch {
+    files: Vec<WholeFile>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn add(&mut self, digest: Digest, content: Vec<u8>) {
+        self.bytes += content.len();
+        self.files.push(WholeFile {
+            digest: digest.as_bytes().to_vec(),
+            content,
+        });
+    }
+
+    /// Sends what there is; says whether somebody receives.
+    fn send(&mut self, pieces: &mpsc::Sender<UploadRequest>) -> bool {
+        self.bytes = 0;
+        let files = std::mem::take(&mut self.files);
+        files.is_empty() || send_message(Message::Whole(WholeFiles { files }), pieces)
+    }
+}
+
+/// Sends a large file; says whether somebody receives.
+fn send_pieces(
+    digest: Digest,
+    file: &mut File,
+    pieces: &mpsc::Sender<UploadRequest>,
+) -> std::io::Result<bool> {
+    if !send_message(Message::File(digest.as_bytes().to_vec()), pieces) {
+        return Ok(false);
+    }
+    loop {
+        let mut piece = Vec::with_capacity(PIECE);
+        file.by_ref().take(PIECE as u64).read_to_end(&mut piece)?;
+        if piece.is_empty() {
+            return Ok(true);
+        }
+        if !send_message(Message::Bytes(piece), pieces) {
+            return Ok(false);
+        }
+    }
+}
+
+fn send_message(message: Message, pieces: &mpsc::Sender<UploadRequest>) -> bool {
+    let request = UploadRequest {
+        message: Some(message),
+    };
+    pieces.blocking_send(request).is_ok()
 }
