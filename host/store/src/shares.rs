@@ -5,6 +5,8 @@
 
 use std::{
     collections::{BTreeSet, HashSet},
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt,
     path::Path,
 };
 
@@ -26,10 +28,10 @@ struct Shares {
 }
 
 impl Shares {
-    /// What the layers of a snapshot took over, all together.
-    fn of(store: &Store, snapshot: &Snapshot) -> Result<Self> {
+    /// What layers took over, all together.
+    fn of<'l>(store: &Store, layers: impl IntoIterator<Item = &'l LayerId>) -> Result<Self> {
         let mut all = Self::default();
-        for layer in snapshot.layers() {
+        for layer in layers {
             let path = store.layer_directory(*layer).join(FILE);
             let bytes = match std::fs::read(&path) {
                 Ok(bytes) => bytes,
@@ -55,13 +57,21 @@ pub(crate) struct Sharing {
 }
 
 impl Sharing {
-    /// From `source` into a layer over `base`.
-    pub(crate) fn between(store: &Store, base: &Snapshot, source: &Snapshot) -> Result<Self> {
-        let mut origins = Shares::of(store, source)?.origins;
-        origins.extend(source.layers());
+    /// From what is at and below `path` in `source`, which has no links on the way, into a layer over `base`. Only the layers
+    /// that have something there count: most trees share those of an image.
+    pub(crate) fn between(store: &Store, base: &Snapshot, source: &Snapshot, path: &[u8]) -> Result<Self> {
+        let below = Path::new(OsStr::from_bytes(path));
+        let below = below.strip_prefix("/").unwrap_or(below);
+        let has_part = |layer: &&LayerId| {
+            let place = store.layer_path(**layer).join(below);
+            place.symlink_metadata().is_ok()
+        };
+        let parts: Vec<LayerId> = source.layers().iter().filter(has_part).copied().collect();
+        let mut origins = Shares::of(store, &parts)?.origins;
+        origins.extend(parts);
         Ok(Self {
             allowed: !base.layers().iter().any(|layer| origins.contains(layer)),
-            barred: Shares::of(store, base)?.inodes.into_iter().collect(),
+            barred: Shares::of(store, base.layers())?.inodes.into_iter().collect(),
             taken: Shares {
                 inodes: BTreeSet::new(),
                 origins,

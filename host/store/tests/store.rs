@@ -297,6 +297,30 @@ fn a_file_that_is_copied_twice_is_not_one_file_with_two_names() {
     );
 }
 
+#[test]
+fn what_a_step_made_is_shared_with_another_container_of_its_image() {
+    let (_directory, store) = open();
+    let (image, made) = (vec![3; 200_000], vec![4; 200_000]);
+    let base = file(&store, &Snapshot::default(), "/usr/big", &image);
+    let step = file(&store, &base, "/out/big", &made);
+    let other = file(&store, &base, "/other", b"x");
+    let inode = |snapshot: &Snapshot, path: &str| {
+        let view = View::new(&store, snapshot).unwrap();
+        view.stat(path, false).unwrap().inode
+    };
+    let copy = edit::Copy::default();
+    let shared = edit::copy_directory(&store, &other, "/in", &step, "/out", &copy).unwrap();
+    assert_eq!(inode(&shared, "/in/big"), inode(&step, "/out/big"));
+    // What both have is not: it would be one file with two names.
+    let apart = edit::copy_directory(&store, &other, "/in", &step, "/usr", &copy).unwrap();
+    assert_ne!(inode(&apart, "/in/big"), inode(&apart, "/usr/big"));
+    // Handed on, it is shared again, but never back to where it came from.
+    let on = edit::copy_directory(&store, &other, "/in", &shared, "/in", &copy).unwrap();
+    assert_eq!(inode(&on, "/in/big"), inode(&step, "/out/big"));
+    let back = edit::copy_directory(&store, &step, "/again", &on, "/in", &copy).unwrap();
+    assert_ne!(inode(&back, "/again/big"), inode(&back, "/out/big"));
+}
+
 /// A tree with everything that a tree can have.
 fn curiosities(store: &Store) -> Snapshot {
     let draft = store.new_layer(&Snapshot::default()).unwrap();

@@ -38,7 +38,7 @@ pub fn copy_directory(
     if let (None, Some((uid, gid))) = (&below, options.owner) {
         std::os::unix::fs::fchown(&target, Some(uid), Some(gid)).context(|| format!("giving {to} away"))?;
     }
-    let sharing = Sharing::between(store, base, source)?;
+    let sharing = Sharing::between(store, base, source, &view.resolve(from)?)?;
     let mut copier = Copier::new(Change::Copy(options), sharing)?;
     copier.onto = Some(Onto {
         root: draft.root()?,
@@ -74,7 +74,7 @@ pub fn copy_file(
         draft.target(to)?
     };
     let directory = Arc::new(draft.directory(&parent)?);
-    let sharing = Sharing::between(store, base, source)?;
+    let sharing = Sharing::between(store, base, source, &view.resolve(from)?)?;
     let mut copier = Copier::new(Change::Copy(options), sharing)?;
     copier.place(&place, &directory, &name)?;
     draft.sharing = copier.sharing;
@@ -92,7 +92,7 @@ pub fn subtree(store: &Store, snapshot: &Snapshot, path: &str) -> Result<Snapsho
     let mut draft = Draft::new(store, &empty)?;
     let options = Copy::default();
     let root = draft.root()?;
-    let sharing = Sharing::between(store, &empty, snapshot)?;
+    let sharing = Sharing::between(store, &empty, snapshot, &view.resolve(path)?)?;
     let copier = Copier::new(Change::Copy(&options), sharing)?;
     draft.sharing = copier.contents(&directory, draft.root()?, None)?;
     like(&directory, &root).context(|| path.to_owned())?;
@@ -133,7 +133,7 @@ pub fn diff(store: &Store, lower: &Snapshot, upper: &Snapshot) -> Result<Snapsho
     let empty = Snapshot::default();
     let mut draft = Draft::new(store, &empty)?;
     let options = Copy::default();
-    let sharing = Sharing::between(store, &empty, upper)?;
+    let sharing = Sharing::between(store, &empty, upper, b"/")?;
     let mut copier = Copier::new(Change::Copy(&options), sharing)?;
     copier.without = Some(lower_view.root().clone());
     draft.sharing = copier.contents(upper_view.root(), draft.root()?, None)?;
