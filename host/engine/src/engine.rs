@@ -31,6 +31,7 @@ use crate::{
     image::{Images, registry_error},
     server::{Service, until_idle},
     session::{Session, SessionId, lock},
+    users::Users,
 };
 
 /// How many steps run at once for each processor: steps wait for networks and disks more than they compute.
@@ -90,6 +91,7 @@ pub(crate) struct Engine {
     pub(crate) images: Images,
     pub(crate) ca_bundle: Option<PathBuf>,
     pub(crate) flights: Flights,
+    pub(crate) users: Users,
     /// How many steps may run at once; first come, first served.
     pub(crate) turns: Semaphore,
     pub(crate) running_steps: AtomicUsize,
@@ -118,6 +120,7 @@ pub async fn serve(config: EngineConfig, stop: CancellationToken) -> Result<(), 
         images: Images::default(),
         ca_bundle: config.ca_bundle,
         flights: Flights::default(),
+        users: Users::default(),
         turns: Semaphore::new(processors * STEPS_PER_PROCESSOR),
         running_steps: AtomicUsize::new(0),
         sessions: Mutex::default(),

@@ -213,14 +213,7 @@ impl Engine {
         let outcome = self.run_step(tree, step, &inputs, audience, cancel).await;
         let microseconds = started.elapsed().as_micros() as u64;
         audience.tell(tree.key, &event::What::Finished(finished(&outcome, microseconds)));
-        let (snapshot, output) = outcome?;
-        let made = Arc::new(Made {
-            snapshot,
-            output: Some(output),
-            microseconds,
-        });
-        self.remember(tree, &inputs, &made).await?;
-        Ok(made)
+        outcome
     }
 
     /// What no step makes: images, edits, differences.
@@ -314,23 +307,28 @@ impl Engine {
         inputs: &[Arc<Made>],
         made: &Arc<Made>,
     ) -> Result<(), Error> {
-        let output = made.output.as_ref();
-        let record = ResultRecord {
-            key: tree.key,
-            op_key: tree.op_key,
-            inputs: if output.is_some() {
-                inputs.iter().map(|made| made.snapshot.clone()).collect()
-            } else {
-                Vec::new()
-            },
-            output: made.snapshot.clone(),
-            exit_code: output.map(|output| output.exit_code),
-            stdout: output.map(|output| output.stdout),
-            stderr: output.map(|output| output.stderr),
-            log: output.map(|output| output.combined),
-            duration_us: made.microseconds,
-        };
+        let record = record(tree, inputs, made);
         self.with_store(move |store| store.put_result(&record)).await
+    }
+}
+
+/// What is remembered of a tree that was made of these inputs.
+pub(crate) fn record(tree: &Tree, inputs: &[Arc<Made>], made: &Made) -> ResultRecord {
+    let output = made.output.as_ref();
+    ResultRecord {
+        key: tree.key,
+        op_key: tree.op_key,
+        inputs: if output.is_some() {
+            inputs.iter().map(|made| made.snapshot.clone()).collect()
+        } else {
+            Vec::new()
+        },
+        output: made.snapshot.clone(),
+        exit_code: output.map(|output| output.exit_code),
+        stdout: output.map(|output| output.stdout),
+        stderr: output.map(|output| output.stderr),
+        log: output.map(|output| output.combined),
+        duration_us: made.microseconds,
     }
 }
 

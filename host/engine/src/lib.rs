@@ -17,6 +17,7 @@ mod server;
 mod session;
 mod step;
 mod upload;
+mod users;
 
 pub use engine::{EngineConfig, EngineError, serve};
 pub use wharf_oci::RegistryConfig;

@@ -78,10 +78,7 @@ impl Engine {
             match message.message {
                 Some(upload_request::Message::File(bytes)) => {
                     self.finish_file(file.take()).await?;
-                    file = Some((
-                        digest(&bytes)?,
-                        self.with_store(wharf_store::Store::new_log).await?,
-                    ));
+                    file = Some((digest(&bytes)?, self.store.new_log()));
                 }
                 Some(upload_request::Message::Bytes(bytes)) => {
                     let (_, draft) = file

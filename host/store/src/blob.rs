@@ -14,10 +14,11 @@ use crate::{
     store::Store,
 };
 
-/// A blob that is being written; it never sits in memory.
+/// A blob that is being written. Only what is small sits in memory, and only what is not small takes a file to write it.
 #[derive(Debug)]
 pub struct LogDraft {
-    file: NamedTempFile,
+    drafts: PathBuf,
+    file: Option<NamedTempFile>,
     hasher: Hasher,
     buffer: Vec<u8>,
 }
@@ -28,7 +29,11 @@ const BUFFER: usize = 256 * 1024;
 impl LogDraft {
     fn flush_buffer(&mut self) -> io::Result<()> {
         self.hasher.update(&self.buffer);
-        self.file.as_file_mut().write_all(&self.buffer)?;
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(NamedTempFile::new_in(&self.drafts)?),
+        };
+        file.as_file_mut().write_all(&self.buffer)?;
         self.buffer.clear();
         Ok(())
     }
@@ -55,39 +60,45 @@ impl Store {
     }
 
     /// A blob to be written piece by piece.
-    pub fn new_log(&self) -> Result<LogDraft> {
-        let file =
-            NamedTempFile::new_in(self.directory.join("drafts")).context(|| "a new blob".to_owned())?;
-        Ok(LogDraft {
-            file,
+    pub fn new_log(&self) -> LogDraft {
+        LogDraft {
+            drafts: self.directory.join("drafts"),
+            file: None,
             hasher: Hasher::default(),
             buffer: Vec::new(),
-        })
+        }
     }
 
     /// Makes a draft a blob.
     pub fn publish_log(&self, mut draft: LogDraft) -> Result<Digest> {
-        draft.flush_buffer().context(|| "a new blob".to_owned())?;
-        let digest = draft.hasher.finish();
+        let said = || "a new blob".to_owned();
+        let digest = match &draft.file {
+            None => Digest::of(&draft.buffer),
+            Some(_) => {
+                draft.flush_buffer().context(said)?;
+                draft.hasher.finish()
+            }
+        };
         self.pins.made_blob(digest);
-        let path = self.blob_path(&digest);
         if self.has_blob(&digest) {
             return Ok(digest);
         }
+        draft.flush_buffer().context(said)?;
+        let path = self.blob_path(&digest);
         if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).context(|| "a new blob".to_owned())?;
+            std::fs::create_dir_all(parent).context(said)?;
         }
-        draft
-            .file
-            .persist(&path)
-            .map_err(|error| Error::io("a new blob", error.error))?;
+        if let Some(file) = draft.file {
+            file.persist(&path)
+                .map_err(|error| Error::io("a new blob", error.error))?;
+        }
         self.grown.store(true, std::sync::atomic::Ordering::Relaxed);
         Ok(digest)
     }
 
     /// Keeps bytes.
     pub fn put_blob(&self, bytes: &mut dyn Read) -> Result<Digest> {
-        let mut draft = self.new_log()?;
+        let mut draft = self.new_log();
         io::copy(bytes, &mut draft).context(|| "a new blob".to_owned())?;
         self.publish_log(draft)
     }

@@ -218,6 +218,7 @@ impl Store {
         }
         let gone: Vec<LayerId> = trashed.iter().map(|(id, _)| *id).collect();
         self.index.forget_layers(&gone)?;
+        self.forget_tops(&gone);
         self.remove_flat(&gone);
         for (id, path) in trashed {
             freed += sizes.get(&id).copied().unwrap_or_else(|| disk_size(&path));

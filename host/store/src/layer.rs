@@ -11,7 +11,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Context, Result};
+use crate::{
+    error::{Context, Result},
+    remove::Remover,
+    tree,
+};
 
 /// Names a layer: a number that this store never gave to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -55,28 +59,48 @@ impl Snapshot {
     }
 }
 
-/// A layer that is being made: a directory of its own, removed when it is dropped without having been published.
+/// What stands in a layer's root.
+#[derive(Debug)]
+pub(crate) struct Top {
+    /// It hides all that is below it.
+    pub(crate) hides: bool,
+    /// Its names, whiteouts among them.
+    pub(crate) names: Vec<Vec<u8>>,
+}
+
+impl Top {
+    pub(crate) fn read(diff: &Path) -> Result<Self> {
+        let root = tree::open_directory(diff)?;
+        Ok(Self {
+            hides: tree::is_opaque(&root),
+            names: tree::names(&root)?,
+        })
+    }
+}
+
+/// A layer that is being made: directories of its own, removed when it is dropped without having been published.
 #[derive(Debug)]
 pub struct LayerDraft {
     pub(crate) directory: PathBuf,
+    work: PathBuf,
     pub(crate) id: LayerId,
     pub(crate) published: bool,
+    remover: Remover,
 }
 
 impl LayerDraft {
-    pub(crate) fn create(drafts: &Path, id: LayerId) -> Result<Self> {
-        let directory = drafts.join(id.to_string());
+    /// In the store's directory.
+    pub(crate) fn create(store: &Path, id: LayerId, remover: &Remover) -> Result<Self> {
+        let name = id.to_string();
         let draft = Self {
-            directory,
+            directory: store.join("drafts").join(&name),
+            work: store.join("work").join(&name),
             id,
             published: false,
+            remover: remover.clone(),
         };
-        std::fs::create_dir(&draft.directory).context(|| format!("new layer {id}"))?;
-        for part in [draft.path(), draft.work()] {
-            std::fs::create_dir(&part).context(|| format!("new layer {id}"))?;
-            // Whatever this process's own mask is: the root of a step's tree is made of it.
-            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-            std::fs::set_permissions(&part, mode).context(|| format!("new layer {id}"))?;
+        for part in [&draft.directory, &draft.path(), &draft.work] {
+            std::fs::create_dir(part).context(|| format!("new layer {id}"))?;
         }
         Ok(draft)
     }
@@ -88,12 +112,14 @@ impl LayerDraft {
 
     /// A directory that an overlay takes as its work directory.
     pub fn work(&self) -> PathBuf {
-        self.directory.join("work")
+        self.work.clone()
     }
 }
 
 impl Drop for LayerDraft {
     fn drop(&mut self) {
+        // Overlay's own directory is part of no layer; nobody waits until it is gone.
+        self.remover.remove(std::mem::take(&mut self.work));
         if !self.published {
             crate::remove::tree(&self.directory);
         }

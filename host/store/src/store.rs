@@ -16,9 +16,9 @@ use wharf_digest::Digest;
 use crate::{
     error::{Context, Error, Result},
     index::{Index, ResultRecord},
-    layer::{LayerDraft, LayerId, Snapshot},
+    layer::{LayerDraft, LayerId, Snapshot, Top},
     pins::{Pin, Pins},
-    remove,
+    remove::{self, Remover},
     tree::{self, Merged},
     volume::Volumes,
 };
@@ -53,6 +53,9 @@ pub struct Store {
     used: Mutex<Vec<Digest>>,
     pub(crate) options: StoreOptions,
     numbers: Mutex<std::ops::Range<u64>>,
+    remover: Remover,
+    /// What stands in the roots of layers.
+    tops: Mutex<HashMap<LayerId, Arc<Top>>>,
     /// Flat copies by name, with the layers that are in them.
     pub(crate) flat: Mutex<HashMap<String, Vec<LayerId>>>,
     /// Whoever takes something out holds it shared, whoever removes things alone.
@@ -79,7 +82,7 @@ impl Store {
         let lock = lock.context(said)?;
         wait_for(&lock, directory)?;
         check_version(directory)?;
-        for part in ["layers", "drafts", "blobs", "volumes", "flat", "trash"] {
+        for part in ["layers", "drafts", "work", "blobs", "volumes", "flat", "trash"] {
             std::fs::create_dir_all(directory.join(part)).context(said)?;
         }
         let index = Index::open(&directory.join("index.sqlite"))?;
@@ -91,6 +94,8 @@ impl Store {
             used: Mutex::default(),
             options,
             numbers: Mutex::default(),
+            remover: Remover::start(),
+            tops: Mutex::default(),
             flat: Mutex::default(),
             gate: RwLock::default(),
             grown: AtomicBool::new(true),
@@ -119,7 +124,7 @@ impl Store {
             );
         }
         self.index.set_meta("boot", &boot_id)?;
-        for part in ["drafts", "trash", "flat"] {
+        for part in ["drafts", "work", "trash", "flat"] {
             self.empty_part(part)?;
         }
         let highest = self
@@ -181,12 +186,16 @@ impl Store {
     /// A new layer over `base`, whose root has the attributes of the root below it.
     pub fn new_layer(&self, base: &Snapshot) -> Result<LayerDraft> {
         let id = self.next_layer()?;
-        let draft = LayerDraft::create(&self.directory.join("drafts"), id)?;
+        let draft = LayerDraft::create(&self.directory, id, &self.remover)?;
+        let said = || format!("new layer {id}");
         if let Some(top) = base.layers().last() {
-            let said = || format!("new layer {id}");
             let below = std::fs::File::open(self.layer_path(*top)).context(said)?;
             let root = std::fs::File::open(draft.path()).context(said)?;
             crate::edit::copy_root(&below, &root).context(said)?;
+        } else {
+            // Whatever this process's own mask is: the root of a step's tree is made of it.
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            std::fs::set_permissions(draft.path(), mode).context(said)?;
         }
         Ok(draft)
     }
@@ -195,8 +204,6 @@ impl Store {
     pub fn publish(&self, mut draft: LayerDraft) -> Result<LayerId> {
         let id = draft.id;
         let said = || format!("layer {id}");
-        // Overlay's work directory is not part of the layer; the step's mount that used it is gone.
-        remove::tree(&draft.work());
         self.pins.made_layer(id);
         std::fs::rename(&draft.directory, self.layer_directory(id)).context(said)?;
         draft.published = true;
@@ -216,11 +223,8 @@ impl Store {
     /// The directories that an overlay of the snapshot takes as lower ones, the highest first. A long stack is flattened:
     /// what is mounted and what the layers are is not the same.
     pub fn lower_paths(&self, snapshot: &Snapshot) -> Result<Vec<PathBuf>> {
-        let layers = snapshot.layers();
         // The kernel merges the roots of all lower directories, whatever is marked: what is hidden is not given to it.
-        let hiding =
-            |id: &LayerId| rustix::fs::getxattr(self.layer_path(*id), tree::OPAQUE, &mut [0_u8; 4]).is_ok();
-        let layers = &layers[layers.iter().rposition(hiding).unwrap_or(0)..];
+        let layers = self.visible(snapshot.layers())?;
         let flat_count = layers.len() / FLATTEN_FROM * FLATTEN_FROM;
         let mut paths: Vec<PathBuf> = layers[flat_count..]
             .iter()
@@ -231,6 +235,47 @@ impl Store {
             paths.push(self.flattened(&layers[..flat_count])?);
         }
         Ok(paths)
+    }
+
+    /// The layers that show: those from the highest one that hides what is below it.
+    fn visible<'l>(&self, layers: &'l [LayerId]) -> Result<&'l [LayerId]> {
+        for (at, layer) in layers.iter().enumerate().rev() {
+            if self.top(*layer)?.hides {
+                return Ok(&layers[at..]);
+            }
+        }
+        Ok(layers)
+    }
+
+    /// The lower part of the stack that alone decides what is at this name of the root: what lies above does not have it.
+    pub fn deciding(&self, snapshot: &Snapshot, name: &str) -> Result<Snapshot> {
+        let layers = snapshot.layers();
+        for (at, layer) in layers.iter().enumerate().rev() {
+            let top = self.top(*layer)?;
+            if top.hides || top.names.iter().any(|own| own == name.as_bytes()) {
+                return Ok(Snapshot::new(&layers[..=at]));
+            }
+        }
+        Ok(Snapshot::default())
+    }
+
+    /// What stands in a layer's root. Layers never change, so it is read once.
+    fn top(&self, id: LayerId) -> Result<Arc<Top>> {
+        let known = || self.tops.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(top) = known().get(&id) {
+            return Ok(Arc::clone(top));
+        }
+        let top = Arc::new(Top::read(&self.layer_path(id))?);
+        known().insert(id, Arc::clone(&top));
+        Ok(top)
+    }
+
+    /// Forgets what was read of layers that are gone.
+    pub(crate) fn forget_tops(&self, gone: &[LayerId]) {
+        let mut tops = self.tops.lock().unwrap_or_else(PoisonError::into_inner);
+        for layer in gone {
+            tops.remove(layer);
+        }
     }
 
     /// One directory with the merged tree of many layers: a whole number of parts, each made from the one before it.
@@ -249,7 +294,6 @@ impl Store {
                 let parts: Vec<PathBuf> = own.chain(lower).collect();
                 let mut draft = self.new_layer(&Snapshot::default())?;
                 crate::edit::flatten(&Merged::of_paths(&parts)?, &draft.path())?;
-                remove::tree(&draft.work());
                 std::fs::rename(&draft.directory, &path).context(|| path.display().to_string())?;
                 draft.published = true;
                 missing.insert(layers[..end].to_vec());

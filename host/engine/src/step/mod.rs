@@ -1,0 +1,297 @@
+//! Running one step: from a plan and the trees it works on to a new layer, an exit code and logs.
+
+mod mounts;
+mod outputs;
+
+use std::{
+    fs::File,
+    io::{Seek, Write},
+    os::fd::OwnedFd,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
+
+use mounts::bind;
+use outputs::{Outputs, redirect};
+use tokio_util::sync::CancellationToken;
+use wharf_graph::{
+    Error, ExecFailure,
+    op::{Network, Stdin},
+    plan::{Step, Tree},
+};
+use wharf_runner::{
+    Exit, NetworkMode, Overlay, StepIo,
+    passwd::User,
+    spec::{self, Process},
+};
+use wharf_store::{LayerDraft, Pin, Snapshot};
+use zeroize::Zeroizing;
+
+use crate::{
+    engine::Engine,
+    evaluate::{Made, record},
+    image::of_store,
+    log::Tail,
+    session::Audience,
+};
+
+/// The name of a step's host: the same everywhere, so that results are.
+const HOSTNAME: &str = "wharf";
+/// Where steps with network find the certificates that the engine was given.
+const CERTIFICATES: &str = "/run/wharf/ca-certificates.crt";
+/// Variables by which programs are told of certificates.
+const CERTIFICATE_VARIABLES: [&str; 6] = [
+    "SSL_CERT_FILE",
+    "PIP_CERT",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "NODE_EXTRA_CA_CERTS",
+    "GIT_SSL_CAINFO",
+];
+
+/// What a step needs for as long as it runs: given back when it is dropped.
+#[derive(Default)]
+struct Held {
+    drafts: Vec<LayerDraft>,
+    volumes: Vec<wharf_store::CacheVolume>,
+    pins: Vec<Pin>,
+    secrets: Vec<Zeroizing<Vec<u8>>>,
+    files: Option<tempfile::TempDir>,
+}
+
+/// What a step stands on.
+struct Ground {
+    user: User,
+    /// The directories of its root file system, the highest first.
+    lowers: Vec<PathBuf>,
+    draft: LayerDraft,
+}
+
+impl Engine {
+    /// Runs a step whose inputs are made, and remembers its result.
+    pub(crate) async fn run_step(
+        self: &Arc<Self>,
+        tree: &Arc<Tree>,
+        step: &Step,
+        inputs: &[Arc<Made>],
+        audience: &Audience,
+        cancel: &CancellationToken,
+    ) -> Result<Arc<Made>, Error> {
+        self.running_steps.fetch_add(1, Ordering::Relaxed);
+        let outcome = self.run_step_counted(tree, step, inputs, audience, cancel).await;
+        self.running_steps.fetch_sub(1, Ordering::Relaxed);
+        outcome
+    }
+
+    async fn run_step_counted(
+        self: &Arc<Self>,
+        tree: &Arc<Tree>,
+        step: &Step,
+        inputs: &[Arc<Made>],
+        audience: &Audience,
+        cancel: &CancellationToken,
+    ) -> Result<Arc<Made>, Error> {
+        let started = Instant::now();
+        let root = inputs[0].snapshot.clone();
+        let mut held = Held::default();
+        held.pins
+            .extend(inputs.iter().map(|made| self.store.pin(&made.snapshot)));
+        let ground = self.ground(&root, &step.user).await?;
+        let mut process = self.process(step, ground.user)?;
+        let mounts = self
+            .mounts(step, inputs, &root, audience, cancel, &mut process, &mut held)
+            .await?;
+        for (name, secret) in &step.secret_env {
+            let value = audience.secret(secret).await?;
+            let text = String::from_utf8(value.to_vec()).map_err(|_| {
+                Error::Invalid(format!(
+                    "the secret {} is not text: mount it as a file",
+                    secret.uri
+                ))
+            })?;
+            process.env.push(format!("{name}={text}"));
+            held.secrets.push(value);
+        }
+        let stdin = self.stdin(step, audience, &mut held).await?;
+        let draft = ground.draft;
+        let runner_step = wharf_runner::Step {
+            spec: spec::docker_like(&process).map_err(|error| runner_error(&error))?,
+            root: Overlay {
+                lowers: ground.lowers,
+                upper: Some((draft.path(), draft.work())),
+            },
+            mounts,
+            network: match step.network {
+                Network::None => NetworkMode::None,
+                Network::All => NetworkMode::Bridged,
+            },
+            hosts: Vec::new(),
+            timeout: step.timeout,
+        };
+        let (stdout, stderr, reading) = Outputs::open(&self.store, tree, audience, &held.secrets)?.split();
+        let io = StepIo {
+            stdin,
+            stdout,
+            stderr,
+        };
+        let outcome = self
+            .runner
+            .run(runner_step, io, cancel.clone())
+            .await
+            .map_err(|error| runner_error(&error))?;
+        let printed = reading.end().await?;
+        drop(held);
+        match judge(step, &outcome.exit, &printed.tails) {
+            Ok(exit_code) => {
+                let (tree, inputs) = (Arc::clone(tree), inputs.to_vec());
+                self.with_store(move |store| {
+                    let output = printed.publish(store, exit_code)?;
+                    let layer = store.publish(draft)?;
+                    let made = Made {
+                        snapshot: match tree.step() {
+                            Some(step) => redirect(store, step, root.with(layer), &output)?,
+                            None => root.with(layer),
+                        },
+                        output: Some(output),
+                        microseconds: started.elapsed().as_micros() as u64,
+                    };
+                    store.put_result(&record(&tree, &inputs, &made))?;
+                    Ok(Arc::new(made))
+                })
+                .await
+            }
+            Err(error) => {
+                let exit_code = outcome.exit.code();
+                let output = self
+                    .with_store(move |store| printed.publish(store, exit_code))
+                    .await?;
+                Err(self.with_log(error, &output).await)
+            }
+        }
+    }
+
+    /// What a step stands on, in one visit to the store.
+    async fn ground(self: &Arc<Self>, root: &Snapshot, user: &str) -> Result<Ground, Error> {
+        let (engine, root, user) = (Arc::clone(self), root.clone(), user.to_owned());
+        self.with_store(move |store| {
+            let user = engine.users.find(store, &root, &user)?;
+            Ok(user.and_then(|user| {
+                Ok(Ground {
+                    user,
+                    lowers: of_store(store.lower_paths(&root))?,
+                    draft: of_store(store.new_layer(&root))?,
+                })
+            }))
+        })
+        .await?
+    }
+
+    fn process(&self, step: &Step, user: User) -> Result<Process, Error> {
+        let mut env = step.env.clone();
+        env.extend(step.volatile_env.clone());
+        env.entry("PATH".to_owned()).or_insert_with(spec::default_path);
+        env.entry("HOME".to_owned()).or_insert_with(|| user.home.clone());
+        env.entry("HOSTNAME".to_owned())
+            .or_insert_with(|| HOSTNAME.to_owned());
+        let mut binds = Vec::new();
+        if let (Network::All, Some(bundle)) = (step.network, &self.ca_bundle) {
+            binds.push(bind(bundle, CERTIFICATES, false));
+            for name in CERTIFICATE_VARIABLES {
+                env.entry(name.to_owned())
+                    .or_insert_with(|| CERTIFICATES.to_owned());
+            }
+        }
+        Ok(Process {
+            args: step.args.clone(),
+            env: env
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect(),
+            cwd: step.workdir.clone(),
+            user,
+            hostname: HOSTNAME.to_owned(),
+            binds,
+            temporary: Vec::new(),
+            memory: step.limits.memory,
+            millicpus: step.limits.millicpus,
+            pids: step.limits.pids,
+        })
+    }
+
+    async fn stdin(&self, step: &Step, audience: &Audience, held: &mut Held) -> Result<OwnedFd, Error> {
+        let memory = |bytes: &[u8]| {
+            let file = rustix::fs::memfd_create("stdin", rustix::fs::MemfdFlags::CLOEXEC)?;
+            let mut file = File::from(file);
+            file.write_all(bytes)?;
+            file.rewind()?;
+            Ok(OwnedFd::from(file))
+        };
+        match &step.stdin {
+            Stdin::Empty => File::open("/dev/null").map(OwnedFd::from),
+            Stdin::Text(text) => memory(text.as_bytes()),
+            Stdin::Secret(secret) => {
+                let value = audience.secret(secret).await?;
+                let file = memory(&value);
+                held.secrets.push(value);
+                file
+            }
+        }
+        .map_err(io_error)
+    }
+}
+
+/// The exit code when it counts as done; the failure in words otherwise.
+fn judge(step: &Step, exit: &Exit, tails: &[Tail; 2]) -> Result<i32, Error> {
+    let exit_code = exit.code();
+    let program = step.args.first().map_or("", String::as_str);
+    let (reason, always_fails) = match exit {
+        Exit::Code(code) => (format!("exit code {code}"), false),
+        Exit::Signal(signal) => (format!("ended by signal {signal} (exit code {exit_code})"), false),
+        Exit::OutOfMemory => {
+            let limit = step
+                .limits
+                .memory
+                .map(|bytes| format!(" (limit {} MiB)", bytes / 1024 / 1024));
+            (format!("out of memory{}", limit.unwrap_or_default()), true)
+        }
+        Exit::NotFound if program.contains('/') => {
+            (format!("exec: \"{program}\": no such file or directory"), false)
+        }
+        Exit::NotFound => (
+            format!("exec: \"{program}\": executable file not found in $PATH"),
+            false,
+        ),
+        Exit::NotExecutable => (format!("exec: \"{program}\": permission denied"), false),
+        Exit::Cancelled => return Err(Error::Cancelled),
+        Exit::TimedOut => {
+            let limit = step.timeout.unwrap_or_default();
+            return Err(Error::TimedOut(format!(
+                "`{}` took longer than {limit:?}",
+                wharf_graph::shell_words(&step.args)
+            )));
+        }
+    };
+    if step.expect.accepts(exit_code) && !always_fails {
+        return Ok(exit_code);
+    }
+    Err(Error::Exec(Box::new(ExecFailure {
+        args: step.args.clone(),
+        exit_code,
+        reason,
+        stdout_tail: tails[0].text(),
+        stderr_tail: tails[1].text(),
+        log: String::new(),
+    })))
+}
+
+fn io_error(error: impl Into<std::io::Error>) -> Error {
+    Error::other("engine", error.into().to_string())
+}
+
+fn runner_error(error: &wharf_runner::Error) -> Error {
+    match error {
+        wharf_runner::Error::Limit(_) => Error::Invalid(error.to_string()),
+        _ => Error::other("runner", error.to_string()),
+    }
+}
