@@ -27,6 +27,7 @@ async fn main() -> Result<(), Failure> {
             helper: (helper.clone(), Vec::new()),
             state: Path::new("/dev/shm").join(format!("wharf-step-cost-{}", std::process::id())),
             name: format!("wharf-step-cost-{}", std::process::id()),
+            ground: scratch.path().join("ground"),
             resolv_conf: "nameserver 192.0.2.53\n".to_owned(),
         };
         let state = config.state.clone();

@@ -2,9 +2,8 @@
 
 use std::{
     collections::HashMap,
-    io::{Seek, Write},
     os::{
-        fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd},
+        fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd},
         unix::process::CommandExt,
     },
     path::PathBuf,
@@ -16,11 +15,11 @@ use tokio::sync::oneshot;
 
 use crate::{
     error::{Context, Error, Result},
-    helper::{self, Job},
+    helper::{self, Order},
 };
 
 type Answer = std::result::Result<OwnedFd, i32>;
-/// Who waits for which step's process; none when the helper is gone.
+/// Who waits for which container's process; none when the helper is gone.
 type Answers = Arc<Mutex<Option<HashMap<u64, oneshot::Sender<Answer>>>>>;
 
 /// The helper, and who waits for it.
@@ -55,9 +54,9 @@ impl HelperProcess {
         })
     }
 
-    /// Sends a step with its descriptors; returns a descriptor of its process.
-    pub(crate) async fn launch(&self, job: &Job, descriptors: &[BorrowedFd<'_>]) -> Result<OwnedFd> {
-        let answered = self.send(job, descriptors)?;
+    /// Orders a container with its descriptors; returns a descriptor of its process.
+    pub(crate) async fn launch(&self, order: &Order, descriptors: &[BorrowedFd<'_>]) -> Result<OwnedFd> {
+        let answered = self.send(order, descriptors)?;
         answered.await.map_err(|_| Error::HelperGone)?.map_err(|number| {
             Error::Setup(format!(
                 "a process cannot be made: {}",
@@ -66,26 +65,15 @@ impl HelperProcess {
         })
     }
 
-    fn send(&self, job: &Job, descriptors: &[BorrowedFd<'_>]) -> Result<oneshot::Receiver<Answer>> {
-        let text = serde_json::to_vec(job).map_err(|error| Error::Setup(error.to_string()))?;
-        let said = "a step's description";
-        // Messages have a limit, files in memory have none.
-        let file = rustix::fs::memfd_create("step", rustix::fs::MemfdFlags::CLOEXEC).context(said)?;
-        let mut file = std::fs::File::from(file);
-        file.write_all(&text).context(said)?;
-        file.rewind().context(said)?;
+    fn send(&self, order: &Order, descriptors: &[BorrowedFd<'_>]) -> Result<oneshot::Receiver<Answer>> {
         let (answer, answered) = oneshot::channel();
         self.answers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .as_mut()
             .ok_or(Error::HelperGone)?
-            .insert(job.id, answer);
-        let all: Vec<_> = [file.as_fd()]
-            .into_iter()
-            .chain(descriptors.iter().copied())
-            .collect();
-        helper::send(&self.socket, b"step", &all).map_err(|_| Error::HelperGone)?;
+            .insert(order.id, answer);
+        helper::send_value(&self.socket, order, descriptors).map_err(|_| Error::HelperGone)?;
         Ok(answered)
     }
 

@@ -12,6 +12,7 @@ mod arrange;
 mod binary;
 mod cgroup;
 mod error;
+mod ground;
 mod helper;
 mod helper_process;
 mod network;
@@ -21,8 +22,10 @@ pub mod passwd;
 mod runner;
 mod running;
 mod seccomp;
+mod slot;
 pub mod spec;
 mod stubs;
+mod system;
 
 pub use error::{Error, Result};
 pub use helper::helper_main;

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     net::IpAddr,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -13,22 +13,24 @@ use std::{
 };
 
 use oci_spec::runtime::{Mount, Spec};
-use tokio::{io::AsyncReadExt, net::unix::pipe};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     arrange::arrange,
     binary,
-    cgroup::{Cgroups, StepCgroup},
+    cgroup::Cgroups,
     error::{Context, Error, Result},
+    ground,
     helper::{Job, Report},
     helper_process::HelperProcess,
-    network::{Networks, StepNetwork},
+    network::Networks,
     outcome::{self, StepOutcome},
     overlay::{Overlay, OverlayMount},
-    running::{Running, Stop, wait},
+    running::{Stop, wait},
     seccomp::Filter,
+    slot::{Makers, Slots},
     stubs,
+    system::System,
 };
 
 /// What runs the steps.
@@ -58,6 +60,8 @@ pub struct RunnerConfig {
     pub helper: (PathBuf, Vec<String>),
     /// A directory of the runner's own, in memory if possible: secrets lie in it while a step uses them.
     pub state: PathBuf,
+    /// A directory of the runner's own on the file system of the steps' roots.
+    pub ground: PathBuf,
     /// Name of the engine's control groups; no other engine on this machine has it.
     pub name: String,
     /// Contents of steps' `/etc/resolv.conf`.
@@ -106,10 +110,10 @@ pub struct StepIo {
 #[derive(Debug)]
 pub struct Runner {
     config: RunnerConfig,
-    cgroups: Cgroups,
+    cgroups: Arc<Cgroups>,
     networks: Arc<Networks>,
-    /// None where another runtime runs the steps.
-    helper: Option<HelperProcess>,
+    /// Containers of the built-in runtime; none where another one runs the steps.
+    slots: Option<Arc<Slots>>,
     next: AtomicU64,
 }
 
@@ -124,26 +128,36 @@ impl Runner {
         if !rustix::process::geteuid().is_root() {
             return Err(Error::Unsupported("the engine is not root".to_owned()));
         }
-        let usual = crate::spec::docker_like(&crate::spec::Process::default())?;
-        let usual = usual
+        let mut usual = crate::spec::docker_like(&crate::spec::Process::default())?;
+        let devices = usual
             .linux()
             .as_ref()
             .and_then(|linux| linux.resources().as_ref()?.devices().clone());
-        let cgroups = Cgroups::probe(&config.name, usual.unwrap_or_default());
+        let cgroups = Arc::new(Cgroups::probe(&config.name, devices.unwrap_or_default()));
         clear_state(&config.state)?;
-        let helper = match config.runtime {
-            Runtime::BuiltIn => Some(HelperProcess::start(&config.helper)?),
+        ground::lay(&config.ground)?;
+        let networks = Arc::new(Networks::new(&config.resolv_conf));
+        let slots = match config.runtime {
+            Runtime::BuiltIn => {
+                let helper = HelperProcess::start(&config.helper)?;
+                let stage = config.state.join("stage");
+                let makers = Makers {
+                    helper,
+                    networks: Arc::clone(&networks),
+                    cgroups: Arc::clone(&cgroups),
+                };
+                Some(Slots::new(makers, stage, System::take(&mut usual)))
+            }
             Runtime::Binary(_) => {
                 binary::adopt_containers()?;
                 None
             }
         };
-        let networks = Arc::new(Networks::new(&config.resolv_conf));
         Ok(Self {
             config,
             cgroups,
             networks,
-            helper,
+            slots,
             next: AtomicU64::new(1),
         })
     }
@@ -159,8 +173,8 @@ impl Runner {
         reason = "callers are async, and ending may come to wait"
     )]
     pub async fn shutdown(&self) {
-        if let Some(helper) = &self.helper {
-            helper.end();
+        if let Some(slots) = &self.slots {
+            slots.end();
         }
     }
 
@@ -177,15 +191,8 @@ impl Runner {
         cancel: CancellationToken,
     ) -> Result<StepOutcome> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
+        step.root.lowers.push(self.config.ground.clone());
         let bundle = Bundle::create(&self.config.state.join("steps").join(id.to_string()))?;
-        let network = match step.network {
-            NetworkMode::None => None,
-            NetworkMode::Bridged => {
-                let networks = Arc::clone(&self.networks);
-                let connected = tokio::task::spawn_blocking(move || networks.connect()).await;
-                Some(connected.map_err(|error| Error::Network(error.to_string()))??)
-            }
-        };
         self.add_system_files(&mut step, &bundle.0)?;
         let program = first_argument(&step.spec);
         let stop = Stop {
@@ -198,8 +205,9 @@ impl Runner {
             .as_ref()
             .and_then(|linux| linux.resources().clone())
             .unwrap_or_default();
-        match (&self.config.runtime, &self.helper) {
+        match (&self.config.runtime, &self.slots) {
             (Runtime::Binary(runtime), _) => {
+                let network = self.networks.of_mode(step.network).await?;
                 let (cgroup, path) = self.cgroups.for_runtime(id, &resources)?;
                 let tools = binary::Tools {
                     runtime,
@@ -213,14 +221,16 @@ impl Runner {
                 }
                 binary::run(&tools, step, io, network.as_ref(), &program, stop).await
             }
-            (Runtime::BuiltIn, Some(helper)) => {
-                let cgroup = self.cgroups.for_step(id, &resources)?;
+            (Runtime::BuiltIn, Some(slots)) => {
                 let upper = step.root.upper.as_ref().map(|(upper, _)| upper.clone());
-                let (process, reports) = self
-                    .launch(helper, id, step, io, &cgroup, network.as_ref())
-                    .await?;
-                let stopped = wait(&process, stop).await?;
-                let reports = reports.await.map_err(|error| Error::Setup(error.to_string()))?;
+                let mut slot = slots.take(System::take(&mut step.spec), step.network).await?;
+                self.cgroups.limit(slot.cgroup(), &resources)?;
+                let mut started = slot.start(self.job(step), &io)?;
+                drop(io);
+                let stopped = wait(&started.process, stop).await?;
+                let reports = (&mut started.reports)
+                    .await
+                    .map_err(|error| Error::Setup(error.to_string()))?;
                 if let Some(upper) = upper {
                     let made = reports.iter().find_map(|report| match report {
                         Report::Stubs(stubs) => Some(stubs.as_slice()),
@@ -228,22 +238,17 @@ impl Runner {
                     });
                     stubs::remove(&upper, made.unwrap_or_default());
                 }
-                outcome::of_reports(stopped, &reports, &program, cgroup.usage())
+                let outcome = outcome::of_reports(stopped, &reports, &program, started.cgroup.usage());
+                // Nobody waits until it is gone.
+                tokio::task::spawn_blocking(move || drop((started, bundle)));
+                outcome
             }
             (Runtime::BuiltIn, None) => Err(Error::HelperGone),
         }
     }
 
-    /// Sends the step to the helper; returns its process and, when it has ended, its reports.
-    async fn launch(
-        &self,
-        helper: &HelperProcess,
-        id: u64,
-        mut step: Step,
-        io: StepIo,
-        cgroup: &StepCgroup,
-        network: Option<&StepNetwork>,
-    ) -> Result<(Running, tokio::task::JoinHandle<Vec<Report>>)> {
+    /// The step as its container takes it.
+    fn job(&self, mut step: Step) -> Job {
         let mounts = step.spec.mounts().clone().unwrap_or_default();
         step.spec.set_mounts(None);
         let filter = Filter::of(
@@ -256,36 +261,15 @@ impl Runner {
             // Sent beside it, and mostly by name.
             linux.set_seccomp(None);
         }
-        let job = Job {
-            id,
+        Job {
             spec: step.spec,
             root: step.root,
             mounts: arrange(mounts, step.mounts),
             filter,
             mount_point: self.config.state.join("root"),
             empty: self.config.state.join("empty"),
-            cgroups: cgroup.procs.clone(),
-            has_network: network.is_some(),
-        };
-        let (report_read, report_write) =
-            rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context("a step's pipe")?;
-        let mut descriptors = vec![
-            io.stdin.as_fd(),
-            io.stdout.as_fd(),
-            io.stderr.as_fd(),
-            report_write.as_fd(),
-        ];
-        descriptors.extend(network.map(|network| network.namespace.as_fd()));
-        let process = Running::new(helper.launch(&job, &descriptors).await?)?;
-        let mut reports = pipe::Receiver::from_owned_fd(report_read).context("a step's pipe")?;
-        let reports = tokio::spawn(async move {
-            let mut text = String::new();
-            reports.read_to_string(&mut text).await.ok();
-            text.lines()
-                .filter_map(|line| serde_json::from_str(line).ok())
-                .collect()
-        });
-        Ok((process, reports))
+            cgroups: Vec::new(),
+        }
     }
 
     /// The files that the runner itself puts into a container.
@@ -350,6 +334,7 @@ fn clear_state(state: &Path) -> Result<()> {
     }
     for (part, kept) in [
         ("root", true),
+        ("stage", true),
         ("empty", true),
         ("steps", true),
         ("runtime", false),

@@ -2,7 +2,10 @@
 
 use std::{os::fd::OwnedFd, time::Duration};
 
-use rustix::process::Signal;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec},
+    process::Signal,
+};
 use tokio::io::unix::AsyncFd;
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +36,7 @@ impl Stop {
 }
 
 /// Process 1 of a step; when this is dropped it is killed, and with it every process of its namespace.
+#[derive(Debug)]
 pub(crate) struct Running(AsyncFd<OwnedFd>);
 
 impl Running {
@@ -45,6 +49,11 @@ impl Running {
 
     pub(crate) fn descriptor(&self) -> &OwnedFd {
         self.0.get_ref()
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        let mut polled = [PollFd::new(self.0.get_ref(), PollFlags::IN)];
+        rustix::event::poll(&mut polled, Some(&Timespec::default())).is_ok_and(|count| count > 0)
     }
 
     fn kill(&self) {

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use oci_spec::runtime::Spec;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::{
@@ -61,9 +62,10 @@ fn defaults() -> &'static Value {
     &PARSED
 }
 
-fn mounts(process: &Process) -> Vec<Value> {
+/// What the kernel gives, in the order in which it is mounted.
+fn system_mounts() -> Value {
     let system = |destination: &str, kind: &str, options: &[&str]| json!({ "destination": destination, "type": kind, "source": kind, "options": options });
-    let mut mounts = vec![
+    json!([
         system("/proc", "proc", &["nosuid", "noexec", "nodev"]),
         system(
             "/dev",
@@ -89,24 +91,27 @@ fn mounts(process: &Process) -> Vec<Value> {
             "tmpfs",
             &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"],
         ),
-    ];
-    for (destination, size, mode) in &process.temporary {
-        let mut options = vec!["nosuid".to_owned(), "nodev".to_owned(), format!("mode={mode:o}")];
-        options.extend(size.map(|size| format!("size={size}")));
-        mounts.push(
-            json!({ "destination": destination, "type": "tmpfs", "source": "tmpfs", "options": options }),
-        );
-    }
-    for bind in &process.binds {
-        let access = if bind.writable { "rw" } else { "ro" };
-        mounts.push(json!({
-            "destination": bind.destination, "type": "bind", "source": bind.source, "options": ["rbind", "rprivate", access]
-        }));
-    }
-    mounts
+    ])
 }
 
-fn resources(process: &Process) -> Value {
+/// What a step mounts itself.
+fn own_mounts(process: &Process) -> impl Iterator<Item = Value> {
+    let temporary = process.temporary.iter().map(|(destination, size, mode)| {
+        let mut options = vec!["nosuid".to_owned(), "nodev".to_owned(), format!("mode={mode:o}")];
+        options.extend(size.map(|size| format!("size={size}")));
+        json!({ "destination": destination, "type": "tmpfs", "source": "tmpfs", "options": options })
+    });
+    let binds = process.binds.iter().map(|bind| {
+        let access = if bind.writable { "rw" } else { "ro" };
+        json!({
+            "destination": bind.destination, "type": "bind", "source": bind.source, "options": ["rbind", "rprivate", access]
+        })
+    });
+    temporary.chain(binds)
+}
+
+/// The devices that a container may use.
+fn devices() -> Value {
     let device = |kind: &str, major: Option<i64>, minor: Option<i64>, access: &str| json!({ "allow": true, "type": kind, "major": major, "minor": minor, "access": access });
     let mut devices = vec![
         json!({ "allow": false, "access": "rwm" }),
@@ -117,17 +122,34 @@ fn resources(process: &Process) -> Value {
     for (major, minor) in [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2)] {
         devices.push(device("c", Some(major), Some(minor), "rwm"));
     }
-    let mut resources = json!({ "devices": devices });
-    if let Some(memory) = process.memory {
-        resources["memory"] = json!({ "limit": memory, "swap": memory });
-    }
-    if let Some(millicpus) = process.millicpus {
-        resources["cpu"] = json!({ "period": 100_000, "quota": i64::from(millicpus) * 100 });
-    }
-    if let Some(pids) = process.pids {
-        resources["pids"] = json!({ "limit": pids });
-    }
-    resources
+    devices.into()
+}
+
+/// What is the same for every step.
+fn common() -> &'static std::result::Result<Spec, String> {
+    static COMMON: LazyLock<std::result::Result<Spec, String>> = LazyLock::new(|| {
+        let defaults = defaults();
+        let namespaces =
+            ["pid", "network", "ipc", "uts", "mount", "cgroup"].map(|kind| json!({ "type": kind }));
+        let spec = json!({
+            "ociVersion": "1.0.2",
+            "root": { "path": "rootfs", "readonly": false },
+            "mounts": system_mounts(),
+            "linux": {
+                "namespaces": namespaces,
+                "resources": { "devices": devices() },
+                "maskedPaths": defaults["maskedPaths"],
+                "readonlyPaths": defaults["readonlyPaths"],
+                "sysctl": defaults["sysctl"],
+            },
+        });
+        let mut spec: Spec = serde_json::from_value(spec).map_err(|error| error.to_string())?;
+        if let Some(linux) = spec.linux_mut() {
+            linux.set_seccomp(Some(seccomp::standard().clone()));
+        }
+        Ok(spec)
+    });
+    &COMMON
 }
 
 /// The supplementary groups, the user's own among them: without it a program that gives its group up could get at what is
@@ -143,8 +165,8 @@ fn all_groups(user: &User) -> Vec<u32> {
 /// A specification with Docker's defaults for everything that `process` does not say. The root file system and the network
 /// namespace are added when it is run.
 pub fn docker_like(process: &Process) -> Result<Spec> {
-    let defaults = defaults();
-    let capabilities = &defaults["capabilities"];
+    let mut spec = common().clone().map_err(|error| broken(&error))?;
+    let capabilities = &defaults()["capabilities"];
     let user = &process.user;
     // A user other than root starts with none; they can only be gained by way of setuid programs.
     let own = if user.uid == 0 {
@@ -152,38 +174,50 @@ pub fn docker_like(process: &Process) -> Result<Spec> {
     } else {
         json!([])
     };
-    let namespaces = ["pid", "network", "ipc", "uts", "mount", "cgroup"].map(|kind| json!({ "type": kind }));
-    let spec = json!({
-        "ociVersion": "1.0.2",
-        "process": {
-            "terminal": false,
-            "user": { "uid": user.uid, "gid": user.gid, "additionalGids": all_groups(user), "umask": 0o22 },
-            "args": process.args,
-            "env": process.env,
-            "cwd": process.cwd,
-            "capabilities": {
-                "bounding": capabilities, "effective": own, "permitted": own,
-                "inheritable": [], "ambient": [],
-            },
-            "rlimits": [{ "type": "RLIMIT_CORE", "hard": 0, "soft": 0 }],
-            "noNewPrivileges": false,
-            "oomScoreAdj": 0,
+    spec.set_process(Some(read(json!({
+        "terminal": false,
+        "user": { "uid": user.uid, "gid": user.gid, "additionalGids": all_groups(user), "umask": 0o22 },
+        "args": process.args,
+        "env": process.env,
+        "cwd": process.cwd,
+        "capabilities": {
+            "bounding": capabilities, "effective": own, "permitted": own,
+            "inheritable": [], "ambient": [],
         },
-        "root": { "path": "rootfs", "readonly": false },
-        "hostname": process.hostname,
-        "mounts": mounts(process),
-        "linux": {
-            "namespaces": namespaces,
-            "resources": resources(process),
-            "maskedPaths": defaults["maskedPaths"],
-            "readonlyPaths": defaults["readonlyPaths"],
-            "sysctl": defaults["sysctl"],
-        },
-    });
-    let mut spec: Spec = serde_json::from_value(spec)
-        .map_err(|error| Error::Setup(format!("the specification does not hold together: {error}")))?;
-    if let Some(linux) = spec.linux_mut() {
-        linux.set_seccomp(Some(seccomp::standard().clone()));
+        "rlimits": [{ "type": "RLIMIT_CORE", "hard": 0, "soft": 0 }],
+        "noNewPrivileges": false,
+        "oomScoreAdj": 0,
+    }))?));
+    spec.set_hostname(Some(process.hostname.clone()));
+    if let Some(mounts) = spec.mounts_mut() {
+        for mount in own_mounts(process) {
+            mounts.push(read(mount)?);
+        }
+    }
+    if let Some(resources) = spec
+        .linux_mut()
+        .as_mut()
+        .and_then(|linux| linux.resources_mut().as_mut())
+    {
+        if let Some(memory) = process.memory {
+            resources.set_memory(read(json!({ "limit": memory, "swap": memory }))?);
+        }
+        if let Some(millicpus) = process.millicpus {
+            let quota = i64::from(millicpus) * 100;
+            resources.set_cpu(read(json!({ "period": 100_000, "quota": quota }))?);
+        }
+        if let Some(pids) = process.pids {
+            resources.set_pids(read(json!({ "limit": pids }))?);
+        }
     }
     Ok(spec)
+}
+
+/// A part of a specification.
+fn read<T: DeserializeOwned>(part: Value) -> Result<T> {
+    serde_json::from_value(part).map_err(|error| broken(&error))
+}
+
+fn broken(error: &dyn std::fmt::Display) -> Error {
+    Error::Setup(format!("the specification does not hold together: {error}"))
 }

@@ -221,6 +221,7 @@ fn config(args: ServeArgs) -> Result<EngineConfig, Report> {
             },
             helper: (this_program()?, vec![RUNNER_HELPER.to_owned()]),
             state: places::runner_state(&store, &run),
+            ground: store.join("ground"),
             name: places::name_of_store(&store),
             resolv_conf: resolver::resolv_conf(),
         },

@@ -55,6 +55,7 @@ pub(crate) struct Usage {
 /// One step's groups; those that were made for it are removed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct StepCgroup {
+    id: u64,
     directories: Vec<PathBuf>,
     /// Files by which the step joins its groups.
     pub(crate) procs: Vec<PathBuf>,
@@ -175,22 +176,27 @@ impl Cgroups {
         Ok(())
     }
 
-    /// A group for one step with its limits. A limit that cannot be enforced is an error.
-    pub(crate) fn for_step(&self, id: u64, resources: &LinuxResources) -> Result<StepCgroup> {
+    /// A group for one step, without limits yet.
+    pub(crate) fn for_step(&self, id: u64) -> Result<StepCgroup> {
+        let mut step = self.empty(id);
+        step.memory = step.make(self.memory.as_ref())?;
+        Ok(step)
+    }
+
+    /// Sets a step's limits. One that cannot be enforced is an error.
+    pub(crate) fn limit(&self, step: &mut StepCgroup, resources: &LinuxResources) -> Result<()> {
         self.check(resources)?;
-        let mut step = self.empty();
-        if let Some(directory) = step.make(self.memory.as_ref(), id)? {
-            if let Some(limit) = resources
+        if let (Some(directory), Some(limit)) = (
+            &step.memory,
+            resources
                 .memory()
                 .as_ref()
-                .and_then(oci_spec::runtime::LinuxMemory::limit)
-            {
-                self.limit_memory(&directory, limit)?;
-            }
-            step.memory = Some(directory);
+                .and_then(oci_spec::runtime::LinuxMemory::limit),
+        ) {
+            self.limit_memory(directory, limit)?;
         }
         if let Some(limit) = resources.pids().as_ref().map(oci_spec::runtime::LinuxPids::limit)
-            && let Some(directory) = step.make(self.pids.as_ref(), id)?
+            && let Some(directory) = step.make(self.pids.as_ref())?
         {
             set(&directory, "pids.max", &limit.to_string())?;
         }
@@ -199,7 +205,7 @@ impl Cgroups {
             .as_ref()
             .and_then(|cpu| Some((cpu.quota()?, cpu.period().unwrap_or(100_000))));
         if let Some((quota, period)) = quota
-            && let Some(directory) = step.make(self.cpu.as_ref(), id)?
+            && let Some(directory) = step.make(self.cpu.as_ref())?
         {
             if self.unified {
                 set(&directory, "cpu.max", &format!("{quota} {period}"))?;
@@ -208,8 +214,7 @@ impl Cgroups {
                 set(&directory, "cpu.cfs_quota_us", &quota.to_string())?;
             }
         }
-        self.limit_devices(&mut step, id, resources.devices().as_deref().unwrap_or_default())?;
-        Ok(step)
+        self.limit_devices(step, resources.devices().as_deref().unwrap_or_default())
     }
 
     fn limit_memory(&self, directory: &Path, limit: i64) -> Result<()> {
@@ -225,19 +230,19 @@ impl Cgroups {
         Ok(())
     }
 
-    fn limit_devices(&self, step: &mut StepCgroup, id: u64, rules: &[LinuxDeviceCgroup]) -> Result<()> {
+    fn limit_devices(&self, step: &mut StepCgroup, rules: &[LinuxDeviceCgroup]) -> Result<()> {
         if self.unified {
             let own = Path::new(ROOT).join(&self.name);
             if own.exists()
                 && !rules.is_empty()
-                && let Some(directory) = step.make(Some(&own), id)?
+                && let Some(directory) = step.make(Some(&own))?
             {
                 devices::attach(&directory, rules).context("setting the device allow-list")?;
             }
         } else if rules == self.usual_devices {
             step.procs
                 .extend(self.devices.iter().map(|own| own.join(USUAL).join(JOIN_THREAD)));
-        } else if let Some(directory) = step.make(self.devices.as_ref(), id)? {
+        } else if let Some(directory) = step.make(self.devices.as_ref())? {
             allow_devices(&directory, rules)?;
         }
         Ok(())
@@ -246,7 +251,7 @@ impl Cgroups {
     /// The groups that an OCI runtime makes for a step, and their path in its specification.
     pub(crate) fn for_runtime(&self, id: u64, resources: &LinuxResources) -> Result<(StepCgroup, String)> {
         self.check(resources)?;
-        let mut step = self.empty();
+        let mut step = self.empty(id);
         let of = |own: &Option<PathBuf>| own.as_ref().map(|own| own.join(id.to_string()));
         step.memory = of(&self.memory);
         step.accounting = if self.unified {
@@ -257,8 +262,9 @@ impl Cgroups {
         Ok((step, format!("/{}/{id}", self.name)))
     }
 
-    fn empty(&self) -> StepCgroup {
+    fn empty(&self, id: u64) -> StepCgroup {
         StepCgroup {
+            id,
             directories: Vec::new(),
             procs: Vec::new(),
             memory: None,
@@ -288,9 +294,9 @@ impl Drop for Cgroups {
 }
 
 impl StepCgroup {
-    fn make(&mut self, parent: Option<&PathBuf>, id: u64) -> Result<Option<PathBuf>> {
+    fn make(&mut self, parent: Option<&PathBuf>) -> Result<Option<PathBuf>> {
         let Some(parent) = parent else { return Ok(None) };
-        let directory = parent.join(id.to_string());
+        let directory = parent.join(self.id.to_string());
         if !self.directories.contains(&directory) {
             std::fs::create_dir(&directory).context("making a control group")?;
             // Version 2 takes whole processes only.

@@ -2,17 +2,29 @@
 
 use std::{
     ffi::c_int,
-    io::{self, Read, Write},
-    os::fd::{FromRawFd, OwnedFd},
+    io::{self, Write},
+    os::{
+        fd::{FromRawFd, OwnedFd},
+        unix::net::UnixStream,
+    },
 };
 
-use super::{Descriptors, Job, Report, program::Program, setup};
-use crate::seccomp::Program as Filter;
+use super::{Job, Order, Report, program::Program, receive, setup};
+use crate::seccomp::{Filter, Program as Compiled};
 
-/// Clones a child for the job; returns a descriptor of it.
-pub(super) fn start(job: &Job, descriptors: Descriptors, filter: Option<&Filter>) -> io::Result<OwnedFd> {
+/// Bytes of the stack on which a program is prepared.
+const STACK: usize = 256 * 1024;
+
+/// Clones a child for a container; returns a descriptor of it.
+pub(super) fn start(
+    order: &Order,
+    mut descriptors: impl Iterator<Item = OwnedFd>,
+    standard: Option<&Compiled>,
+) -> io::Result<OwnedFd> {
+    let (socket, network) = (descriptors.next(), descriptors.next());
+    let socket = UnixStream::from(socket.ok_or(io::ErrorKind::InvalidInput)?);
     let mut flags = libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
-    if descriptors.network.is_none() {
+    if network.is_none() {
         flags |= libc::CLONE_NEWNET;
     }
     let mut pidfd: c_int = -1;
@@ -27,10 +39,8 @@ pub(super) fn start(job: &Job, descriptors: Descriptors, filter: Option<&Filter>
     match pid {
         -1 => Err(io::Error::last_os_error()),
         0 => {
-            let mut reports = std::fs::File::from(descriptors.report);
-            let stdio = [descriptors.stdin, descriptors.stdout, descriptors.stderr];
-            if let Err(error) = run(job, stdio, descriptors.network, filter, &mut reports) {
-                tell(&mut reports, &Report::Setup(error.to_string()));
+            if let Err(error) = run(order, network, standard, &socket) {
+                tell(&mut &socket, &Report::Setup(error.to_string()));
             }
             // Every process that is left in the namespace ends with this one.
             std::process::exit(0)
@@ -48,45 +58,91 @@ fn tell(reports: &mut impl Write, report: &Report) {
 }
 
 fn run(
-    job: &Job,
-    stdio: [OwnedFd; 3],
+    order: &Order,
     network: Option<OwnedFd>,
-    filter: Option<&Filter>,
-    reports: &mut std::fs::File,
+    standard: Option<&Compiled>,
+    mut socket: &UnixStream,
 ) -> io::Result<()> {
     end_with_the_helper();
-    let stubs = setup::container(job, network)?;
-    tell(reports, &Report::Stubs(stubs));
+    let stage = setup::prepare(order, network)?;
+    // The engine may find that it needs no more containers.
+    let Some((job, descriptors)) = receive::<Job>(&socket) else {
+        return Ok(());
+    };
+    let own = match &job.filter {
+        Filter::Standard => None,
+        other => other.compile().map_err(io::Error::other)?,
+    };
+    let filter = if job.filter == Filter::Standard {
+        standard
+    } else {
+        own.as_ref()
+    };
+    let stdio: Vec<OwnedFd> = descriptors.collect();
+    let stubs = setup::container(&job, &stage)?;
+    drop(stage);
+    tell(&mut socket, &Report::Stubs(stubs));
     let program = Program::new(&job.spec)?;
-    let (mut failed, mut failing) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-        .map(|(read, write)| (std::fs::File::from(read), std::fs::File::from(write)))?;
-    // SAFETY: this process has one thread.
-    match unsafe { libc::fork() } {
-        -1 => Err(io::Error::last_os_error()),
-        0 => {
-            let failure = match program.prepare(stdio.each_ref(), filter) {
-                Ok(()) => Report::Exec(program.exec().raw_os_error().unwrap_or(libc::EIO)),
-                Err(error) => Report::Setup(error.to_string()),
-            };
-            tell(&mut failing, &failure);
-            std::process::exit(127)
-        }
-        main => {
-            drop((stdio, failing));
-            // The pipe closes without a word when the program runs.
-            let mut failure = String::new();
-            failed.read_to_string(&mut failure)?;
-            let status = wait_for(main);
-            let outcome = match serde_json::from_str(failure.trim()) {
-                Ok(failure) => failure,
-                Err(_) if libc::WIFSIGNALED(status) => Report::Signalled(libc::WTERMSIG(status)),
-                Err(_) => Report::Exited(libc::WEXITSTATUS(status)),
-            };
-            tell(reports, &Report::Used(processor_time()));
-            tell(reports, &outcome);
-            Ok(())
-        }
+    let (main, failure) = spawn(&program, &stdio, filter)?;
+    drop(stdio);
+    let status = wait_for(main);
+    let outcome = match failure {
+        Some(failure) => failure,
+        None if libc::WIFSIGNALED(status) => Report::Signalled(libc::WTERMSIG(status)),
+        None => Report::Exited(libc::WEXITSTATUS(status)),
+    };
+    tell(&mut socket, &Report::Used(processor_time()));
+    tell(&mut socket, &outcome);
+    Ok(())
+}
+
+/// A program on its way, and why it could not be run.
+struct Start<'s> {
+    program: &'s Program,
+    stdio: &'s [OwnedFd],
+    filter: Option<&'s Compiled>,
+    failure: Option<Report>,
+}
+
+/// Starts the program in a process that has this one's memory until the program runs, so that no page is copied for it.
+/// Returns its number and, if it did not come to run, why.
+fn spawn(
+    program: &Program,
+    stdio: &[OwnedFd],
+    filter: Option<&Compiled>,
+) -> io::Result<(c_int, Option<Report>)> {
+    extern "C" fn enter(start: *mut libc::c_void) -> c_int {
+        // SAFETY: `spawn` passes a `Start` and does not touch it before this process has left its memory.
+        let start = unsafe { &mut *start.cast::<Start<'_>>() };
+        start.failure = Some(match start.program.prepare(start.stdio, start.filter) {
+            Ok(()) => Report::Exec(start.program.exec().raw_os_error().unwrap_or(libc::EIO)),
+            Err(error) => Report::Setup(error.to_string()),
+        });
+        // SAFETY: it ends this process without what others do at their end: the memory is not its own.
+        unsafe { libc::_exit(127) }
     }
+    let mut start = Start {
+        program,
+        stdio,
+        filter,
+        failure: None,
+    };
+    let mut stack = vec![0_u128; STACK / size_of::<u128>()];
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    // SAFETY: `enter` runs on a stack of its own; this process, which has one thread, waits until the other has executed its
+    // program or ended, so nothing here is touched by two, and stack and argument outlive their use.
+    let main = unsafe {
+        libc::clone(
+            enter,
+            stack.as_mut_ptr_range().end.cast(),
+            flags,
+            (&raw mut start).cast(),
+        )
+    };
+    if main == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok((main, start.failure))
 }
 
 fn end_with_the_helper() {

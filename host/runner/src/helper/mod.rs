@@ -1,8 +1,9 @@
 //! The helper process: single-threaded, so that it may fork, and small, so that forking is cheap.
 //!
-//! It takes one message per step from the engine, clones a child into new namespaces, and answers with a descriptor of the
-//! child. The child sets the container up and runs the program (see [`init`]); what became of it goes to the engine over
-//! a pipe. When the engine is gone the helper ends, and with it every step.
+//! For each container it takes one message from the engine, clones a child into new namespaces, and answers with a descriptor
+//! of the child. The child sets up what does not depend on a step, waits for one on a socket of its own, sets up the rest and
+//! runs the program (see [`init`]); what became of it goes to the engine over that socket. When the engine is gone the helper
+//! ends, and with it every step.
 
 mod doing;
 mod init;
@@ -11,7 +12,7 @@ mod program;
 mod setup;
 
 use std::{
-    io::{self, IoSlice, IoSliceMut, Read},
+    io::{self, IoSlice, IoSliceMut, Read, Seek, Write},
     mem::MaybeUninit,
     os::fd::{AsFd, FromRawFd, OwnedFd},
     path::PathBuf,
@@ -22,19 +23,28 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{arrange::Wanted, overlay::Overlay, seccomp::Filter, stubs::Stub};
+use crate::{arrange::Wanted, overlay::Overlay, seccomp::Filter, stubs::Stub, system::System};
 
 pub(crate) use mounts::{mount_overlay, open_directory};
 
 /// The descriptor on which the helper finds its socket.
 pub(crate) const SOCKET: i32 = 3;
 
-/// A step, as the engine sends it. Descriptors come beside it: see [`Descriptors`].
+/// A container, as the engine orders it from the helper. Beside it come the child's socket and, if it is to have one that
+/// was made for it, a network namespace.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Order {
+    pub(crate) id: u64,
+    pub(crate) system: System,
+    /// An empty directory to mount the stage on.
+    pub(crate) stage: PathBuf,
+}
+
+/// A step, as the engine sends it to the child. Beside it come its standard descriptors.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Job {
-    pub(crate) id: u64,
     pub(crate) spec: Spec,
     pub(crate) root: Overlay,
     /// In order.
@@ -45,8 +55,6 @@ pub(crate) struct Job {
     pub(crate) empty: PathBuf,
     /// `cgroup.procs` files to join.
     pub(crate) cgroups: Vec<PathBuf>,
-    /// Is there a network namespace among the descriptors?
-    pub(crate) has_network: bool,
 }
 
 /// What became of a step, as its init tells the engine: one JSON value a line.
@@ -66,15 +74,6 @@ pub(crate) enum Report {
     Used(u64),
 }
 
-/// The descriptors beside a job, in this order.
-pub(crate) struct Descriptors {
-    pub(crate) stdin: OwnedFd,
-    pub(crate) stdout: OwnedFd,
-    pub(crate) stderr: OwnedFd,
-    pub(crate) report: OwnedFd,
-    pub(crate) network: Option<OwnedFd>,
-}
-
 /// The helper's main function: call it before anything starts a thread.
 pub fn helper_main() -> ! {
     // SAFETY: whoever started the helper gave it its socket on this descriptor, and nobody else uses it.
@@ -86,26 +85,32 @@ pub fn helper_main() -> ! {
     let Ok(standard) = Filter::Standard.compile() else {
         std::process::exit(1)
     };
+    // Children inherit what this finds out about the processor, which takes a virtual machine long.
+    let _ = std::hint::black_box(has_wide_vectors());
     // SAFETY: ignoring a signal runs no code of ours. Children that end are forgotten by the kernel itself: the engine
     // watches them by descriptor.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
-    while let Some((job, descriptors)) = receive(&socket) {
-        let answer = match &job.filter {
-            Filter::Standard => init::start(&job, descriptors, standard.as_ref()),
-            other => other
-                .compile()
-                .map_err(io::Error::other)
-                .and_then(|own| init::start(&job, descriptors, own.as_ref())),
-        };
+    while let Some((order, descriptors)) = receive::<Order>(&socket) {
+        let answer = init::start(&order, descriptors, standard.as_ref());
         let (number, pidfd) = match &answer {
             Ok(pidfd) => (0, Some(pidfd.as_fd())),
             Err(error) => (error.raw_os_error().unwrap_or(libc::EINVAL), None),
         };
-        if send(&socket, &answer_bytes(job.id, number), pidfd.as_slice()).is_err() {
+        if send(&socket, &answer_bytes(order.id, number), pidfd.as_slice()).is_err() {
             break;
         }
     }
     std::process::exit(0)
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_wide_vectors() -> bool {
+    std::arch::is_x86_feature_detected!("avx2")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn has_wide_vectors() -> bool {
+    false
 }
 
 /// An answer's length: the step's number, and an error's number.
@@ -170,22 +175,32 @@ pub(crate) fn receive_message(socket: &impl AsFd, buffer: &mut [u8]) -> Option<(
     Some((received.bytes, descriptors))
 }
 
-fn receive(socket: &OwnedFd) -> Option<(Job, Descriptors)> {
+/// Sends a value with descriptors. Messages have a limit, files in memory have none: the value goes in one.
+pub(crate) fn send_value(
+    socket: &impl AsFd,
+    value: &impl Serialize,
+    descriptors: &[std::os::fd::BorrowedFd<'_>],
+) -> io::Result<()> {
+    let text = serde_json::to_vec(value)?;
+    let file = rustix::fs::memfd_create("step", rustix::fs::MemfdFlags::CLOEXEC)?;
+    let mut file = std::fs::File::from(file);
+    file.write_all(&text)?;
+    file.rewind()?;
+    let all: Vec<_> = [file.as_fd()]
+        .into_iter()
+        .chain(descriptors.iter().copied())
+        .collect();
+    Ok(send(socket, b"step", &all)?)
+}
+
+/// Receives what [`send_value`] sends; none at the end, and when it is not that.
+fn receive<T: DeserializeOwned>(socket: &impl AsFd) -> Option<(T, std::vec::IntoIter<OwnedFd>)> {
     let mut buffer = [0; 16];
     let (_, descriptors) = receive_message(socket, &mut buffer)?;
     let mut descriptors = descriptors.into_iter();
-    // A job can be larger than a message may be: it comes as a file in memory.
     let mut text = Vec::new();
     std::fs::File::from(descriptors.next()?)
         .read_to_end(&mut text)
         .ok()?;
-    let job: Job = serde_json::from_slice(&text).ok()?;
-    let descriptors = Descriptors {
-        stdin: descriptors.next()?,
-        stdout: descriptors.next()?,
-        stderr: descriptors.next()?,
-        report: descriptors.next()?,
-        network: descriptors.next().filter(|_| job.has_network),
-    };
-    Some((job, descriptors))
+    Some((serde_json::from_slice(&text).ok()?, descriptors))
 }

@@ -74,14 +74,7 @@ fn mount_by_parts(lowers: &[PathBuf], overlay: &Overlay, on: &OwnedFd) -> io::Re
     }
     rustix::mount::fsconfig_create(fs.as_fd())?;
     let mount = rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
-    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    Ok(rustix::mount::move_mount(
-        mount.as_fd(),
-        "",
-        on.as_fd(),
-        "",
-        flags,
-    )?)
+    move_to(&mount, on)
 }
 
 /// The older way: one string of at most a page. Descriptors stand for paths, so that some 200 layers fit.
@@ -226,6 +219,24 @@ pub(super) fn protect(root: &impl AsFd, path: &str) -> io::Result<()> {
     let target = fd_path(&target);
     mount(&target, &target, "", libc::MS_BIND | libc::MS_REC, "")?;
     restrict(&open_in(root, path)?, libc::MS_RDONLY)
+}
+
+/// A small file system in memory, on which what can be mounted in advance waits for its root.
+pub(super) fn mount_stage(stage: &Path) -> io::Result<()> {
+    let on = open_directory(stage)?;
+    mount(
+        "tmpfs",
+        &fd_path(&on),
+        "tmpfs",
+        libc::MS_NOSUID,
+        "mode=755,size=64k",
+    )
+}
+
+/// Moves a mount with all that is mounted in it.
+pub(super) fn move_to(mounted: &OwnedFd, target: &OwnedFd) -> io::Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    Ok(rustix::mount::move_mount(mounted, "", target, "", flags)?)
 }
 
 /// Nothing that is mounted here shows on the host.

@@ -86,7 +86,7 @@ impl Program {
     }
 
     /// Becomes what it should be, with everything but the program itself in place.
-    pub(super) fn prepare(&self, stdio: [&OwnedFd; 3], filter: Option<&Filter>) -> io::Result<()> {
+    pub(super) fn prepare(&self, stdio: &[OwnedFd], filter: Option<&Filter>) -> io::Result<()> {
         rustix::process::setsid().doing("making a session")?;
         // SAFETY: the three standard descriptors are nobody's in this process; dup2 replaces them.
         unsafe {

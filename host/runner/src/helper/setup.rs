@@ -1,4 +1,7 @@
 //! A step's container, from the inside: control groups, namespaces, mounts, devices.
+//!
+//! It is made in two parts. What is the same for most steps ([`prepare`]) is done before there is a step, by a process that
+//! then waits for one; what is the step's own ([`container`]) is done when it comes.
 
 use std::{
     io,
@@ -12,18 +15,55 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Job, doing::Doing, mounts};
+use super::{Job, Order, doing::Doing, mounts};
 use crate::{
     arrange::Wanted,
     stubs::{PointKind, Points, Stub, open_in},
+    system::TOPS,
 };
 
-/// Everything up to the program. What had to be made in the step's layer for it is returned.
-pub(super) fn container(job: &Job, network: Option<OwnedFd>) -> io::Result<Vec<Stub>> {
+/// What can be done before the step is known: namespaces, and everything under [`crate::system::TOPS`], on a stage of this
+/// process's own. Returns the stage's root.
+pub(super) fn prepare(order: &Order, network: Option<OwnedFd>) -> io::Result<OwnedFd> {
+    network_namespace(network)?;
+    mounts::make_private().doing("making mounts private")?;
+    mounts::mount_stage(&order.stage).doing("mounting the stage")?;
+    let stage = mounts::open_directory(&order.stage).doing("the stage")?;
+    let mut points = Points::new(&stage, &order.stage, None);
+    let system = &order.system;
+    for mount in &system.mounts {
+        let destination = mount.destination().display().to_string();
+        mounts::mount_in_root(&stage, mount, &mut points).doing(&destination)?;
+        if destination == "/dev" {
+            default_devices(&stage)?;
+        }
+    }
+    for device in &system.devices {
+        make_device(device, &mut points).doing(&device.path().display().to_string())?;
+    }
+    for (name, value) in &system.sysctl {
+        let path = format!("/proc/sys/{}", name.replace('.', "/"));
+        write_sysctl(&stage, &path, value).doing(name)?;
+    }
+    for path in &system.readonly {
+        mounts::protect(&stage, path).doing(path)?;
+    }
+    for path in &system.masked {
+        mounts::mask(&stage, path).doing(path)?;
+    }
+    Ok(stage)
+}
+
+/// The rest, up to the program. What had to be made in the step's layer for it is returned.
+pub(super) fn container(job: &Job, stage: &OwnedFd) -> io::Result<Vec<Stub>> {
     for procs in &job.cgroups {
         std::fs::write(procs, "0").doing("joining a control group")?;
     }
-    namespaces(network)?;
+    // Only now: the namespace begins at the groups that were joined.
+    // SAFETY: this changes only this process, which has one thread.
+    if unsafe { libc::unshare(libc::CLONE_NEWCGROUP) } != 0 {
+        return Err(io::Error::last_os_error()).doing("a namespace for control groups");
+    }
     if let Some(score) = job
         .spec
         .process()
@@ -33,11 +73,10 @@ pub(super) fn container(job: &Job, network: Option<OwnedFd>) -> io::Result<Vec<S
         // Less than the engine's own takes a right that it may not have.
         std::fs::write("/proc/self/oom_score_adj", score.to_string()).ok();
     }
-    mounts::make_private().doing("making mounts private")?;
     let below = mounts::open_directory(&job.mount_point).doing("the root's mount point")?;
     mounts::mount_overlay(&job.root, &job.empty, &below).doing("mounting the root file system")?;
     let root = mounts::open_directory(&job.mount_point).doing("the root")?;
-    let stubs = populate(job, &root)?;
+    let stubs = populate(job, &root, stage)?;
     rustix::process::fchdir(&root).doing("entering the root")?;
     rustix::process::pivot_root(".", ".").doing("changing the root")?;
     rustix::mount::unmount(".", rustix::mount::UnmountFlags::DETACH).doing("leaving the host's root")?;
@@ -45,21 +84,16 @@ pub(super) fn container(job: &Job, network: Option<OwnedFd>) -> io::Result<Vec<S
     Ok(stubs)
 }
 
-fn namespaces(network: Option<OwnedFd>) -> io::Result<()> {
-    // SAFETY: these change only this process, which has one thread.
-    unsafe {
-        // Only now: the namespace begins at the groups that were joined.
-        if libc::unshare(libc::CLONE_NEWCGROUP) != 0 {
-            return Err(io::Error::last_os_error()).doing("a namespace for control groups");
-        }
-        if let Some(network) = network {
-            if libc::setns(network.as_raw_fd(), libc::CLONE_NEWNET) != 0 {
-                return Err(io::Error::last_os_error()).doing("entering the network");
-            }
-            return Ok(());
-        }
+/// Enters the network that was made for the step; one that was made with this process has loopback alone.
+fn network_namespace(network: Option<OwnedFd>) -> io::Result<()> {
+    let Some(network) = network else {
+        return loopback_up().doing("bringing loopback up");
+    };
+    // SAFETY: this changes only this process, which has one thread.
+    if unsafe { libc::setns(network.as_raw_fd(), libc::CLONE_NEWNET) } != 0 {
+        return Err(io::Error::last_os_error()).doing("entering the network");
     }
-    loopback_up().doing("bringing loopback up")
+    Ok(())
 }
 
 fn loopback_up() -> io::Result<()> {
@@ -81,10 +115,15 @@ fn loopback_up() -> io::Result<()> {
     Ok(())
 }
 
-/// Mounts and devices, and what is hidden or protected.
-fn populate(job: &Job, root: &OwnedFd) -> io::Result<Vec<Stub>> {
+/// What was staged and what else is mounted; devices, and what is hidden or protected elsewhere.
+fn populate(job: &Job, root: &OwnedFd, stage: &OwnedFd) -> io::Result<Vec<Stub>> {
     let upper = job.root.upper.as_ref().map(|(upper, _)| upper.as_path());
     let mut points = Points::new(root, &job.mount_point, upper);
+    for top in TOPS {
+        let Ok(staged) = open_in(stage, top) else { continue };
+        let target = points.place(top, PointKind::Directory).doing(top)?;
+        mounts::move_to(&staged, &target).doing(top)?;
+    }
     for wanted in &job.mounts {
         let destination = wanted.destination();
         match wanted {
@@ -96,9 +135,6 @@ fn populate(job: &Job, root: &OwnedFd) -> io::Result<Vec<Stub>> {
                 mounts::mount_overlay(&mount.overlay, &job.empty, &target).doing(&destination)?;
             }
         }
-        if destination == "/dev" {
-            default_devices(root)?;
-        }
     }
     if let Some(hostname) = job.spec.hostname() {
         rustix::system::sethostname(hostname.as_bytes()).doing("the host name")?;
@@ -106,10 +142,6 @@ fn populate(job: &Job, root: &OwnedFd) -> io::Result<Vec<Stub>> {
     if let Some(linux) = job.spec.linux() {
         for device in linux.devices().iter().flatten() {
             make_device(device, &mut points).doing(&device.path().display().to_string())?;
-        }
-        for (name, value) in linux.sysctl().iter().flatten() {
-            let path = format!("/proc/sys/{}", name.replace('.', "/"));
-            write_sysctl(root, &path, value).doing(name)?;
         }
         for path in linux.readonly_paths().iter().flatten() {
             mounts::protect(root, path).doing(path)?;

@@ -18,7 +18,10 @@ use std::{
 
 use netlink::Socket;
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    runner::NetworkMode,
+};
 
 /// The first two bytes of every step's address.
 const POOL: [u8; 2] = [10, 88];
@@ -78,8 +81,22 @@ impl Networks {
         }
     }
 
+    /// What a step of this mode gets; none where every container has what it needs.
+    pub(crate) async fn of_mode(self: &Arc<Self>, mode: NetworkMode) -> Result<Option<StepNetwork>> {
+        match mode {
+            NetworkMode::None => Ok(None),
+            NetworkMode::Bridged => {
+                let networks = Arc::clone(self);
+                let connected = tokio::task::spawn_blocking(move || networks.connect()).await;
+                connected
+                    .map_err(|error| Error::Network(error.to_string()))?
+                    .map(Some)
+            }
+        }
+    }
+
     /// A namespace with a link that reaches out. Blocking.
-    pub(crate) fn connect(&self) -> Result<StepNetwork> {
+    fn connect(&self) -> Result<StepNetwork> {
         let host = self
             .host
             .get_or_init(|| {

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -203,26 +204,38 @@ async fn futures_in_order<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
     pinned.into_iter().filter_map(|(_, output)| output).collect()
 }
 
+/// Directories there are below a place.
+fn directories(place: &Path) -> usize {
+    let entries = fs::read_dir(place).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.path().is_dir()).count()
+}
+
+/// Cleaning up goes on behind a step's back; it has to come to its end.
+async fn comes_to_be(what: &str, done: impl Fn() -> bool) {
+    for _ in 0..500 {
+        if done() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{what}");
+}
+
 async fn nothing_is_left_of_a_step(world: World) {
     let mut wanted = sh("true");
     wanted.process.memory = Some(64 << 20);
     wanted.process.pids = Some(20);
     let outcome = world.run(wanted).await;
     let scratch = outcome.upper.parent().unwrap().to_owned();
-    assert_eq!(fs::read_dir(scratch.join("state/steps")).unwrap().count(), 0);
+    let own = format!("wharf-test-{}", std::process::id());
+    let groups = |controller: &str| directories(&Path::new("/sys/fs/cgroup").join(controller).join(&own));
+    comes_to_be("a step's directory stays", || directories(&scratch.join("state/steps")) == 0).await;
+    // A container that waits for a step has none of these yet.
+    comes_to_be("a step's control group stays", || groups("pids") == 0).await;
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(scratch.to_str().unwrap()), "{mounts}");
-    let own = format!("wharf-test-{}", std::process::id());
-    for controller in ["memory", "pids"] {
-        let group = std::path::Path::new("/sys/fs/cgroup").join(controller).join(&own);
-        let left = fs::read_dir(&group)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter(|entry| entry.path().is_dir())
-            .count();
-        assert_eq!(left, 0, "{}", group.display());
-    }
+    world.runner.shutdown().await;
+    comes_to_be("a control group outlives its runner", || groups("memory") == 0).await;
 }
 
 /// The helper is the parent of every step: when it is gone, they are.

@@ -172,6 +172,7 @@ pub(crate) fn config(runtime: Runtime, scratch: &Path) -> RunnerConfig {
         runtime,
         helper: (env!("CARGO_BIN_EXE_wharf-runner-helper").into(), Vec::new()),
         state: scratch.join("state"),
+        ground: scratch.join("ground"),
         name: format!("wharf-test-{}", std::process::id()),
         resolv_conf: fs::read_to_string("/etc/resolv.conf").unwrap(),
     }

@@ -35,6 +35,7 @@ fn main() {
                 vec!["helper".to_owned()],
             ),
             state,
+            ground: PathBuf::from(store).join("ground"),
             name: format!("wharf-test-{}", std::process::id()),
             resolv_conf: std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default(),
         },
