@@ -85,8 +85,13 @@ impl Report {
         text
     }
 
+    /// Whether a row is within its budget; small sizes have none.
+    fn verdict(&self, row: &Row, measured: &Measured) -> Option<bool> {
+        measured.is_within(row.budget).filter(|_| !self.quick)
+    }
+
     fn table_row(&self, text: &mut String, row: &Row, measured: &Measured) {
-        let within = match measured.is_within(row.budget) {
+        let within = match self.verdict(row, measured) {
             Some(true) => "within",
             Some(false) => "**over**",
             None => "",
@@ -120,7 +125,7 @@ impl Report {
                 let mut value = match outcome {
                     Outcome::Measured(measured) => {
                         let mut value = measured.json();
-                        value["within_budget"] = json!(measured.is_within(row.budget));
+                        value["within_budget"] = json!(self.verdict(row, measured));
                         value
                     }
                     Outcome::Skipped(why) => json!({ "skipped": why }),
