@@ -8,6 +8,7 @@ mod export;
 mod launch;
 mod secrets;
 mod session;
+mod unpack;
 mod upload;
 
 pub use connect::{ConnectError, Connection};

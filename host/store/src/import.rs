@@ -10,12 +10,11 @@ use std::{
 };
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid, XattrFlags};
-use tar_core::EntryType;
+use wharf_archive::{Entries, Entry, EntryType, Sparse};
 
 use crate::{
     archive::{OPAQUE, WHITEOUT},
     edit,
-    entries::{Entries, Entry, Sparse},
     error::{Context, Error, Result},
     layer::{LayerId, Snapshot},
     store::Store,

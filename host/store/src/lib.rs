@@ -12,7 +12,6 @@ mod archive;
 mod blob;
 mod content;
 pub mod edit;
-mod entries;
 mod error;
 mod housekeeping;
 mod import;

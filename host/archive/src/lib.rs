@@ -1,44 +1,51 @@
-//! The entries of a tar stream, one after another, each with what all its headers say of it.
+//! The entries of a tar stream, one after another, each with what all its headers say of it. It writes nothing: what is
+//! made of an entry, and what is refused, is for those who read.
 //!
 //! The `tar` crate, which writes our archives, cannot read them all: it ends a PAX record at the first line end, and the
 //! values of extended attributes may have some.
 
 use std::io::{self, ErrorKind, Read};
 
-use tar_core::{
-    EntryType, SparseEntry,
-    parse::{Limits, ParseError, ParseEvent, ParsedEntry, Parser},
-};
+use tar_core::parse::{Limits, ParseError, ParseEvent, ParsedEntry, Parser};
+pub use tar_core::{EntryType, SparseEntry};
 
 /// Blocks that headers and contents are filled up to, in bytes.
 const BLOCK: u64 = tar_core::HEADER_SIZE as u64;
 
 /// An entry without its content.
-pub(crate) struct Entry {
-    pub(crate) kind: EntryType,
-    pub(crate) path: Vec<u8>,
-    pub(crate) link_target: Option<Vec<u8>>,
-    pub(crate) mode: u32,
-    pub(crate) owner: (u32, u32),
+#[derive(Debug)]
+pub struct Entry {
+    /// What it is.
+    pub kind: EntryType,
+    /// As the archive has it: nothing is checked.
+    pub path: Vec<u8>,
+    /// Of a link: where it leads, or which entry it is another name of.
+    pub link_target: Option<Vec<u8>>,
+    /// Permission bits with setuid, setgid and sticky.
+    pub mode: u32,
+    /// Owner and group by number.
+    pub owner: (u32, u32),
     /// Nanoseconds since 1970.
-    pub(crate) modified: i64,
+    pub modified: i64,
     /// Major and minor number.
-    pub(crate) device: (u32, u32),
+    pub device: (u32, u32),
     /// Extended attributes: names and values.
-    pub(crate) attributes: Vec<(Vec<u8>, Vec<u8>)>,
+    pub attributes: Vec<(Vec<u8>, Vec<u8>)>,
     /// Where the parts of a file with holes lie that the content has, one after another.
-    pub(crate) sparse: Option<Sparse>,
+    pub sparse: Option<Sparse>,
 }
 
 /// A file with holes.
-pub(crate) struct Sparse {
-    pub(crate) parts: Vec<SparseEntry>,
+#[derive(Debug)]
+pub struct Sparse {
+    /// In the order of the content.
+    pub parts: Vec<SparseEntry>,
     /// The file's size in bytes, holes included.
-    pub(crate) size: u64,
+    pub size: u64,
 }
 
-/// A tar stream that is being read.
-pub(crate) struct Entries<'r> {
+/// A tar stream that is being read; reading from it reads the present entry's content.
+pub struct Entries<'r> {
     stream: &'r mut dyn Read,
     parser: Parser,
     /// Bytes of headers that have come and are not parsed.
@@ -50,7 +57,8 @@ pub(crate) struct Entries<'r> {
 }
 
 impl<'r> Entries<'r> {
-    pub(crate) fn new(stream: &'r mut dyn Read) -> Self {
+    /// From its beginning.
+    pub fn new(stream: &'r mut dyn Read) -> Self {
         let mut parser = Parser::new(Limits::default());
         parser.set_allow_empty_path(true);
         Self {
@@ -63,7 +71,15 @@ impl<'r> Entries<'r> {
     }
 
     /// The next entry; what was not read of the last one's content is passed over.
-    pub(crate) fn next(&mut self) -> io::Result<Option<Entry>> {
+    ///
+    /// # Errors
+    ///
+    /// Of the stream, one that ends within an entry, and headers that do not read.
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "an entry's content is read from what gives the entries"
+    )]
+    pub fn next(&mut self) -> io::Result<Option<Entry>> {
         let unread = self.content + self.padding;
         if io::copy(&mut (&mut *self.stream).take(unread), &mut io::sink())? < unread {
             return Err(ErrorKind::UnexpectedEof.into());
