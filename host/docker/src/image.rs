@@ -1,12 +1,15 @@
 //! The engine's image: this program, its loader and the libraries that it has loaded, and nothing else.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fs,
     path::{Path, PathBuf},
 };
 
-use bollard::{body_full, query_parameters::CreateImageOptionsBuilder};
+use bollard::{
+    body_full,
+    query_parameters::{CreateImageOptionsBuilder, ListImagesOptionsBuilder, RemoveImageOptions},
+};
 use futures::TryStreamExt;
 use wharf_digest::Digest;
 
@@ -14,6 +17,8 @@ use crate::{Daemon, DockerError, DockerOptions};
 
 /// The image's repository.
 const REPOSITORY: &str = "wharf-engine";
+/// What tells images of ours from others under that name.
+const LABEL: &str = "org.opencontainers.image.title=wharf-engine";
 /// Where the program lies in it.
 pub(crate) const PROGRAM: &str = "/wharf";
 /// Where its libraries lie.
@@ -46,7 +51,7 @@ pub(crate) async fn ensure(daemon: &Daemon, options: &DockerOptions) -> Result<S
         .changes(vec![
             format!("ENTRYPOINT [\"{PROGRAM}\"]"),
             format!("ENV LD_LIBRARY_PATH={LIBRARIES}"),
-            "LABEL org.opencontainers.image.title=wharf-engine".to_owned(),
+            format!("LABEL {LABEL}"),
         ])
         .build();
     daemon
@@ -55,7 +60,25 @@ pub(crate) async fn ensure(daemon: &Daemon, options: &DockerOptions) -> Result<S
         .try_collect::<Vec<_>>()
         .await
         .map_err(refused)?;
+    remove_replaced(daemon, &name).await;
     Ok(name)
+}
+
+/// Removes images of programs that were replaced by others. The daemon itself keeps those that a container uses.
+async fn remove_replaced(daemon: &Daemon, present: &str) {
+    let filters = HashMap::from([("label", vec![LABEL]), ("reference", vec![REPOSITORY])]);
+    let ours = ListImagesOptionsBuilder::new().filters(&filters).build();
+    let images = daemon.docker.list_images(Some(ours)).await.unwrap_or_default();
+    for name in images.iter().flat_map(|image| &image.repo_tags) {
+        if name != present {
+            // One that stays only takes room, and is tried again when the next image is made.
+            daemon
+                .docker
+                .remove_image(name, None::<RemoveImageOptions>, None)
+                .await
+                .ok();
+        }
+    }
 }
 
 /// What this process has loaded beside its program, by path in the image: libraries under the names by which they are

@@ -106,3 +106,35 @@ fn an_engine_in_docker_is_replaced_when_its_settings_change_and_remembers() {
         .exits(4)
         .says("--engine local");
 }
+
+#[test]
+fn images_of_replaced_programs_go_unless_a_container_uses_them() {
+    let world = OnDocker::new();
+    // Two images as earlier programs left them: an archive of nothing is a root of nothing.
+    let root = world.0.write("empty.tar", [0; 1024]);
+    let root = root.to_str().expect("a path in UTF-8");
+    let label = "LABEL org.opencontainers.image.title=wharf-engine";
+    for tag in ["replaced", "used"] {
+        let name = format!("wharf-engine:{tag}");
+        world.docker(&["import", "--change", label, root, &name]);
+    }
+    world.docker(&["tag", "wharf-engine:used", "someone-elses:image"]);
+    let uses = world.docker(&["create", "wharf-engine:used", "/wharf"]);
+    // A program of which the daemon has no image: this one and a byte that nobody reads.
+    let start = world.0.command(["engine", "start"]);
+    let mut program = std::fs::read(start.get_program()).expect("the program");
+    program.push(0);
+    let program = world.0.write("wharf", program);
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&program, executable).expect("a program");
+    let mut other = std::process::Command::new(&program);
+    other.args(start.get_args()).env_clear();
+    other.envs(start.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    Done::of(other).exits(0);
+    let names = world.docker(&["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]);
+    let has = |name: &str| names.lines().any(|line| line == name);
+    assert!(!has("wharf-engine:replaced"), "{names}");
+    assert!(has("wharf-engine:used") && has("someone-elses:image"), "{names}");
+    world.docker(&["rm", &uses]);
+    world.docker(&["rmi", "wharf-engine:used", "someone-elses:image"]);
+}
