@@ -67,10 +67,10 @@ fn export_entry<W: Write>(
         Kind::File => Some(place.open()?),
         _ => None,
     };
-    let attributes = match (&file, place.directory.as_ref().and_then(tree::Merged::top)) {
+    let attributes = match (&file, place.top()?) {
         (Some(file), _) => edit::xattrs(file).context(said)?,
-        (None, Some(top)) => edit::xattrs(top).context(said)?,
-        (None, None) => Vec::new(),
+        (None, Some(top)) => edit::xattrs(&top).context(said)?,
+        (None, None) => edit::xattrs(&place.attributed().context(said)?).context(said)?,
     };
     let time_set = edit::is_time_set(&attributes, stat.modified);
     let shown_attributes = attributes.iter().filter(|(name, _)| name != edit::TIME_SET);
@@ -174,7 +174,7 @@ fn export_raw<W: Write>(
             None => marker(archive, &[WHITEOUT, &name].concat())?,
             Some(place) => {
                 export_entry(archive, &at, &place, links)?;
-                if place.directory.is_some() {
+                if place.is_directory() {
                     export_raw(archive, &at, &tree::open_child(directory, &name)?, links)?;
                 }
             }

@@ -12,7 +12,7 @@ use std::{
 use wharf_digest::{Digest, Hasher};
 
 use crate::{
-    edit::{TIME_SET, is_time_set, xattrs},
+    edit::{Attributed, TIME_SET, is_time_set, xattrs},
     error::{Context, Result},
     layer::Snapshot,
     store::Store,
@@ -112,8 +112,8 @@ impl Summing {
     fn entry(&mut self, path: &[u8], place: &Place, digest: Option<Digest>) -> Result<()> {
         match place.stat.kind {
             Kind::Directory => {
-                if let Some(top) = place.directory.as_ref().and_then(tree::Merged::top) {
-                    self.attributes(path, &place.stat, top)?;
+                if let Some(top) = place.top()? {
+                    self.attributes(path, &place.stat, &top)?;
                 }
             }
             Kind::File => {
@@ -130,11 +130,11 @@ impl Summing {
                 }
             }
             Kind::Symlink => {
-                self.plain(path, &place.stat);
+                self.attributes(path, &place.stat, &place.attributed().context(|| shown(path))?)?;
                 self.hasher.field(&place.link_target()?);
             }
             Kind::Fifo | Kind::Socket | Kind::CharDevice | Kind::BlockDevice => {
-                self.plain(path, &place.stat);
+                self.attributes(path, &place.stat, &place.attributed().context(|| shown(path))?)?;
                 self.hasher.field(&place.stat.device.to_le_bytes());
             }
         }
@@ -156,7 +156,7 @@ impl Summing {
             .field(&stat.gid.to_le_bytes());
     }
 
-    fn attributes(&mut self, path: &[u8], stat: &Stat, file: &impl std::os::fd::AsFd) -> Result<()> {
+    fn attributes(&mut self, path: &[u8], stat: &Stat, file: &impl Attributed) -> Result<()> {
         self.plain(path, stat);
         let attributes = xattrs(file).context(|| shown(path))?;
         if is_time_set(&attributes, stat.modified) {

@@ -14,7 +14,7 @@ use wharf_archive::{Entries, Entry, EntryType, Sparse};
 
 use crate::{
     archive::{OPAQUE, WHITEOUT},
-    edit,
+    edit::{self, Attributed},
     error::{Context, Error, Result},
     layer::{LayerId, Snapshot},
     store::Store,
@@ -242,19 +242,20 @@ fn special(entry: &Entry, directory: &OwnedFd, name: &[u8]) -> Result<()> {
     let (uid, gid) = entry.owner;
     let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
     rustix::fs::chownat(directory, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW).context(said)?;
+    set_xattrs(entry, &edit::Name::of(directory, name).context(said)?)?;
     if entry.kind != EntryType::Symlink {
         rustix::fs::chmodat(directory, name, mode, AtFlags::empty()).context(said)?;
     }
     edit::set_times_at(directory, name, entry.modified).context(said)
 }
 
-fn set_xattrs(entry: &Entry, file: &impl std::os::fd::AsFd) -> Result<()> {
+fn set_xattrs(entry: &Entry, file: &impl Attributed) -> Result<()> {
     for (name, value) in &entry.attributes {
         // Overlay's marks and ours are ours to set.
         if name.starts_with(b"trusted.overlay.") || name.starts_with(b"trusted.wharf.") {
             continue;
         }
-        rustix::fs::fsetxattr(file, name.as_slice(), value, XattrFlags::empty())
+        file.set(name, value)
             .context(|| format!("{}: attribute {}", shown(&entry.path), shown(name)))?;
     }
     Ok(())

@@ -293,7 +293,7 @@ impl Store {
                     .map(|id| self.layer_path(*id));
                 let parts: Vec<PathBuf> = own.chain(lower).collect();
                 let mut draft = self.new_layer(&Snapshot::default())?;
-                crate::edit::flatten(&Merged::of_paths(&parts)?, &draft.path())?;
+                crate::edit::flatten(self, &Merged::of_paths(&parts)?, &draft.path())?;
                 std::fs::rename(&draft.directory, &path).context(|| path.display().to_string())?;
                 draft.published = true;
                 missing.insert(layers[..end].to_vec());

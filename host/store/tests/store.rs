@@ -321,6 +321,9 @@ fn what_a_step_made_is_shared_with_another_container_of_its_image() {
     assert_ne!(inode(&back, "/again/big"), inode(&back, "/out/big"));
 }
 
+/// What is not opened for its attributes.
+const UNOPENED: [&str; 4] = ["fifo", "device", "socket", "dangling"];
+
 /// A tree with everything that a tree can have.
 fn curiosities(store: &Store) -> Snapshot {
     let draft = store.new_layer(&Snapshot::default()).unwrap();
@@ -346,6 +349,9 @@ fn curiosities(store: &Store) -> Snapshot {
     }
     std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
     symlink("nowhere", at("dangling")).unwrap();
+    for name in UNOPENED {
+        xattr::set(at(name), "trusted.note", name.as_bytes()).unwrap();
+    }
     Snapshot::default().with(store.publish(draft).unwrap())
 }
 
@@ -369,6 +375,10 @@ fn b22_nothing_is_dropped_in_silence() {
         xattr::get(layer.join("setuid"), "user.note").unwrap().unwrap(),
         b"kept"
     );
+    for name in UNOPENED {
+        let note = xattr::get(layer.join(name), "trusted.note").unwrap();
+        assert_eq!(note.as_deref(), Some(name.as_bytes()));
+    }
     let metadata = |name: &str| layer.join(name).symlink_metadata().unwrap();
     assert_eq!(metadata("setuid").ino(), metadata("second-name").ino());
     assert!(metadata("sparse").blocks() * 512 < 1_000_000 && metadata("sparse").len() == 50_000_000);

@@ -1,16 +1,20 @@
 //! The walk that copies trees and brings them up changed: directories are made when something comes into them.
 
-use std::{collections::HashMap, os::fd::OwnedFd, sync::Arc};
+use std::{os::fd::OwnedFd, sync::Arc};
 
 use rustix::{fs::AtFlags, io::Errno};
 
 use super::{
-    Copy, Owner, draft, files,
+    Copy, Owner,
+    attributes::{self, Attributed},
+    draft, files,
     filter::{Filter, Matcher, Verdict},
+    links::Links,
 };
 use crate::{
     error::{Context, Error, Result},
     shares::Sharing,
+    store::Store,
     tree::{self, Kind, Merged, Place, Stat, join, shown},
 };
 
@@ -59,9 +63,9 @@ impl Change<'_> {
         self.mark(directory, &stat)
     }
 
-    fn mark(&self, file: &impl std::os::fd::AsFd, stat: &Stat) -> std::io::Result<()> {
+    fn mark(&self, file: &impl Attributed, stat: &Stat) -> std::io::Result<()> {
         match self {
-            Self::Time(_) => files::mark_time(file, stat.modified),
+            Self::Time(_) => attributes::mark_time(file, stat.modified),
             _ => Ok(()),
         }
     }
@@ -91,15 +95,14 @@ pub(super) struct Copier<'c> {
     change: Change<'c>,
     matcher: Matcher,
     pub(super) sharing: Sharing,
-    /// Files that have several names, with the one that was put first: hard links of one file stay that.
-    put: HashMap<(u64, u64), (Arc<OwnedFd>, Vec<u8>)>,
+    links: Links,
     /// The tree whose files are left out when they are the same.
     pub(super) without: Option<Merged>,
     pub(super) onto: Option<Onto>,
 }
 
 impl<'c> Copier<'c> {
-    pub(super) fn new(change: Change<'c>, sharing: Sharing) -> Result<Self> {
+    pub(super) fn new(store: &Store, change: Change<'c>, sharing: Sharing) -> Result<Self> {
         let matcher = match change {
             Change::Copy(options) => Matcher::new(&options.filter)?,
             _ => Matcher::new(&Filter::default())?,
@@ -108,7 +111,7 @@ impl<'c> Copier<'c> {
             change,
             matcher,
             sharing,
-            put: HashMap::new(),
+            links: Links::new(&store.directory.join("drafts")),
             without: None,
             onto: None,
         })
@@ -139,7 +142,7 @@ impl<'c> Copier<'c> {
         children.sort_by(|one, other| one.name.cmp(&other.name));
         for child in children {
             let at = join(path, &child.name);
-            let verdict = self.matcher.judge(&at, child.directory.is_some());
+            let verdict = self.matcher.judge(&at, child.is_directory());
             if verdict == Verdict::Skip {
                 continue;
             }
@@ -149,7 +152,7 @@ impl<'c> Copier<'c> {
                 .flatten();
             let is_old = old.as_ref().map(|old| is_same(old, &child)).transpose()? == Some(true);
             let left = is_old || self.change.leaves(&child.stat);
-            if let Some(inner) = child.directory.clone() {
+            if let Some(inner) = child.directory()? {
                 self.matcher.enter(&at, &inner)?;
                 chain.push(Level {
                     name: child.name.clone(),
@@ -161,7 +164,7 @@ impl<'c> Copier<'c> {
                     self.open(chain)?;
                     self.bring_up(chain);
                 }
-                let without = old.and_then(|old| old.directory);
+                let without = old.map(|old| old.directory()).transpose()?.flatten();
                 self.directory(&at, &inner, without.as_ref(), chain)?;
                 self.leave(chain)?;
             } else if !left {
@@ -209,7 +212,7 @@ impl<'c> Copier<'c> {
                 .transpose()?
                 .flatten();
             let (directory, below) = match existing {
-                Some(place) if place.directory.is_none() => {
+                Some(place) if !place.is_directory() => {
                     let names = above[1..].iter().map(|level| &level.name).chain([&level.name]);
                     match self.behind_link(&place, names)? {
                         Some(found) => found,
@@ -220,9 +223,10 @@ impl<'c> Copier<'c> {
                 _ => draft::enter(parent, below.as_ref(), &level.name)?,
             };
             level.is_new = below.is_none();
-            let like = level.like.as_ref().and_then(|like| like.directory.as_ref());
-            if let (true, Some(source)) = (level.is_new, like.and_then(Merged::top)) {
-                files::copy_xattrs(source, &directory).context(|| shown(&level.name))?;
+            if let (true, Some(like)) = (level.is_new, &level.like)
+                && let Some(source) = like.top()?
+            {
+                attributes::copy_xattrs(&source, &directory).context(|| shown(&level.name))?;
             }
             level.opened = Some((Arc::new(directory), below));
         }
@@ -252,8 +256,8 @@ impl<'c> Copier<'c> {
     pub(super) fn place(&mut self, place: &Place, directory: &Arc<OwnedFd>, name: &[u8]) -> Result<()> {
         draft::clear(directory, name)?;
         let stat = self.change.of(&place.stat);
-        if let Some((other, other_name)) = self.put.get(&place.stat.inode) {
-            return files::hard_link(other, other_name, directory, name);
+        if self.links.link(place.stat.inode, directory, name)? {
+            return Ok(());
         }
         let link = stat == place.stat
             && stat.kind == Kind::File
@@ -265,8 +269,7 @@ impl<'c> Copier<'c> {
             self.change.mark(&file, &stat).context(|| shown(name))?;
         }
         if place.stat.kind == Kind::File && place.links > 1 {
-            self.put
-                .insert(place.stat.inode, (Arc::clone(directory), name.to_vec()));
+            self.links.keep(place.stat.inode, directory, name)?;
         }
         Ok(())
     }
@@ -275,7 +278,7 @@ impl<'c> Copier<'c> {
 /// Shares an inode; no when it has all the names that it can have.
 fn link_into(place: &Place, directory: &OwnedFd, name: &[u8]) -> Result<bool> {
     let linked = rustix::fs::linkat(
-        &*place.parent,
+        &**place.parent(),
         place.name.as_slice(),
         directory,
         name,
@@ -298,26 +301,28 @@ fn is_same(old: &Place, place: &Place) -> Result<bool> {
         return Ok(false);
     }
     match place.stat.kind {
-        Kind::Symlink => Ok(old.link_target()? == place.link_target()?),
+        Kind::Symlink if old.link_target()? != place.link_target()? => Ok(false),
         Kind::File if old.stat.inode != place.stat.inode => {
             Ok(same_xattrs(&old.open()?, &place.open()?)? && same_bytes(old, place)?)
         }
-        Kind::Directory => match (&old.directory, &place.directory) {
-            (Some(old), Some(new)) => match (old.top(), new.top()) {
-                (Some(old), Some(new)) => same_xattrs(&**old, &**new),
-                _ => Ok(true),
-            },
+        Kind::Directory => match (old.top()?, place.top()?) {
+            (Some(old), Some(new)) => same_xattrs(&old, &new),
             _ => Ok(true),
         },
-        _ => Ok(true),
+        Kind::File => Ok(true),
+        _ => {
+            let said = || shown(&place.name);
+            same_xattrs(
+                &old.attributed().context(said)?,
+                &place.attributed().context(said)?,
+            )
+        }
     }
 }
 
-fn same_xattrs(one: &impl std::os::fd::AsFd, other: &impl std::os::fd::AsFd) -> Result<bool> {
-    let read = |file: &dyn Fn() -> std::io::Result<Vec<(String, Vec<u8>)>>| {
-        file().context(|| "extended attributes".to_owned())
-    };
-    Ok(read(&|| files::xattrs(one))? == read(&|| files::xattrs(other))?)
+fn same_xattrs(one: &impl Attributed, other: &impl Attributed) -> Result<bool> {
+    let said = || "extended attributes".to_owned();
+    Ok(attributes::xattrs(one).context(said)? == attributes::xattrs(other).context(said)?)
 }
 
 fn same_bytes(one: &Place, other: &Place) -> Result<bool> {

@@ -7,7 +7,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::files;
+use super::{attributes, files};
 use crate::{
     error::{Context, Error, Result},
     layer::{LayerDraft, Snapshot},
@@ -135,26 +135,17 @@ pub(super) fn enter(
         None => None,
         Some(place) => Some(
             place
-                .directory
-                .clone()
-                .map(|directory| (place, directory))
+                .directory()?
                 .ok_or_else(|| Error::Invalid(format!("{} is not a directory", shown(name))))?,
         ),
     };
     if own_directory {
         let opened = open(here, name)?;
         let hidden = tree::is_opaque(&opened);
-        let below = directory_below
-            .filter(|_| !hidden)
-            .map(|(_, directory)| directory);
-        return Ok((opened, below));
+        return Ok((opened, directory_below.filter(|_| !hidden)));
     }
-    let made = make(
-        here,
-        name,
-        directory_below.as_ref().map(|(_, directory)| directory),
-    )?;
-    Ok((made, directory_below.map(|(_, directory)| directory)))
+    let made = make(here, name, directory_below.as_ref())?;
+    Ok((made, directory_below))
 }
 
 fn make(here: &OwnedFd, name: &[u8], like: Option<&Merged>) -> Result<OwnedFd> {
@@ -162,7 +153,7 @@ fn make(here: &OwnedFd, name: &[u8], like: Option<&Merged>) -> Result<OwnedFd> {
     let made = open(here, name)?;
     match like.and_then(|like| Some((like.top()?, like))) {
         Some((top, like)) => {
-            files::copy_xattrs(top, &made).context(|| shown(name))?;
+            attributes::copy_xattrs(&**top, &made).context(|| shown(name))?;
             if let Some(stat) = like.stat()? {
                 files::set_attributes(&made, &stat).context(|| shown(name))?;
             }

@@ -11,6 +11,7 @@ use rustix::{
     io::Errno,
 };
 
+use super::attributes;
 use crate::{
     error::{Context, Error, Result},
     tree::{Kind, Place, Stat, shown},
@@ -72,24 +73,6 @@ pub(crate) fn set_mode(file: &impl AsFd, mode: u32) -> std::io::Result<()> {
     Ok(rustix::fs::fchmod(file, Mode::from_raw_mode(mode))?)
 }
 
-/// Makes the modification time part of the identity, until the file is written again.
-pub(super) fn mark_time(file: &impl AsFd, modified: i64) -> std::io::Result<()> {
-    Ok(rustix::fs::fsetxattr(
-        file,
-        super::TIME_SET,
-        &modified.to_le_bytes(),
-        rustix::fs::XattrFlags::empty(),
-    )?)
-}
-
-pub(super) fn hard_link(from: &OwnedFd, from_name: &[u8], to: &OwnedFd, name: &[u8]) -> Result<()> {
-    match rustix::fs::unlinkat(to, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => {}
-        Err(error) => return Err(Error::io(shown(name), error)),
-    }
-    rustix::fs::linkat(from, from_name, to, name, AtFlags::empty()).context(|| shown(name))
-}
-
 /// Copies what is no directory, with these attributes; a regular file is returned.
 pub(super) fn copy_place(
     place: &Place,
@@ -102,7 +85,7 @@ pub(super) fn copy_place(
             let mut source = place.open()?;
             let mut target = create(directory, name)?;
             copy_bytes(&mut source, &mut target, place.stat.size).context(|| shown(name))?;
-            copy_xattrs(&source, &target).context(|| shown(name))?;
+            attributes::copy_xattrs(&source, &target).context(|| shown(name))?;
             set_attributes(&target, stat).context(|| shown(name))?;
             return Ok(Some(target));
         }
@@ -123,6 +106,7 @@ pub(super) fn copy_place(
     }
     let (uid, gid) = (Some(Uid::from_raw(stat.uid)), Some(Gid::from_raw(stat.gid)));
     rustix::fs::chownat(directory, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW).context(|| shown(name))?;
+    copy_name_xattrs(place, directory, name).context(|| shown(name))?;
     if device_kind.is_some() {
         // After the owner: setting that takes set-user-id and set-group-id away.
         let mode = Mode::from_raw_mode(stat.mode);
@@ -136,6 +120,11 @@ pub(super) fn copy_place(
     )
     .context(|| shown(name))?;
     Ok(None)
+}
+
+fn copy_name_xattrs(place: &Place, directory: &OwnedFd, name: &[u8]) -> std::io::Result<()> {
+    let target = attributes::Name::of(directory, name)?;
+    attributes::copy_xattrs(&place.attributed()?, &target)
 }
 
 /// Copies bytes, sharing them where the file system can, and keeps holes.
@@ -158,61 +147,4 @@ pub(crate) fn copy_bytes(source: &mut File, target: &mut File, size: u64) -> std
     }
     target.set_len(size)?;
     target.flush()
-}
-
-/// Copies extended attributes but overlay's own.
-pub(crate) fn copy_xattrs(source: &impl AsFd, target: &impl AsFd) -> std::io::Result<()> {
-    for name in xattr_names(source)? {
-        let mut value = vec![0; 64 * 1024];
-        let length = rustix::fs::fgetxattr(source, name.as_str(), value.as_mut_slice())?;
-        rustix::fs::fsetxattr(
-            target,
-            name.as_str(),
-            &value[..length],
-            rustix::fs::XattrFlags::empty(),
-        )?;
-    }
-    Ok(())
-}
-
-/// Extended attributes but overlay's own, sorted by name.
-pub(crate) fn xattrs(file: &impl AsFd) -> std::io::Result<Vec<(String, Vec<u8>)>> {
-    let mut found = Vec::new();
-    for name in xattr_names(file)? {
-        let mut value = vec![0; 64 * 1024];
-        let length = rustix::fs::fgetxattr(file, name.as_str(), value.as_mut_slice())?;
-        value.truncate(length);
-        found.push((name, value));
-    }
-    Ok(found)
-}
-
-/// Was the modification time set explicitly, and is it still the one that was?
-pub(crate) fn is_time_set(attributes: &[(String, Vec<u8>)], modified: i64) -> bool {
-    let marked = |(name, value): &(String, Vec<u8>)| {
-        name == super::TIME_SET && value.as_slice() == modified.to_le_bytes()
-    };
-    attributes.iter().any(marked)
-}
-
-/// Names of the extended attributes but overlay's own, sorted.
-pub(crate) fn xattr_names(file: &impl AsFd) -> std::io::Result<Vec<String>> {
-    let mut list = vec![0; 4096];
-    let length = loop {
-        match rustix::fs::flistxattr(file, list.as_mut_slice()) {
-            Ok(length) => break length,
-            Err(Errno::RANGE) => list.resize(list.len() * 4, 0),
-            Err(Errno::NOTSUP) => break 0,
-            Err(error) => return Err(error.into()),
-        }
-    };
-    let names = list[..length]
-        .split(|byte| *byte == 0)
-        .filter(|name| !name.is_empty());
-    let mut names: Vec<String> = names
-        .map(|name| String::from_utf8_lossy(name).into_owned())
-        .collect();
-    names.retain(|name| !name.starts_with("trusted.overlay."));
-    names.sort();
-    Ok(names)
 }

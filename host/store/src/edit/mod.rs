@@ -1,19 +1,20 @@
 //! Edits: each makes one new layer over a snapshot, or the snapshot itself when there is nothing to change.
 
+mod attributes;
 mod copier;
 mod copy;
 mod draft;
 mod files;
 mod filter;
+mod links;
 
 pub use copy::{chown, copy_directory, copy_file, diff, fill, set_timestamps, subtree};
 pub use filter::Filter;
 
+pub(crate) use attributes::{Attributed, Name, TIME_SET, is_time_set, xattrs};
 pub(crate) use copy::flatten;
 pub(crate) use draft::clear;
-pub(crate) use files::{
-    copy_bytes, create, is_time_set, set_mode, set_modified, set_owner_and_mode, set_times_at, xattrs,
-};
+pub(crate) use files::{copy_bytes, create, set_mode, set_modified, set_owner_and_mode, set_times_at};
 
 use draft::Draft;
 use rustix::fs::{FileType, Mode};
@@ -28,9 +29,6 @@ use crate::{
 /// Owner and group, by number.
 pub type Owner = (u32, u32);
 
-/// The attribute that says that a modification time was set explicitly and is part of the identity.
-pub(crate) const TIME_SET: &str = "trusted.wharf.time";
-
 /// How copied files arrive.
 #[derive(Clone, Debug, Default)]
 pub struct Copy {
@@ -44,7 +42,7 @@ pub struct Copy {
 
 /// Gives the root of a new layer the attributes of the root below it.
 pub(crate) fn copy_root(below: &std::fs::File, root: &std::fs::File) -> std::io::Result<()> {
-    files::copy_xattrs(below, root)?;
+    attributes::copy_xattrs(below, root)?;
     let stat = rustix::fs::fstat(below)?;
     files::set_attributes(root, &Stat::of(&stat))
 }

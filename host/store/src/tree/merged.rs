@@ -108,20 +108,74 @@ impl Stat {
 /// A merged directory: its part in each layer that has one and is not hidden, the highest first.
 #[derive(Clone, Debug)]
 pub(crate) struct Merged {
-    parts: Vec<Arc<OwnedFd>>,
+    parts: Arc<[Arc<OwnedFd>]>,
 }
 
-/// A name in a merged directory.
+/// A name in a merged directory. It opens nothing: a directory may hold more of them than a process may have open.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) name: Vec<u8>,
-    /// The real directory that holds it: of a directory, its highest part's.
-    pub(crate) parent: Arc<OwnedFd>,
+    /// The directory that it is in.
+    within: Merged,
+    /// How many of that directory's highest parts do not have it.
+    skipped: usize,
     pub(crate) stat: Stat,
     /// How many names the inode has, in all layers of the store.
     pub(crate) links: u64,
+}
+
+impl Place {
+    /// The root of a tree, by the name under which it is in itself; none when the tree is empty.
+    pub(crate) fn root(root: &Merged) -> Result<Option<Self>> {
+        let stat = root.stat()?;
+        Ok(stat.map(|stat| Self {
+            name: b".".to_vec(),
+            within: root.clone(),
+            skipped: 0,
+            stat,
+            links: 1,
+        }))
+    }
+
+    /// The real directory that holds it: of a directory, its highest part's.
+    pub(crate) fn parent(&self) -> &Arc<OwnedFd> {
+        &self.within.parts[self.skipped]
+    }
+
+    pub(crate) fn is_directory(&self) -> bool {
+        self.stat.is_directory()
+    }
+
     /// Of a directory: what is in it.
-    pub(crate) directory: Option<Merged>,
+    pub(crate) fn directory(&self) -> Result<Option<Merged>> {
+        if !self.is_directory() {
+            return Ok(None);
+        }
+        let mut parts = Vec::new();
+        for part in &self.within.parts[self.skipped..] {
+            let Some(stat) = stat_at(part, &self.name)? else {
+                continue;
+            };
+            // A lower non-directory ends what is merged under a directory.
+            if !Stat::of(&stat).is_directory() {
+                break;
+            }
+            let child = open_child(part, &self.name)?;
+            let hides = is_opaque(&child);
+            parts.push(Arc::new(child));
+            if hides {
+                break;
+            }
+        }
+        Ok(Some(Merged { parts: parts.into() }))
+    }
+
+    /// Of a directory: its highest part, whose attributes it has.
+    pub(crate) fn top(&self) -> Result<Option<OwnedFd>> {
+        self.is_directory()
+            .then(|| open_child(self.parent(), &self.name))
+            .transpose()
+    }
 }
 
 /// Opens a real directory by path.
@@ -155,7 +209,7 @@ impl Merged {
     /// A real directory by itself.
     pub(crate) fn of_directory(directory: OwnedFd) -> Self {
         Self {
-            parts: vec![Arc::new(directory)],
+            parts: Arc::new([Arc::new(directory)]),
         }
     }
 
@@ -168,7 +222,7 @@ impl Merged {
             }
             parts.push(Arc::new(open_directory(path)?));
         }
-        Ok(Self { parts })
+        Ok(Self { parts: parts.into() })
     }
 
     /// Its highest part, whose attributes are the directory's; none for the root of the empty tree.
@@ -189,51 +243,27 @@ impl Merged {
 
     /// What is at a name.
     pub(crate) fn child(&self, name: &[u8]) -> Result<Option<Place>> {
-        let mut found: Option<Place> = None;
-        for part in &self.parts {
+        for (skipped, part) in self.parts.iter().enumerate() {
             let Some(stat) = stat_at(part, name)? else {
                 continue;
             };
-            let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-            match &mut found {
-                None if is_whiteout(&stat) => return Ok(None),
-                None => {
-                    let directory = is_directory.then_some(Self { parts: Vec::new() });
-                    let (parent, links) = (Arc::clone(part), stat.st_nlink);
-                    found = Some(Place {
-                        name: name.to_vec(),
-                        parent,
-                        stat: Stat::of(&stat),
-                        links,
-                        directory,
-                    });
-                }
-                // A lower non-directory ends what is merged under a directory.
-                Some(_) if !is_directory => break,
-                Some(_) => {}
-            }
-            let Some(Place {
-                directory: Some(merged),
-                ..
-            }) = &mut found
-            else {
-                break;
+            let place = || Place {
+                name: name.to_vec(),
+                within: self.clone(),
+                skipped,
+                stat: Stat::of(&stat),
+                links: stat.st_nlink,
             };
-            let child = open_child(part, name)?;
-            let hides = is_opaque(&child);
-            merged.parts.push(Arc::new(child));
-            if hides {
-                break;
-            }
+            return Ok((!is_whiteout(&stat)).then(place));
         }
-        Ok(found)
+        Ok(None)
     }
 
     /// Everything in it, in no order.
     pub(crate) fn entries(&self) -> Result<Vec<Place>> {
         let mut seen = HashSet::new();
         let mut places = Vec::new();
-        for part in &self.parts {
+        for part in &*self.parts {
             for name in super::names(part)? {
                 if !seen.contains(&name) {
                     places.extend(self.child(&name)?);

@@ -149,7 +149,7 @@ impl<'s> View<'s> {
         }
         let place = self.find(path, true)?;
         place
-            .directory
+            .directory()?
             .ok_or_else(|| Error::Invalid(format!("{} is not a directory", shown(path))))
     }
 
@@ -176,9 +176,11 @@ pub(crate) fn walk(directory: Merged) -> impl Iterator<Item = Result<(Vec<u8>, P
             return Some(Err(error));
         }
         let (path, place) = stack.pop()?;
-        if let Some(directory) = &place.directory
-            && let Err(error) = push_children(&mut stack, &path, directory)
-        {
+        let pushed = match place.directory() {
+            Ok(Some(directory)) => push_children(&mut stack, &path, &directory),
+            other => other.map(drop),
+        };
+        if let Err(error) = pushed {
             return Some(Err(error));
         }
         Some(Ok((path, place)))
@@ -226,14 +228,19 @@ impl Place {
     /// Opens a regular file.
     pub(crate) fn open(&self) -> Result<File> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&*self.parent, self.name.as_slice(), flags, Mode::empty())
+        let file = rustix::fs::openat(&**self.parent(), self.name.as_slice(), flags, Mode::empty())
             .context(|| shown(&self.name))?;
         Ok(File::from(file))
     }
 
+    /// What is not opened for its extended attributes: links, pipes, devices.
+    pub(crate) fn attributed(&self) -> std::io::Result<crate::edit::Name> {
+        crate::edit::Name::of(&**self.parent(), &self.name)
+    }
+
     /// Target of a symbolic link.
     pub(crate) fn link_target(&self) -> Result<Vec<u8>> {
-        let target = rustix::fs::readlinkat(&*self.parent, self.name.as_slice(), Vec::new())
+        let target = rustix::fs::readlinkat(&**self.parent(), self.name.as_slice(), Vec::new())
             .context(|| shown(&self.name))?;
         Ok(target.into_bytes())
     }
@@ -249,7 +256,10 @@ pub(crate) fn resolve_directory(root: &Merged, path: &[u8]) -> Result<Option<Mer
     if path.iter().all(|byte| *byte == b'/') {
         return Ok(Some(root.clone()));
     }
-    Ok(find_at(root, path, true)?.and_then(|place| place.directory))
+    match find_at(root, path, true)? {
+        Some(place) => place.directory(),
+        None => Ok(None),
+    }
 }
 
 /// Names in a real directory.

@@ -27,8 +27,8 @@ pub(crate) fn find(root: &Merged, path: &[u8], follow: bool) -> Result<Option<Pl
     if let Some(place) = walk.last {
         return Ok(Some(place));
     }
-    let Some((name, directory)) = walk.above.last() else {
-        return root_place(root);
+    let Some((name, _)) = walk.above.last() else {
+        return Place::root(root)?.map(Some).ok_or_else(empty_root);
     };
     // The parent is known to have it: it was found there a moment ago.
     let parent = if walk.above.len() >= 2 {
@@ -36,24 +36,7 @@ pub(crate) fn find(root: &Merged, path: &[u8], follow: bool) -> Result<Option<Pl
     } else {
         root
     };
-    let place = parent.child(name)?;
-    Ok(place.map(|place| Place {
-        directory: Some(directory.clone()),
-        ..place
-    }))
-}
-
-fn root_place(root: &Merged) -> Result<Option<Place>> {
-    let (Some(parent), Some(stat)) = (root.top(), root.stat()?) else {
-        return Err(empty_root());
-    };
-    Ok(Some(Place {
-        name: b".".to_vec(),
-        parent: parent.clone(),
-        stat,
-        links: 1,
-        directory: Some(root.clone()),
-    }))
+    parent.child(name)
 }
 
 fn empty_root() -> Error {
@@ -121,7 +104,7 @@ fn walk(root: &Merged, path: &[u8], follow: bool) -> Result<Walk> {
             todo.extend(components(&target).rev());
             continue;
         }
-        match place.directory {
+        match place.directory()? {
             Some(directory) => walk.above.push((name, directory)),
             None if is_last => walk.last = Some(place),
             None => {
