@@ -11,17 +11,14 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use tokio::{
-    net::UnixListener,
-    sync::{Semaphore, mpsc},
-};
+use tokio::{net::UnixListener, sync::mpsc};
 use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use wharf_graph::Error;
 use wharf_oci::{Registry, RegistryConfig};
 use wharf_proto::{
     MESSAGE_LIMIT, VERSION,
-    v1::{PruneReply, SessionDown, StatusReply, UsageReply, UsageRow, engine_server::EngineServer},
+    v1::{PruneReply, StatusReply, UsageReply, UsageRow, engine_server::EngineServer},
 };
 use wharf_runner::{Runner, RunnerConfig};
 use wharf_store::{Store, StoreOptions};
@@ -30,7 +27,8 @@ use crate::{
     evaluate::Flights,
     image::{Images, registry_error},
     server::{Service, until_idle},
-    session::{Session, SessionId, lock},
+    session::{Outgoing, Session, SessionId, lock},
+    turns::Turns,
     users::Users,
 };
 
@@ -92,8 +90,8 @@ pub(crate) struct Engine {
     pub(crate) ca_bundle: Option<PathBuf>,
     pub(crate) flights: Flights,
     pub(crate) users: Users,
-    /// How many steps may run at once; first come, first served.
-    pub(crate) turns: Semaphore,
+    /// How many steps may run at once, and whose is next.
+    pub(crate) turns: Arc<Turns>,
     pub(crate) running_steps: AtomicUsize,
     pub(crate) sessions: Mutex<HashMap<SessionId, Arc<Session>>>,
     pub(crate) stopping: CancellationToken,
@@ -110,6 +108,8 @@ pub async fn serve(config: EngineConfig, stop: CancellationToken) -> Result<(), 
     let store = Store::open(&config.store, options)?;
     let runtime_name = config.runner.runtime.to_string();
     let runner = Runner::start(config.runner).await?;
+    // After the runner's start: steps keep the limit that this process was given.
+    open_many_files();
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let engine = Arc::new(Engine {
         store,
@@ -121,7 +121,7 @@ pub async fn serve(config: EngineConfig, stop: CancellationToken) -> Result<(), 
         ca_bundle: config.ca_bundle,
         flights: Flights::default(),
         users: Users::default(),
-        turns: Semaphore::new(processors * STEPS_PER_PROCESSOR),
+        turns: Turns::new(processors * STEPS_PER_PROCESSOR),
         running_steps: AtomicUsize::new(0),
         sessions: Mutex::default(),
         stopping: stop,
@@ -155,6 +155,19 @@ pub async fn serve(config: EngineConfig, stop: CancellationToken) -> Result<(), 
     engine.runner.shutdown().await;
     tracing::info!("engine ended");
     Ok(())
+}
+
+/// Lets this process open as many files as it may let itself: clients, steps and deep trees all take some.
+fn open_many_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!("the limit of open files stays as it is: {error}");
+    }
 }
 
 /// Listens under another name first: the socket appears under its own when connecting to it works, readable by the owner of
@@ -194,7 +207,7 @@ impl Engine {
     pub(crate) fn open_session(
         &self,
         options: (bool, bool),
-        down: mpsc::UnboundedSender<Result<SessionDown, tonic::Status>>,
+        down: mpsc::UnboundedSender<Outgoing>,
     ) -> Arc<Session> {
         let id = self.next_session.fetch_add(1, Ordering::Relaxed);
         let now = SystemTime::now()
@@ -211,7 +224,6 @@ impl Engine {
         if let Some(session) = session {
             session.close();
         }
-        self.flights.forget_landed();
     }
 
     fn close_all_sessions(&self) {

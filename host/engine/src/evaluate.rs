@@ -26,7 +26,7 @@ use wharf_store::{ResultRecord, Snapshot};
 
 use crate::{
     engine::Engine,
-    session::{Audience, Session, lock},
+    session::{Audience, Session, SessionId, lock},
 };
 
 /// A tree that exists.
@@ -57,48 +57,66 @@ type Flight = Shared<BoxFuture<'static, Outcomes>>;
 pub(crate) struct Flights(Mutex<HashMap<FlightId, InFlight>>);
 
 /// What is the same work: the key, the session that skips the cache, and what exit codes count as done.
-type FlightId = (Digest, Option<u64>, Option<Expect>);
-
-impl Flights {
-    /// Drops what is held for work that nobody waits for any more.
-    pub(crate) fn forget_landed(&self) {
-        lock(&self.0).retain(|_, flight| flight.work.upgrade().is_some());
-    }
-}
+type FlightId = (Digest, Option<SessionId>, Option<Expect>);
 
 struct InFlight {
     work: WeakShared<BoxFuture<'static, Outcomes>>,
     audience: Audience,
 }
 
+/// Takes work off the list when it has ended or nobody waits for it any more.
+struct Landing {
+    engine: Arc<Engine>,
+    id: FlightId,
+    audience: Audience,
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        let mut flights = lock(&self.engine.flights.0);
+        // It may have been begun again since.
+        if flights
+            .get(&self.id)
+            .is_some_and(|flight| flight.audience.is(&self.audience))
+        {
+            flights.remove(&self.id);
+        }
+    }
+}
+
 impl Engine {
     /// The tree, made when it is not there.
     pub(crate) async fn realize(self: &Arc<Self>, session: &Arc<Session>, tree: &Arc<Tree>) -> Outcomes {
-        if let Some(made) = session.made(&tree.key) {
+        self.realize_for(&Audience::of(session), tree).await
+    }
+
+    /// The tree, for all who wait for something that needs it.
+    async fn realize_for(self: &Arc<Self>, audience: &Audience, tree: &Arc<Tree>) -> Outcomes {
+        if let Some(made) = audience.made(&tree.key) {
             return Ok(made);
         }
-        if let Some(made) = self.look_up(session, tree).await? {
-            session.tell_hit(tree, made.microseconds);
-            session.explain(tree, || {
+        if let Some(made) = self.look_up(audience, tree).await? {
+            audience.tell_hit(tree, made.microseconds);
+            audience.explain(tree, || {
                 "remembered: the same command on the same inputs".to_owned()
             });
-            session.keep(tree.key, &made);
+            audience.keep(tree.key, &made);
             return Ok(made);
         }
-        let made = self.join_flight(session, tree).await?;
-        session.keep(tree.key, &made);
+        let made = self.join_flight(audience, tree).await?;
+        audience.keep(tree.key, &made);
         Ok(made)
     }
 
     /// Many trees at once.
-    pub(crate) async fn realize_all(
+    async fn realize_all(
         self: &Arc<Self>,
-        session: &Arc<Session>,
+        audience: &Audience,
         trees: impl IntoIterator<Item = Arc<Tree>>,
     ) -> Result<Vec<Arc<Made>>, Error> {
         let tasks = trees.into_iter().map(|tree| {
-            let (engine, session) = (Arc::clone(self), Arc::clone(session));
-            async move { engine.realize(&session, &tree).await }
+            let (engine, audience) = (Arc::clone(self), audience.clone());
+            async move { engine.realize_for(&audience, &tree).await }
         });
         futures::future::try_join_all(tasks).await
     }
@@ -106,10 +124,10 @@ impl Engine {
     /// A remembered result that this session may use.
     async fn look_up(
         self: &Arc<Self>,
-        session: &Arc<Session>,
+        audience: &Audience,
         tree: &Arc<Tree>,
     ) -> Result<Option<Arc<Made>>, Error> {
-        if session.no_cache && tree.step().is_some() {
+        if audience.without_cache().is_some() && tree.step().is_some() {
             return Ok(None);
         }
         let key = tree.key;
@@ -118,45 +136,51 @@ impl Engine {
     }
 
     /// Waits for the work on this tree, begun when nobody has.
-    async fn join_flight(self: &Arc<Self>, session: &Arc<Session>, tree: &Arc<Tree>) -> Outcomes {
+    async fn join_flight(self: &Arc<Self>, audience: &Audience, tree: &Arc<Tree>) -> Outcomes {
         let id = (
             tree.key,
-            session.no_cache.then_some(session.id),
+            audience.without_cache(),
             tree.step().map(|step| step.expect),
         );
         let flight = {
             let mut flights = lock(&self.flights.0);
-            flights.retain(|_, flight| flight.work.upgrade().is_some());
-            if let Some((work, flight)) = flights
+            let under_way = flights
                 .get(&id)
-                .and_then(|flight| Some((flight.work.upgrade()?, flight)))
-            {
-                flight.audience.join(session);
+                .and_then(|flight| Some((flight.work.upgrade()?, &flight.audience)));
+            if let Some((work, theirs)) = under_way {
+                audience.wait_for(theirs);
                 work
             } else {
-                let audience = Audience::default();
-                audience.join(session);
-                let work = self.begin(session, tree, audience.clone());
+                let own = Audience::default();
+                audience.wait_for(&own);
+                let work = self.begin(id, tree, own.clone());
                 if let Some(weak) = work.downgrade() {
-                    flights.insert(id, InFlight { work: weak, audience });
+                    let flight = InFlight {
+                        work: weak,
+                        audience: own,
+                    };
+                    flights.insert(id, flight);
                 }
                 work
             }
         };
-        tokio::select! {
-            outcome = flight => outcome,
-            () = session.cancelled.cancelled() => Err(Error::Cancelled),
-        }
+        flight.await
     }
 
     /// Starts the work in a task of its own: chains of thousands of trees do not nest, and what was begun ends in order
     /// when nobody waits any more.
-    fn begin(self: &Arc<Self>, session: &Arc<Session>, tree: &Arc<Tree>, audience: Audience) -> Flight {
+    fn begin(self: &Arc<Self>, id: FlightId, tree: &Arc<Tree>, audience: Audience) -> Flight {
         let cancel = CancellationToken::new();
-        let (engine, session, tree) = (Arc::clone(self), Arc::clone(session), Arc::clone(tree));
+        let landing = Landing {
+            engine: Arc::clone(self),
+            id,
+            audience: audience.clone(),
+        };
+        let (engine, tree) = (Arc::clone(self), Arc::clone(tree));
         let token = cancel.clone();
-        let task = tokio::spawn(async move { engine.make(&session, &tree, &audience, &token).await });
+        let task = tokio::spawn(async move { engine.make(&tree, &audience, &token).await });
         async move {
+            let _landing = landing;
             let _cancel_when_dropped = cancel.drop_guard();
             match task.await {
                 Ok(outcome) => outcome,
@@ -172,7 +196,6 @@ impl Engine {
 
     async fn make(
         self: &Arc<Self>,
-        session: &Arc<Session>,
         tree: &Arc<Tree>,
         audience: &Audience,
         cancel: &CancellationToken,
@@ -184,22 +207,19 @@ impl Engine {
                 .map(|Location { tree, .. }| tree)
                 .collect();
             tokio::select! {
-                inputs = self.realize_all(session, trees) => inputs?,
+                inputs = self.realize_all(audience, trees) => inputs?,
                 () = cancel.cancelled() => return Err(Error::Cancelled),
             }
         };
         let Some(step) = tree.step() else {
             return self.make_quietly(tree, &inputs, audience, cancel).await;
         };
-        if let Some(made) = self
-            .look_up_by_content(session, tree, step, &inputs, audience)
-            .await?
-        {
-            session.tell_hit(tree, made.microseconds);
+        if let Some(made) = self.look_up_by_content(tree, step, &inputs, audience).await? {
+            audience.tell_hit(tree, made.microseconds);
             return Ok(made);
         }
         let _turn = tokio::select! {
-            turn = self.turns.acquire() => turn.map_err(|_| Error::Cancelled)?,
+            turn = self.turns.acquire(audience) => turn,
             () = cancel.cancelled() => return Err(Error::Cancelled),
         };
         let started = Instant::now();
@@ -258,14 +278,13 @@ impl Engine {
     /// The result of the same command on inputs that are other trees with the same content.
     async fn look_up_by_content(
         self: &Arc<Self>,
-        session: &Arc<Session>,
         tree: &Arc<Tree>,
         step: &Step,
         inputs: &[Arc<Made>],
         audience: &Audience,
     ) -> Result<Option<Arc<Made>>, Error> {
         let op_key = tree.op_key;
-        let candidates = if session.no_cache {
+        let candidates = if audience.without_cache().is_some() {
             Vec::new()
         } else {
             self.with_store(move |store| store.results_with_op(&op_key))

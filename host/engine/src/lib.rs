@@ -16,6 +16,7 @@ mod log;
 mod server;
 mod session;
 mod step;
+mod turns;
 mod upload;
 mod users;
 

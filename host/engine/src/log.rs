@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    fs::File,
     io::{self, Write},
     sync::{Arc, Mutex},
 };
@@ -10,7 +11,7 @@ use tokio::{io::AsyncReadExt, net::unix::pipe};
 use wharf_digest::Digest;
 use wharf_store::LogDraft;
 
-use crate::session::{Audience, lock};
+use crate::session::{Audience, Logged, lock};
 
 /// How much of an output's end goes into an error message.
 const TAIL: usize = 8 * 1024;
@@ -46,7 +47,49 @@ pub(crate) struct Pump {
     /// This output alone.
     pub(crate) own: LogDraft,
     /// Both outputs in the order of their arrival.
-    pub(crate) combined: Arc<Mutex<LogDraft>>,
+    pub(crate) combined: Arc<Mutex<Combined>>,
+}
+
+/// Both outputs of a step in the order of their arrival, on their way to the store.
+pub(crate) struct Combined {
+    draft: LogDraft,
+    /// Bytes that were added.
+    length: u64,
+    /// For clients that are behind.
+    file: Option<Arc<File>>,
+}
+
+impl Combined {
+    pub(crate) fn new(draft: LogDraft) -> Self {
+        Self {
+            draft,
+            length: 0,
+            file: None,
+        }
+    }
+
+    fn add(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.length += bytes.len() as u64;
+        self.draft.write_all(bytes)
+    }
+
+    /// Where the bytes that were added last lie, so many; they can be read.
+    fn last(&mut self, length: usize) -> io::Result<Logged> {
+        self.draft.flush()?;
+        let file = match &self.file {
+            Some(file) => Arc::clone(file),
+            None => Arc::clone(self.file.insert(Arc::new(self.draft.file()?))),
+        };
+        Ok(Logged {
+            file,
+            offset: self.length - length as u64,
+            length,
+        })
+    }
+
+    pub(crate) fn into_draft(self) -> LogDraft {
+        self.draft
+    }
 }
 
 impl Pump {
@@ -63,9 +106,11 @@ impl Pump {
             };
             if !bytes.is_empty() {
                 tail.push(&bytes);
-                self.audience.log(self.key, self.stderr, &bytes);
                 self.own.write_all(&bytes)?;
-                lock(&self.combined).write_all(&bytes)?;
+                let mut combined = lock(&self.combined);
+                combined.add(&bytes)?;
+                self.audience
+                    .log(self.key, self.stderr, &bytes, || combined.last(bytes.len()))?;
             }
             if count == 0 {
                 return Ok((self.own, tail));

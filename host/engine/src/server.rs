@@ -75,10 +75,13 @@ impl v1::engine_server::Engine for Service {
             engine.close_session(listener.id);
         });
         // The stream also ends the session when the client stops reading it.
-        let guard = CloseOnDrop(Arc::clone(&self.0), session.id);
-        let messages = UnboundedReceiverStream::new(messages).map(move |message| {
-            let _held = &guard;
-            message
+        let open = Arc::new(CloseOnDrop(Arc::clone(&self.0), session));
+        let messages = UnboundedReceiverStream::new(messages).then(move |outgoing| {
+            let open = Arc::clone(&open);
+            async move {
+                let message = Some(open.1.take_out(outgoing).await);
+                Ok(v1::SessionDown { message })
+            }
         });
         Ok(Response::new(Box::pin(messages)))
     }
@@ -199,11 +202,11 @@ impl Service {
     }
 }
 
-struct CloseOnDrop(Arc<Engine>, u64);
+struct CloseOnDrop(Arc<Engine>, Arc<Session>);
 
 impl Drop for CloseOnDrop {
     fn drop(&mut self) {
-        self.0.close_session(self.1);
+        self.0.close_session(self.1.id);
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    fs::File,
+    os::unix::fs::FileExt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -17,12 +19,19 @@ use wharf_graph::{
     op::SecretId,
     plan::{Location, Pins, Planned, Planner, Tree},
 };
-use wharf_proto::v1::{
-    Event, Explained, Kind, Log, Outcome, SecretRequest, SessionDown, Started, event, session_down,
-};
+use wharf_proto::v1::{Event, Explained, Kind, Log, Outcome, SecretRequest, Started, event, session_down};
 use zeroize::Zeroizing;
 
-use crate::{evaluate::Made, image::Resolutions};
+use crate::{
+    evaluate::Made,
+    image::Resolutions,
+    turns::{Place, Turns},
+};
+
+/// Bytes of steps' output that wait in memory for one client; what comes while there are more waits in the step's log.
+const LOG_AHEAD: usize = 4 * 1024 * 1024;
+/// What a piece of output takes in memory beside its bytes, about.
+const PIECE_OVERHEAD: usize = 256;
 
 /// A session's number: unique while the engine lives.
 pub(crate) type SessionId = u64;
@@ -37,7 +46,9 @@ pub(crate) struct Session {
     pub(crate) resolutions: Resolutions,
     graph: Mutex<Graph>,
     /// The way back to the client; none once the session is closed, however long work that it began is held elsewhere.
-    down: Mutex<Option<mpsc::UnboundedSender<Result<SessionDown, tonic::Status>>>>,
+    down: Mutex<Option<mpsc::UnboundedSender<Outgoing>>>,
+    /// Bytes of output on their way to the client in memory.
+    log_ahead: AtomicUsize,
     secrets: Mutex<HashMap<u64, oneshot::Sender<Result<Zeroizing<Vec<u8>>, String>>>>,
     next_secret: AtomicU64,
     /// What this run has made or found, so that it stays and is found again without the index.
@@ -57,7 +68,7 @@ impl Session {
         id: SessionId,
         nonce: u64,
         (no_cache, explain): (bool, bool),
-        down: mpsc::UnboundedSender<Result<SessionDown, tonic::Status>>,
+        down: mpsc::UnboundedSender<Outgoing>,
     ) -> Self {
         let planner = Planner::new(Platform::host(), nonce);
         Self {
@@ -72,6 +83,7 @@ impl Session {
                 planner,
             }),
             down: Mutex::new(Some(down)),
+            log_ahead: AtomicUsize::new(0),
             secrets: Mutex::default(),
             next_secret: AtomicU64::new(1),
             made: Mutex::default(),
@@ -168,12 +180,45 @@ impl Session {
     }
 
     pub(crate) fn send(&self, message: session_down::Message) {
+        self.send_out(Outgoing::Message(message));
+    }
+
+    fn send_out(&self, outgoing: Outgoing) {
         // A client that is gone needs no events.
         if let Some(down) = &*lock(&self.down) {
-            down.send(Ok(SessionDown {
-                message: Some(message),
-            }))
-            .ok();
+            down.send(outgoing).ok();
+        }
+    }
+
+    /// Takes room for a piece of output on its way to the client in memory, when there is any.
+    fn has_room(&self, bytes: &[u8]) -> bool {
+        let size = bytes.len() + PIECE_OVERHEAD;
+        let taken = |ahead| (ahead + size <= LOG_AHEAD).then_some(ahead + size);
+        self.log_ahead
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken)
+            .is_ok()
+    }
+
+    /// The message for the client, when it is this one's turn to go out.
+    pub(crate) async fn take_out(&self, outgoing: Outgoing) -> session_down::Message {
+        match outgoing {
+            Outgoing::Message(message) => {
+                if let session_down::Message::Event(Event {
+                    what: Some(event::What::Log(log)),
+                    ..
+                }) = &message
+                {
+                    self.log_ahead
+                        .fetch_sub(log.bytes.len() + PIECE_OVERHEAD, Ordering::Relaxed);
+                }
+                message
+            }
+            Outgoing::Logged { key, stderr, logged } => {
+                let read = tokio::task::spawn_blocking(move || logged.read()).await;
+                let bytes = read.map_err(std::io::Error::other).flatten();
+                let lost = |error| format!("[output that cannot be read back: {error}]\n").into_bytes();
+                log_event(key, stderr, bytes.unwrap_or_else(lost))
+            }
         }
     }
 
@@ -236,25 +281,146 @@ impl Session {
     }
 }
 
-/// A piece of work's audience: the sessions that wait for it.
+/// What is on its way to a client.
+pub(crate) enum Outgoing {
+    Message(session_down::Message),
+    /// Output that the client was not ready for.
+    Logged {
+        key: Digest,
+        stderr: bool,
+        logged: Logged,
+    },
+}
+
+/// Where in a step's log a piece of its output lies.
+#[derive(Clone)]
+pub(crate) struct Logged {
+    pub(crate) file: Arc<File>,
+    pub(crate) offset: u64,
+    pub(crate) length: usize,
+}
+
+impl Logged {
+    fn read(&self) -> std::io::Result<Vec<u8>> {
+        let mut bytes = vec![0; self.length];
+        self.file.read_exact_at(&mut bytes, self.offset)?;
+        Ok(bytes)
+    }
+}
+
+fn log_event(key: Digest, stderr: bool, bytes: Vec<u8>) -> session_down::Message {
+    session_down::Message::Event(Event {
+        key: key.as_bytes().to_vec(),
+        what: Some(event::What::Log(Log { stderr, bytes })),
+    })
+}
+
+/// A piece of work's audience: the sessions that wait for it. They wait for all that it waits for, too.
 #[derive(Clone, Default)]
-pub(crate) struct Audience(Arc<Mutex<Vec<Arc<Session>>>>);
+pub(crate) struct Audience(Arc<Mutex<Waiting>>);
+
+#[derive(Default)]
+struct Waiting {
+    sessions: Vec<Arc<Session>>,
+    /// Of the work that this waits for.
+    inputs: Vec<Weak<Mutex<Waiting>>>,
+    /// Of a step that waits for its turn: its place in the lines.
+    line: Option<(Arc<Turns>, Arc<Place>)>,
+}
 
 impl Audience {
+    /// A session alone.
+    pub(crate) fn of(session: &Arc<Session>) -> Self {
+        let audience = Self::default();
+        audience.join(session);
+        audience
+    }
+
+    /// Is it the same work's?
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// One more session waits for this, and so for all that this waits for.
     pub(crate) fn join(&self, session: &Arc<Session>) {
-        let mut sessions = lock(&self.0);
-        if !sessions.iter().any(|member| member.id == session.id) {
-            sessions.push(Arc::clone(session));
+        let mut all = vec![self.clone()];
+        while let Some(audience) = all.pop() {
+            all.extend(audience.add(session));
         }
+    }
+
+    /// The audiences that the session has to join with this one.
+    fn add(&self, session: &Arc<Session>) -> Vec<Self> {
+        let mut waiting = lock(&self.0);
+        if waiting.sessions.iter().any(|member| member.id == session.id) {
+            return Vec::new();
+        }
+        waiting.sessions.push(Arc::clone(session));
+        if let Some((turns, place)) = &waiting.line {
+            turns.stand(session.id, place);
+        }
+        waiting
+            .inputs
+            .iter()
+            .filter_map(Weak::upgrade)
+            .map(Self)
+            .collect()
+    }
+
+    /// Whoever waits for this, now or later, waits for `input`, too.
+    pub(crate) fn wait_for(&self, input: &Self) {
+        let sessions = {
+            let mut waiting = lock(&self.0);
+            waiting.inputs.push(Arc::downgrade(&input.0));
+            waiting.sessions.clone()
+        };
+        for session in &sessions {
+            input.join(session);
+        }
+    }
+
+    /// Takes a place in the line of every session, and of those that join later.
+    pub(crate) fn stand_in_line(&self, turns: &Arc<Turns>, place: &Arc<Place>) {
+        let mut waiting = lock(&self.0);
+        for session in &waiting.sessions {
+            turns.stand(session.id, place);
+        }
+        waiting.line = Some((Arc::clone(turns), Arc::clone(place)));
+    }
+
+    pub(crate) fn leave_line(&self) {
+        lock(&self.0).line = None;
+    }
+
+    /// The session that skips the cache, when this is one's: it shares its work with nobody.
+    pub(crate) fn without_cache(&self) -> Option<SessionId> {
+        let waiting = lock(&self.0);
+        let session = waiting.sessions.iter().find(|session| session.no_cache);
+        session.map(|session| session.id)
     }
 
     /// Those whose client is still there.
     pub(crate) fn sessions(&self) -> Vec<Arc<Session>> {
         lock(&self.0)
+            .sessions
             .iter()
             .filter(|session| !session.cancelled.is_cancelled())
             .cloned()
             .collect()
+    }
+
+    /// What one of them has made or found.
+    pub(crate) fn made(&self, key: &Digest) -> Option<Arc<Made>> {
+        let made = self.sessions().iter().find_map(|session| session.made(key))?;
+        self.keep(*key, &made);
+        Some(made)
+    }
+
+    /// Notes what was made or found, in the name of all.
+    pub(crate) fn keep(&self, key: Digest, made: &Arc<Made>) {
+        for session in self.sessions() {
+            session.keep(key, made);
+        }
     }
 
     pub(crate) fn tell(&self, key: Digest, what: &event::What) {
@@ -264,16 +430,34 @@ impl Audience {
         }
     }
 
-    pub(crate) fn log(&self, key: Digest, stderr: bool, bytes: &[u8]) {
+    pub(crate) fn tell_hit(&self, tree: &Arc<Tree>, microseconds: u64) {
         for session in self.sessions() {
-            session.tell(
-                key,
-                event::What::Log(Log {
-                    stderr,
-                    bytes: bytes.to_vec(),
-                }),
-            );
+            session.tell_hit(tree, microseconds);
         }
+    }
+
+    /// Passes on what a step printed. It lies in the step's log too, and there it waits for clients that are behind.
+    pub(crate) fn log(
+        &self,
+        key: Digest,
+        stderr: bool,
+        bytes: &[u8],
+        logged: impl FnOnce() -> std::io::Result<Logged>,
+    ) -> std::io::Result<()> {
+        let sessions = self.sessions().into_iter();
+        let (ready, behind): (Vec<_>, Vec<_>) = sessions.partition(|session| session.has_room(bytes));
+        for session in ready {
+            session.send(log_event(key, stderr, bytes.to_vec()));
+        }
+        if behind.is_empty() {
+            return Ok(());
+        }
+        let logged = logged()?;
+        for session in behind {
+            let logged = logged.clone();
+            session.send_out(Outgoing::Logged { key, stderr, logged });
+        }
+        Ok(())
     }
 
     pub(crate) fn explain(&self, tree: &Tree, reason: impl Fn() -> String) {

@@ -123,8 +123,12 @@ fn pass_on(socket: &OwnedFd, answers: &Answers) {
         let (id, number) = helper::read_answer(buffer);
         let answer = descriptors.into_iter().next().ok_or(number);
         let mut waiting = answers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(waiting) = waiting.as_mut().and_then(|waiting| waiting.remove(&id)) {
-            waiting.send(answer).ok();
+        let Some(waiting) = waiting.as_mut().and_then(|waiting| waiting.remove(&id)) else {
+            continue;
+        };
+        // Whoever wanted the step is gone: so must it be.
+        if let Err(Ok(process)) = waiting.send(answer) {
+            rustix::process::pidfd_send_signal(&process, rustix::process::Signal::KILL).ok();
         }
     }
     // Those who wait learn it by this, and those who come later by finding nothing.

@@ -33,6 +33,9 @@ use crate::{
     system::System,
 };
 
+/// The part of the runner's directory that its owner may use.
+const SCRATCH: &str = "scratch";
+
 /// What runs the steps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Runtime {
@@ -165,6 +168,11 @@ impl Runner {
     /// What cannot be done here, in words.
     pub fn missing(&self) -> Vec<String> {
         self.cgroups.missing()
+    }
+
+    /// Where files for steps can lie while they run: in memory if possible, and gone when a runner starts here again.
+    pub fn scratch(&self) -> PathBuf {
+        self.config.state.join(SCRATCH)
     }
 
     /// Ends the helper and every step that still runs.
@@ -337,6 +345,7 @@ fn clear_state(state: &Path) -> Result<()> {
         ("stage", true),
         ("empty", true),
         ("steps", true),
+        (SCRATCH, true),
         ("runtime", false),
     ] {
         let path = state.join(part);

@@ -27,6 +27,15 @@ pub struct LogDraft {
 const BUFFER: usize = 256 * 1024;
 
 impl LogDraft {
+    /// The file that it is written to, with all that was written so far in it; it stays there once the blob is published.
+    pub fn file(&mut self) -> io::Result<File> {
+        self.flush_buffer()?;
+        match &self.file {
+            Some(file) => file.as_file().try_clone(),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
     fn flush_buffer(&mut self) -> io::Result<()> {
         self.hasher.update(&self.buffer);
         let file = match &mut self.file {

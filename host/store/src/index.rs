@@ -20,6 +20,9 @@ use crate::{
 /// How many results of one operation are compared by content.
 const CANDIDATES: usize = 16;
 
+/// How many connections are kept for the next who reads.
+const IDLE_READERS: usize = 16;
+
 /// A remembered result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResultRecord {
@@ -102,10 +105,10 @@ impl Index {
             None => connect(&self.path)?,
         };
         let outcome = work(&reader);
-        self.readers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(reader);
+        let mut idle = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < IDLE_READERS {
+            idle.push(reader);
+        }
         outcome
     }
 

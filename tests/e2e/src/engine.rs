@@ -133,6 +133,25 @@ impl TestEngine {
         self.directory.path().join("store")
     }
 
+    /// The runner's directory: what it has for running steps.
+    pub fn state(&self) -> PathBuf {
+        state_of(&self.socket())
+    }
+
+    /// Its process.
+    ///
+    /// # Panics
+    ///
+    /// When it is no process of this test, or was killed.
+    pub fn pid(&self) -> u32 {
+        match &self.place {
+            Place::Process {
+                child: Some(child), ..
+            } => child.id(),
+            _ => panic!("the engine is no process of this test"),
+        }
+    }
+
     /// A directory for the test's own files.
     pub fn path(&self) -> &Path {
         self.directory.path()
@@ -174,15 +193,46 @@ impl TestEngine {
     }
 }
 
+impl TestEngine {
+    /// A killed engine leaves its control groups to the next one on its store, and here there is none.
+    fn remove_groups(&self) {
+        let name = group_name(&self.store());
+        for hierarchy in std::fs::read_dir("/sys/fs/cgroup")
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let own = hierarchy.path().join(&name);
+            let steps = std::fs::read_dir(&own).into_iter().flatten().flatten();
+            for group in steps.map(|entry| entry.path()).chain([own.clone()]) {
+                // Those of steps that are still on their way out stay.
+                std::fs::remove_dir(group).ok();
+            }
+        }
+    }
+}
+
 impl Drop for TestEngine {
     fn drop(&mut self) {
         // The one in Docker goes with its world.
         if matches!(self.place, Place::Process { .. }) {
             self.kill();
         }
+        self.remove_groups();
         // A store on a small disk is a mount; the others are none, and nothing happens.
         rustix::mount::unmount(self.store(), rustix::mount::UnmountFlags::DETACH).ok();
     }
+}
+
+/// The runner's directory of an engine with this socket.
+pub fn state_of(socket: &Path) -> PathBuf {
+    socket.with_extension("state")
+}
+
+/// The name of the control groups of an engine with this store: the same when it is started again.
+pub fn group_name(store: &Path) -> String {
+    let hex = wharf_digest::Digest::of(store.as_os_str().as_encoded_bytes()).to_hex();
+    format!("wharf-test-{}", &hex[..12])
 }
 
 fn spawn(socket: &Path, store: &Path, log: &Path, runtime: &str) -> Child {
@@ -274,8 +324,41 @@ impl Run {
             .flatten()
     }
 
+    /// Standard output of the last step, with what all steps print passed on as it comes.
+    pub async fn watch(
+        &mut self,
+        container: &Container,
+        mut piece: impl FnMut(&[u8]),
+    ) -> Result<Answer, Error> {
+        let session = self.session.clone();
+        let mut asked = std::pin::pin!(session.read(container.node(), Question::Stdout));
+        let mut take = |event: Event| {
+            if let Some(event::What::Log(log)) = event.what {
+                piece(&log.bytes);
+            }
+        };
+        let answer = loop {
+            tokio::select! {
+                answer = &mut asked => break answer,
+                Some(event) = self.events.recv() => take(event),
+            }
+        };
+        while let Some(event) = self.next_event().await {
+            take(event);
+        }
+        answer
+    }
+
     /// The whole log of a failed step, as its error names it.
     pub async fn failed_log(&self, log: &str) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.failed_log_pieces(log, |piece| bytes.extend_from_slice(piece))
+            .await;
+        bytes
+    }
+
+    /// The same piece by piece.
+    pub async fn failed_log_pieces(&self, log: &str, mut take: impl FnMut(&[u8])) {
         let connection = self.session.connection().await.expect("an engine");
         let request = wharf_client::proto::StepLogRequest { log: log.to_owned() };
         let mut pieces = connection
@@ -284,11 +367,9 @@ impl Run {
             .await
             .expect("the log")
             .into_inner();
-        let mut bytes = Vec::new();
         while let Some(piece) = pieces.message().await.expect("a piece of the log") {
-            bytes.extend(piece.bytes);
+            take(&piece.bytes);
         }
-        bytes
     }
 
     /// Steps that ran, and steps that were remembered, by title, since this was last asked. Call it after the answer.

@@ -2,6 +2,8 @@
 
 mod docker;
 pub mod engine;
+mod footprint;
 pub mod guests;
 
 pub use engine::{Run, TestEngine};
+pub use footprint::Footprint;

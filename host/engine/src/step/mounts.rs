@@ -139,7 +139,7 @@ impl Engine {
                 Ok((view.open_file(&from)?, view.stat(&from, true)?))
             })
             .await?;
-        let target = file_in(held, path)?;
+        let target = file_in(&self.runner.scratch(), held, path)?;
         let (uid, gid) = owner.unwrap_or((copied.1.uid, copied.1.gid));
         let mut file = new_file(&target, copied.1.mode).map_err(io_error)?;
         std::io::copy(&mut copied.0, &mut file).map_err(io_error)?;
@@ -205,7 +205,7 @@ impl Engine {
         held: &mut Held,
     ) -> Result<PathBuf, Error> {
         let value = audience.secret(secret).await?;
-        let target = file_in(held, path)?;
+        let target = file_in(&self.runner.scratch(), held, path)?;
         new_file(&target, mode)
             .and_then(|mut file| file.write_all(&value))
             .map_err(io_error)?;
@@ -223,28 +223,15 @@ pub(super) fn bind(source: &Path, destination: &str, writable: bool) -> Bind {
     }
 }
 
-/// Where a mounted file lies while the step runs: in memory, where only the engine can look.
-fn file_in(held: &mut Held, path: &str) -> Result<PathBuf, Error> {
-    if held.files.is_none() {
-        let memory = Path::new("/dev/shm");
-        let place = if memory.is_dir() {
-            memory.to_owned()
-        } else {
-            std::env::temp_dir()
-        };
-        held.files = Some(
-            tempfile::Builder::new()
-                .prefix("wharf-")
-                .tempdir_in(place)
-                .map_err(io_error)?,
-        );
-    }
-    let directory = held
-        .files
-        .as_ref()
-        .map(tempfile::TempDir::path)
-        .unwrap_or(Path::new("/"));
-    Ok(directory.join(path.replace('/', "_")))
+/// Where a mounted file lies while the step runs: in `scratch`, where only the engine can look.
+fn file_in(scratch: &Path, held: &mut Held, path: &str) -> Result<PathBuf, Error> {
+    let directory = match &held.files {
+        Some(directory) => directory,
+        None => held
+            .files
+            .insert(tempfile::tempdir_in(scratch).map_err(io_error)?),
+    };
+    Ok(directory.path().join(path.replace('/', "_")))
 }
 
 fn new_file(path: &Path, mode: u32) -> std::io::Result<File> {

@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use super::io_error;
 use crate::{
     evaluate::StepOutput,
-    log::{Pump, Scrubber, Tail},
+    log::{Combined, Pump, Scrubber, Tail},
     session::Audience,
 };
 
@@ -31,7 +31,7 @@ pub(super) struct Outputs {
 /// It ends when the step has closed both outputs.
 pub(super) struct Reading {
     pumps: [JoinHandle<std::io::Result<(LogDraft, Tail)>>; 2],
-    combined: Arc<Mutex<LogDraft>>,
+    combined: Arc<Mutex<Combined>>,
 }
 
 /// All that a step has printed.
@@ -52,7 +52,7 @@ impl Outputs {
         secrets: &[Zeroizing<Vec<u8>>],
     ) -> Result<Self, Error> {
         let scrubber = Scrubber::new(secrets.iter().map(|secret| secret.as_slice()));
-        let combined = Arc::new(Mutex::new(store.new_log()));
+        let combined = Arc::new(Mutex::new(Combined::new(store.new_log())));
         let open = |stderr| {
             let (read, write) =
                 rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(io_error)?;
@@ -97,7 +97,10 @@ impl Reading {
         Ok(Printed {
             stdout,
             stderr,
-            combined: combined.into_inner().unwrap_or_else(PoisonError::into_inner),
+            combined: combined
+                .into_inner()
+                .unwrap_or_else(PoisonError::into_inner)
+                .into_draft(),
             tails: [out_tail, err_tail],
         })
     }

@@ -14,15 +14,13 @@ fn main() {
         panic!("test-engine SOCKET STORE RUNTIME")
     };
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    let state = PathBuf::from(socket).with_extension("state");
+    let (socket, store) = (PathBuf::from(socket), PathBuf::from(store));
     let mirrors = std::env::var("WHARF_REGISTRY_MIRRORS").unwrap_or_default();
     let pair = |pair: &str| {
         pair.split_once('=')
             .map(|(one, other)| (one.to_owned(), other.to_owned()))
     };
     let config = EngineConfig {
-        socket: PathBuf::from(socket),
-        store: PathBuf::from(store),
         max_bytes: None,
         runner: RunnerConfig {
             runtime: if runtime == "builtin" {
@@ -34,9 +32,9 @@ fn main() {
                 std::env::current_exe().expect("this program"),
                 vec!["helper".to_owned()],
             ),
-            state,
-            ground: PathBuf::from(store).join("ground"),
-            name: format!("wharf-test-{}", std::process::id()),
+            state: wharf_e2e::engine::state_of(&socket),
+            ground: store.join("ground"),
+            name: wharf_e2e::engine::group_name(&store),
             resolv_conf: std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default(),
         },
         registries: RegistryConfig {
@@ -44,6 +42,8 @@ fn main() {
             ca_bundle: None,
         },
         ca_bundle: None,
+        socket,
+        store,
         idle: Duration::from_secs(600),
     };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");

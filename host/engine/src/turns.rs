@@ -1,0 +1,190 @@
+//! Turns: how many steps run at once, and whose is next.
+//!
+//! Sessions take turns, so that one that wants three steps is not stuck behind one that wants a thousand. Among the steps of
+//! one session the one that came first is first. A step that several sessions wait for stands in the line of each, and runs
+//! when the first of them comes up.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex},
+};
+
+use tokio::sync::oneshot;
+
+use crate::session::{Audience, SessionId, lock};
+
+/// The turns of one engine.
+pub(crate) struct Turns(Mutex<Lines>);
+
+struct Lines {
+    free: usize,
+    waiting: HashMap<SessionId, VecDeque<Arc<Place>>>,
+    /// Sessions with steps that wait, the one that is next first.
+    round: VecDeque<SessionId>,
+}
+
+/// One step's place in the lines of those who wait for it; empty once it has its turn.
+pub(crate) struct Place(Mutex<Option<oneshot::Sender<Turn>>>);
+
+/// The right to run one step; given back when it is dropped.
+pub(crate) struct Turn(Arc<Turns>);
+
+impl Turns {
+    /// So many steps run at once.
+    pub(crate) fn new(count: usize) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(Lines {
+            free: count,
+            waiting: HashMap::new(),
+            round: VecDeque::new(),
+        })))
+    }
+
+    /// Waits until it is this step's turn. Whoever comes to wait for the step meanwhile waits for its turn, too. Dropping the
+    /// future leaves the line.
+    pub(crate) async fn acquire(self: &Arc<Self>, audience: &Audience) -> Turn {
+        let (grant, granted) = oneshot::channel();
+        let place = Arc::new(Place(Mutex::new(Some(grant))));
+        audience.stand_in_line(self, &place);
+        self.give_out();
+        let turn = granted.await;
+        audience.leave_line();
+        // The place is held by this future until it has its turn, and so is the sender in it.
+        drop(place);
+        turn.expect("a place is not given up while somebody stands there")
+    }
+
+    /// Puts a step at the end of a session's line.
+    pub(crate) fn stand(&self, session: SessionId, place: &Arc<Place>) {
+        let mut lines = lock(&self.0);
+        let line = lines.waiting.entry(session).or_default();
+        line.push_back(Arc::clone(place));
+        if line.len() == 1 {
+            lines.round.push_back(session);
+        }
+    }
+
+    /// Gives free turns to those who are next.
+    fn give_out(self: &Arc<Self>) {
+        // Sent without the lock: a turn whose step is gone meanwhile comes straight back.
+        while let Some(grant) = lock(&self.0).next() {
+            grant.send(Turn(Arc::clone(self))).ok();
+        }
+    }
+}
+
+impl Lines {
+    /// Whoever is next, when a turn is free for them.
+    fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
+        while self.free > 0 {
+            let session = self.round.pop_front()?;
+            let line = self.waiting.entry(session).or_default();
+            // Places of steps that were cancelled, or had their turn in another session's line, are passed over.
+            let grant = std::iter::from_fn(|| line.pop_front())
+                .filter_map(|place| lock(&place.0).take())
+                .find(|grant| !grant.is_closed());
+            if line.is_empty() {
+                self.waiting.remove(&session);
+            } else {
+                self.round.push_back(session);
+            }
+            if grant.is_some() {
+                self.free -= 1;
+                return grant;
+            }
+        }
+        None
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        lock(&self.0.0).free += 1;
+        self.0.give_out();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{FutureExt, future::BoxFuture};
+
+    use super::*;
+    use crate::session::Session;
+
+    fn session(id: SessionId) -> Arc<Session> {
+        let (down, _) = tokio::sync::mpsc::unbounded_channel();
+        Arc::new(Session::new(id, id, (false, false), down))
+    }
+
+    fn wants(turns: &Arc<Turns>, audience: &Audience) -> BoxFuture<'static, Turn> {
+        let (turns, audience) = (Arc::clone(turns), audience.clone());
+        let mut wants = async move { turns.acquire(&audience).await }.boxed();
+        // It stands in line from its first poll on.
+        assert!((&mut wants).now_or_never().is_none(), "no turn is free");
+        wants
+    }
+
+    #[tokio::test]
+    async fn sessions_take_turns_and_steps_come_in_order() {
+        let turns = Turns::new(1);
+        let (many, few) = (Audience::of(&session(1)), Audience::of(&session(2)));
+        let busy = turns.acquire(&many).await;
+        let mut waiting = Vec::new();
+        for (name, audience) in [
+            ("many 1", &many),
+            ("many 2", &many),
+            ("many 3", &many),
+            ("few 1", &few),
+            ("few 2", &few),
+        ] {
+            waiting.push((name, wants(&turns, audience)));
+        }
+        drop(busy);
+        let mut order = Vec::new();
+        while !waiting.is_empty() {
+            let at = waiting
+                .iter_mut()
+                .position(|(_, wants)| wants.now_or_never().is_some())
+                .expect("a free turn is given out");
+            order.push(waiting.remove(at).0);
+        }
+        assert_eq!(order, ["many 1", "few 1", "many 2", "few 2", "many 3"]);
+    }
+
+    #[tokio::test]
+    async fn who_joins_a_step_brings_it_forward() {
+        let turns = Turns::new(1);
+        let (many, late) = (Audience::of(&session(1)), session(2));
+        let busy = turns.acquire(&many).await;
+        let mut first = wants(&turns, &many);
+        let shared = Audience::of(&session(1));
+        let mut second = wants(&turns, &shared);
+        let mut third = wants(&turns, &many);
+        shared.join(&late);
+        drop(busy);
+        let turn = (&mut first).now_or_never().expect("the first in line");
+        drop(turn);
+        let turn = (&mut second).now_or_never().expect("the late session's turn");
+        drop(turn);
+        assert!((&mut third).now_or_never().is_some(), "the rest follow");
+    }
+
+    #[tokio::test]
+    async fn who_leaves_the_line_holds_nobody_up() {
+        let turns = Turns::new(1);
+        let audience = Audience::of(&session(1));
+        let busy = turns.acquire(&audience).await;
+        let gone: Vec<_> = (0..100).map(|_| wants(&turns, &audience)).collect();
+        let mut last = wants(&turns, &Audience::of(&session(2)));
+        drop(gone);
+        drop(busy);
+        let turn = (&mut last).now_or_never();
+        assert!(turn.is_some(), "a turn is lost with those who left");
+        drop(turn);
+        // Granted and dropped before it was taken: the turn comes back.
+        let busy = turns.acquire(&audience).await;
+        let granted = wants(&turns, &audience);
+        drop(busy);
+        drop(granted);
+        assert!(turns.acquire(&audience).now_or_never().is_some());
+    }
+}

@@ -1,0 +1,238 @@
+//! What an engine holds of the machine it runs on, so that tests can show that load leaves nothing behind.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use crate::TestEngine;
+
+/// How long what is being given back may take. The kernel removes network links and process namespaces behind our back.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How many network links each engine has names for before the next one's begin.
+const LINKS: u64 = 300;
+
+/// Everything that belongs to one engine but is not in its memory. Connections to the index, which it keeps for the next
+/// who reads, are counted for themselves: see [`TestEngine::index_connections`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Footprint {
+    /// Open files by kind: regular files by path, all else by what it is.
+    descriptors: BTreeMap<String, usize>,
+    /// Mount points in the engine's view and in ours that have to do with its directory.
+    mounts: BTreeSet<String>,
+    /// Processes below it, by name.
+    processes: Vec<String>,
+    /// Control groups of its steps, and processes in them or in any that they share.
+    groups: BTreeSet<PathBuf>,
+    /// Host's ends of its steps' network links.
+    links: BTreeSet<String>,
+    /// How many rules the packet filter has for steps.
+    rules: usize,
+    /// What is half made or half removed in its store, and what lies in its directory for running steps.
+    files: BTreeSet<PathBuf>,
+}
+
+impl Footprint {
+    /// What it holds now. The engine is a process of this test.
+    pub fn of(engine: &TestEngine) -> Self {
+        let pid = engine.pid();
+        Self {
+            descriptors: descriptors(pid),
+            mounts: mounts(pid, engine.path()),
+            processes: processes_below(pid),
+            groups: groups(&crate::engine::group_name(&engine.store())),
+            links: links(pid),
+            rules: rules(),
+            files: files(engine),
+        }
+    }
+
+    /// Waits until the engine holds no more than this again.
+    ///
+    /// # Panics
+    ///
+    /// When it goes on holding more.
+    pub async fn is_left_by(&self, engine: &TestEngine) {
+        let since = Instant::now();
+        loop {
+            let now = Self::of(engine);
+            if now == *self {
+                return;
+            }
+            assert!(
+                since.elapsed() < PATIENCE,
+                "the engine held\n{self:#?}\nand after the load\n{now:#?}\n{}",
+                engine.log_text()
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+impl TestEngine {
+    /// Bytes of memory that its process uses.
+    pub fn memory(&self) -> u64 {
+        status_bytes(self.pid(), "VmRSS:")
+    }
+
+    /// The most memory that its process used since [`Self::forget_peak`].
+    pub fn peak_memory(&self) -> u64 {
+        status_bytes(self.pid(), "VmHWM:")
+    }
+
+    /// Begins a new peak of memory.
+    pub fn forget_peak(&self) {
+        fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").expect("the peak is reset");
+    }
+
+    /// Open files of the index.
+    pub fn index_connections(&self) -> usize {
+        targets(self.pid()).filter(|target| is_index(target)).count()
+    }
+
+    /// Bytes of the index's log of writes.
+    pub fn index_log(&self) -> u64 {
+        fs::metadata(self.store().join("index.sqlite-wal")).map_or(0, |metadata| metadata.len())
+    }
+}
+
+fn status_bytes(pid: u32, field: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the engine runs");
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kibibytes.expect("the kernel says how much memory a process has") * 1024
+}
+
+fn is_index(target: &Path) -> bool {
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with("index.sqlite")
+}
+
+/// What a process's descriptors lead to.
+fn targets(pid: u32) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).expect("the engine runs");
+    entries.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
+}
+
+fn descriptors(pid: u32) -> BTreeMap<String, usize> {
+    let mut kinds = BTreeMap::new();
+    for target in targets(pid).filter(|target| !is_index(target)) {
+        let text = target.to_string_lossy();
+        // `socket:[123]` and `pipe:[456]` have numbers.
+        let kind = text.split(":[").next().unwrap_or_default().to_owned();
+        *kinds.entry(kind).or_default() += 1;
+    }
+    kinds
+}
+
+fn mounts(pid: u32, directory: &Path) -> BTreeSet<String> {
+    let directory = directory.to_string_lossy().into_owned();
+    let of = |process: &str| {
+        let text = fs::read_to_string(format!("/proc/{process}/mountinfo")).unwrap_or_default();
+        text.lines()
+            .filter(|line| line.contains(&directory))
+            .map(|line| format!("{process}: {line}"))
+            .collect::<Vec<_>>()
+    };
+    of("self").into_iter().chain(of(&pid.to_string())).collect()
+}
+
+fn processes_below(pid: u32) -> Vec<String> {
+    let mut parents = BTreeMap::new();
+    for entry in fs::read_dir("/proc").expect("/proc").flatten() {
+        let Some(process) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        // The name is in parentheses and may hold anything.
+        let Some((name, rest)) = stat.rsplit_once(')') else {
+            continue;
+        };
+        let parent: u32 = rest
+            .split_whitespace()
+            .nth(1)
+            .and_then(|parent| parent.parse().ok())
+            .unwrap_or(0);
+        parents.insert(process, (parent, name.to_owned()));
+    }
+    let is_below = |mut process: u32| {
+        while let Some((parent, _)) = parents.get(&process) {
+            if *parent == pid {
+                return true;
+            }
+            process = *parent;
+        }
+        false
+    };
+    let mut names: Vec<String> = parents
+        .iter()
+        .filter(|(process, _)| is_below(**process))
+        .map(|(_, (_, name))| name.split_once('(').map_or("", |(_, name)| name).to_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Groups of single steps in every hierarchy, and the processes in those or in the group that steps share.
+fn groups(name: &str) -> BTreeSet<PathBuf> {
+    let root = Path::new("/sys/fs/cgroup");
+    let hierarchies = fs::read_dir(root).into_iter().flatten().flatten();
+    let mut found = BTreeSet::new();
+    for own in hierarchies
+        .map(|hierarchy| hierarchy.path().join(name))
+        .chain([root.join(name)])
+    {
+        for entry in fs::read_dir(&own).into_iter().flatten().flatten() {
+            let group = entry.path();
+            if !group.is_dir() {
+                continue;
+            }
+            let members = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+            found.extend(members.lines().map(|process| group.join("process").join(process)));
+            if group.file_name().is_some_and(|name| name != "usual") {
+                found.insert(group);
+            }
+        }
+    }
+    found
+}
+
+/// Engines begin to number their links at different places: those near this one's are its own.
+fn links(pid: u32) -> BTreeSet<String> {
+    let first = u64::from(pid % 200) * LINKS;
+    let text = fs::read_to_string(format!("/proc/{pid}/net/dev")).unwrap_or_default();
+    let names = text.lines().filter_map(|line| line.split(':').next());
+    let is_own = |name: &&str| {
+        let number = name.strip_prefix("wharf").and_then(|number| number.parse().ok());
+        number.is_some_and(|number: u64| (first..first + LINKS).contains(&number))
+    };
+    names.map(str::trim).filter(is_own).map(str::to_owned).collect()
+}
+
+fn rules() -> usize {
+    let output = std::process::Command::new("nft")
+        .args(["list", "table", "inet", "wharf"])
+        .output()
+        .expect("nft runs");
+    output.stdout.iter().filter(|byte| **byte == b'\n').count()
+}
+
+fn files(engine: &TestEngine) -> BTreeSet<PathBuf> {
+    let store = engine.store();
+    let state = engine.state();
+    let directories = [
+        store.join("drafts"),
+        store.join("trash"),
+        state.join("steps"),
+        state.join("scratch"),
+        state.join("root"),
+        state.join("empty"),
+    ];
+    directories
+        .iter()
+        .flat_map(|directory| fs::read_dir(directory).into_iter().flatten().flatten())
+        .map(|entry| entry.path())
+        .collect()
+}
