@@ -30,6 +30,7 @@ use crate::{
     session::{Outgoing, Session, SessionId, lock},
     turns::Turns,
     users::Users,
+    volumes::Volumes,
 };
 
 /// How many steps run at once for each processor: steps wait for networks and disks more than they compute.
@@ -92,6 +93,8 @@ pub(crate) struct Engine {
     pub(crate) users: Users,
     /// How many steps may run at once, and whose is next.
     pub(crate) turns: Arc<Turns>,
+    /// Who may use which cache volume.
+    pub(crate) volumes: Volumes,
     pub(crate) running_steps: AtomicUsize,
     pub(crate) sessions: Mutex<HashMap<SessionId, Arc<Session>>>,
     pub(crate) stopping: CancellationToken,
@@ -122,6 +125,7 @@ pub async fn serve(config: EngineConfig, stop: CancellationToken) -> Result<(), 
         flights: Flights::default(),
         users: Users::default(),
         turns: Turns::new(processors * STEPS_PER_PROCESSOR),
+        volumes: Volumes::default(),
         running_steps: AtomicUsize::new(0),
         sessions: Mutex::default(),
         stopping: stop,

@@ -218,8 +218,12 @@ impl Engine {
             audience.tell_hit(tree, made.microseconds);
             return Ok(made);
         }
-        let _turn = tokio::select! {
-            turn = self.turns.acquire(audience) => turn,
+        let ready = async {
+            let volumes = self.volumes.acquire(step).await;
+            (self.turns.acquire(audience).await, volumes)
+        };
+        let _held = tokio::select! {
+            held = ready => held,
             () = cancel.cancelled() => return Err(Error::Cancelled),
         };
         let started = Instant::now();

@@ -19,6 +19,7 @@ mod step;
 mod turns;
 mod upload;
 mod users;
+mod volumes;
 
 pub use engine::{EngineConfig, EngineError, serve};
 pub use wharf_oci::RegistryConfig;

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Which volume: the same name in another scope is another volume.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VolumeId {
     /// The module or project that it belongs to.
     pub scope: String,

@@ -49,6 +49,19 @@ impl Footprint {
         }
     }
 
+    /// What it holds once two looks at it are the same.
+    pub async fn settled(engine: &TestEngine) -> Self {
+        let mut before = Self::of(engine);
+        loop {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let now = Self::of(engine);
+            if now == before {
+                return now;
+            }
+            before = now;
+        }
+    }
+
     /// Waits until the engine holds no more than this again.
     ///
     /// # Panics

@@ -10,7 +10,7 @@ use std::{
 };
 
 use wharf_e2e::{
-    TestEngine,
+    Footprint, TestEngine,
     engine::{Run, busybox, script},
 };
 use wharf_graph::{
@@ -186,6 +186,8 @@ async fn b26_a_file_of_ten_gigabytes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn b26_five_hundred_layers() {
     let engine = TestEngine::start();
+    engine.run().stdout(&script(&busybox(), "true")).await.unwrap();
+    let before = Footprint::settled(&engine).await;
     let mut container: Container = busybox();
     for layer in 0..500 {
         let undo = if layer % 7 == 3 {
@@ -209,6 +211,8 @@ async fn b26_five_hundred_layers() {
         run.text(&container, "/l/2").await.is_err(),
         "what a layer removed stays removed"
     );
+    drop(run);
+    before.is_left_by(&engine).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

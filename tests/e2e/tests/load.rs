@@ -23,7 +23,7 @@ use wharf_e2e::{
 use wharf_graph::{
     Container, Directory, Error, Secret, Volume,
     build::Edit,
-    op::{Configure, CopyOptions, Filter, Network, SecretId},
+    op::{Configure, CopyOptions, Filter, Network, SecretId, Sharing},
 };
 
 /// How much more memory an engine may use after some load than after a little of each kind.
@@ -47,21 +47,8 @@ async fn warm_engine() -> (TestEngine, Footprint) {
         join_all(steps.iter().map(|step| run.stdout(step))).await;
     }
     drop(run);
-    let before = settled(&engine).await;
+    let before = Footprint::settled(&engine).await;
     (engine, before)
-}
-
-/// What the engine holds once two looks at it are the same.
-async fn settled(engine: &TestEngine) -> Footprint {
-    let mut before = Footprint::of(engine);
-    loop {
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        let now = Footprint::of(engine);
-        if now == before {
-            return now;
-        }
-        before = now;
-    }
 }
 
 async fn leaves_nothing_behind(engine: &TestEngine, before: &Footprint) {
@@ -196,6 +183,50 @@ async fn a_thousand_steps_of_one_client_hold_up_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn b30_steps_that_wait_for_volumes_hold_up_nobody() {
+    let (engine, before) = warm_engine().await;
+    let volume = |name| Volume::new("tests", name).with_sharing(Sharing::Locked);
+    let (one, two) = (volume("one"), volume("two"));
+    // More than may run at once, each with both volumes, in one order or the other, and one of them twice.
+    let wants_both = |step: usize| {
+        let (first, last) = if step.is_multiple_of(2) {
+            (&one, &two)
+        } else {
+            (&two, &one)
+        };
+        let container = [("/first", first), ("/last", last), ("/again", first)]
+            .into_iter()
+            .fold(busybox(), |container, (path, volume)| {
+                container.with_mounted_cache(path, volume)
+            });
+        let count = "for at in /first /last; do echo x >> $at/count; done; wc -l < /again/count";
+        script(&container, &format!("{count} # {step}"))
+    };
+    let steps: Vec<_> = (0..64).map(wants_both).collect();
+    let (busy, quick) = (engine.run(), engine.run());
+    let done = AtomicUsize::new(0);
+    let quick_done = async {
+        until("a step of the busy client", || done.load(Ordering::Relaxed) >= 1).await;
+        let came = done.load(Ordering::Relaxed);
+        quick.stdout(&script(&busybox(), "echo quick")).await.unwrap();
+        done.load(Ordering::Relaxed) - came
+    };
+    let (outcomes, meanwhile) = tokio::join!(many(&busy, &steps, &done), quick_done);
+    let mut counts: Vec<usize> = outcomes
+        .into_iter()
+        .map(|outcome| outcome.unwrap().trim().parse().unwrap())
+        .collect();
+    counts.sort_unstable();
+    assert_eq!(counts, (1..=64).collect::<Vec<_>>(), "two had a volume at once");
+    assert!(
+        meanwhile < 32,
+        "{meanwhile} steps ended before one that waits for no volume"
+    );
+    drop((busy, quick));
+    leaves_nothing_behind(&engine, &before).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_goes_frees_its_thousand_steps_and_no_others() {
     let (engine, before) = warm_engine().await;
     let (goes, stays) = (engine.run(), engine.run());
@@ -211,8 +242,9 @@ async fn a_client_that_goes_frees_its_thousand_steps_and_no_others() {
         let connection = Connection::open(&engine.socket())
             .await
             .expect("the engine answers");
-        let status = connection.client().status(StatusRequest {});
-        status.await.expect("the engine answers").into_inner()
+        let mut client = connection.client();
+        let status = client.status(StatusRequest {}).await;
+        status.expect("the engine answers").into_inner()
     };
     while status().await.running_steps < 32 {
         tokio::time::sleep(Duration::from_millis(20)).await;

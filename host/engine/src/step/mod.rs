@@ -25,7 +25,7 @@ use wharf_runner::{
     passwd::User,
     spec::{self, Process},
 };
-use wharf_store::{LayerDraft, Pin, Snapshot};
+use wharf_store::{LayerDraft, Pin, Snapshot, VolumeId};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -54,7 +54,8 @@ const CERTIFICATE_VARIABLES: [&str; 6] = [
 #[derive(Default)]
 struct Held {
     drafts: Vec<LayerDraft>,
-    volumes: Vec<wharf_store::CacheVolume>,
+    /// What is mounted in several places is taken once, except for private ones.
+    volumes: Vec<(VolumeId, wharf_store::CacheVolume)>,
     pins: Vec<Pin>,
     secrets: Vec<Zeroizing<Vec<u8>>>,
     files: Option<tempfile::TempDir>,

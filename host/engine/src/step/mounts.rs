@@ -54,11 +54,23 @@ impl Engine {
                     process.binds.push(bind(&file, path, false));
                 }
                 (Mount::Cache(volume), source) => {
-                    let taken = self.volume(volume, source, root, cancel).await?;
+                    let id = VolumeId {
+                        scope: volume.scope.clone(),
+                        name: volume.name.clone(),
+                    };
+                    let here = held.volumes.iter().position(|(held, _)| *held == id);
+                    let at = match here.filter(|_| volume.sharing != Sharing::Private) {
+                        Some(at) => at,
+                        None => {
+                            let taken = self.volume(&id, volume, source, root, cancel).await?;
+                            held.volumes.push((id, taken));
+                            held.volumes.len() - 1
+                        }
+                    };
+                    let taken = held.volumes[at].1.path();
                     process
                         .binds
-                        .push(bind(taken.path(), path, volume.sharing != Sharing::ReadOnly));
-                    held.volumes.push(taken);
+                        .push(bind(taken, path, volume.sharing != Sharing::ReadOnly));
                 }
                 (Mount::Secret { secret, owner, mode }, _) => {
                     let owner = owner
@@ -149,15 +161,13 @@ impl Engine {
 
     async fn volume(
         self: &Arc<Self>,
+        id: &VolumeId,
         volume: &CacheVolume<Location>,
         source: Option<(&Location, &Arc<Made>)>,
         root: &Snapshot,
         cancel: &CancellationToken,
     ) -> Result<wharf_store::CacheVolume, Error> {
-        let id = VolumeId {
-            scope: volume.scope.clone(),
-            name: volume.name.clone(),
-        };
+        let id = id.clone();
         let sharing = match volume.sharing {
             Sharing::Shared | Sharing::ReadOnly => wharf_store::Sharing::Shared,
             Sharing::Private => wharf_store::Sharing::Private,
