@@ -324,7 +324,8 @@ impl Run {
             .flatten()
     }
 
-    /// Standard output of the last step, with what all steps print passed on as it comes.
+    /// Standard output of the last step, with what all steps print passed on as it comes, to the end of the last one that
+    /// began.
     pub async fn watch(
         &mut self,
         container: &Container,
@@ -332,21 +333,19 @@ impl Run {
     ) -> Result<Answer, Error> {
         let session = self.session.clone();
         let mut asked = std::pin::pin!(session.read(container.node(), Question::Stdout));
-        let mut take = |event: Event| {
-            if let Some(event::What::Log(log)) = event.what {
-                piece(&log.bytes);
-            }
-        };
-        let answer = loop {
+        let (mut answer, mut running) = (None, 0);
+        while answer.is_none() || running > 0 {
             tokio::select! {
-                answer = &mut asked => break answer,
-                Some(event) = self.events.recv() => take(event),
+                answered = &mut asked, if answer.is_none() => answer = Some(answered),
+                Some(event) = self.events.recv() => match event.what {
+                    Some(event::What::Started(_)) => running += 1,
+                    Some(event::What::Finished(_)) => running -= 1,
+                    Some(event::What::Log(log)) => piece(&log.bytes),
+                    _ => {}
+                },
             }
-        };
-        while let Some(event) = self.next_event().await {
-            take(event);
         }
-        answer
+        answer.expect("it was waited for")
     }
 
     /// The whole log of a failed step, as its error names it.

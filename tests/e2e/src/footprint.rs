@@ -18,7 +18,7 @@ const LINKS: u64 = 300;
 /// who reads, are counted for themselves: see [`TestEngine::index_connections`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Footprint {
-    /// Open files by kind: regular files by path, all else by what it is.
+    /// Open files of it and of the processes below it: regular files by path, all else by what it is.
     descriptors: BTreeMap<String, usize>,
     /// Mount points in the engine's view and in ours that have to do with its directory.
     mounts: BTreeSet<String>,
@@ -38,10 +38,11 @@ impl Footprint {
     /// What it holds now. The engine is a process of this test.
     pub fn of(engine: &TestEngine) -> Self {
         let pid = engine.pid();
+        let below = processes_below(pid);
         Self {
-            descriptors: descriptors(pid),
+            descriptors: descriptors(below.iter().map(|(process, _)| *process).chain([pid])),
             mounts: mounts(pid, engine.path()),
-            processes: processes_below(pid),
+            processes: below.into_iter().map(|(_, name)| name).collect(),
             groups: groups(&crate::engine::group_name(&engine.store())),
             links: links(pid),
             rules: rules(),
@@ -125,13 +126,13 @@ fn is_index(target: &Path) -> bool {
 
 /// What a process's descriptors lead to.
 fn targets(pid: u32) -> impl Iterator<Item = PathBuf> {
-    let entries = fs::read_dir(format!("/proc/{pid}/fd")).expect("the engine runs");
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();
     entries.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
 }
 
-fn descriptors(pid: u32) -> BTreeMap<String, usize> {
+fn descriptors(processes: impl Iterator<Item = u32>) -> BTreeMap<String, usize> {
     let mut kinds = BTreeMap::new();
-    for target in targets(pid).filter(|target| !is_index(target)) {
+    for target in processes.flat_map(targets).filter(|target| !is_index(target)) {
         let text = target.to_string_lossy();
         // `socket:[123]` and `pipe:[456]` have numbers.
         let kind = text.split(":[").next().unwrap_or_default().to_owned();
@@ -152,7 +153,7 @@ fn mounts(pid: u32, directory: &Path) -> BTreeSet<String> {
     of("self").into_iter().chain(of(&pid.to_string())).collect()
 }
 
-fn processes_below(pid: u32) -> Vec<String> {
+fn processes_below(pid: u32) -> Vec<(u32, String)> {
     let mut parents = BTreeMap::new();
     for entry in fs::read_dir("/proc").expect("/proc").flatten() {
         let Some(process) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
@@ -179,13 +180,15 @@ fn processes_below(pid: u32) -> Vec<String> {
         }
         false
     };
-    let mut names: Vec<String> = parents
-        .iter()
-        .filter(|(process, _)| is_below(**process))
-        .map(|(_, (_, name))| name.split_once('(').map_or("", |(_, name)| name).to_owned())
-        .collect();
-    names.sort();
-    names
+    let below = parents.iter().filter(|(process, _)| is_below(**process));
+    below
+        .map(|(process, (_, name))| {
+            (
+                *process,
+                name.split_once('(').map_or("", |(_, name)| name).to_owned(),
+            )
+        })
+        .collect()
 }
 
 /// Groups of single steps in every hierarchy, and the processes in those or in the group that steps share.

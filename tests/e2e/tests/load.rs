@@ -18,12 +18,12 @@ use wharf_client::{Connection, proto::StatusRequest};
 use wharf_digest::Hasher;
 use wharf_e2e::{
     Footprint, Run, TestEngine,
-    engine::{busybox, script},
+    engine::{busybox, script, sh},
 };
 use wharf_graph::{
     Container, Directory, Error, Secret, Volume,
     build::Edit,
-    op::{Configure, CopyOptions, Filter, Network, SecretId, Sharing},
+    op::{Configure, CopyOptions, ExecOptions, Filter, Network, SecretId, Sharing},
 };
 
 /// How much more memory an engine may use after some load than after a little of each kind.
@@ -227,7 +227,7 @@ async fn b30_steps_that_wait_for_volumes_hold_up_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_goes_frees_its_thousand_steps_and_no_others() {
+async fn b10_b33_a_client_that_goes_frees_its_thousand_steps_and_no_others() {
     let (engine, before) = warm_engine().await;
     let (goes, stays) = (engine.run(), engine.run());
     // What another one waits for as well, below what the first alone asked for, is the other's from then on.
@@ -260,6 +260,26 @@ async fn a_client_that_goes_frees_its_thousand_steps_and_no_others() {
     let after = status().await;
     assert_eq!((after.sessions, after.running_steps), (1, 0));
     drop(stays);
+    leaves_nothing_behind(&engine, &before).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b10_steps_over_their_time_end_with_all_their_processes() {
+    let (engine, before) = warm_engine().await;
+    let run = engine.run();
+    let step = |step: usize| {
+        let command = sh(&format!(
+            "(setsid sleep 600 &); trap '' TERM INT; sleep 600; echo {step}"
+        ));
+        busybox().with_exec(
+            &command,
+            ExecOptions::default().with_timeout(Duration::from_millis(300)),
+        )
+    };
+    let steps: Vec<_> = (0..20).map(step).collect();
+    for outcome in many(&run, &steps, &AtomicUsize::new(0)).await {
+        assert!(matches!(outcome, Err(Error::TimedOut(_))), "{outcome:?}");
+    }
     leaves_nothing_behind(&engine, &before).await;
 }
 
