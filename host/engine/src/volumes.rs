@@ -58,7 +58,7 @@ impl Volumes {
 /// The volumes of a step, and whether it must have each alone. Of private ones everybody has one of their own.
 fn wanted(step: &Step) -> BTreeMap<VolumeId, bool> {
     let mut wanted = BTreeMap::new();
-    for (_, mount) in &step.mounts {
+    for mount in step.mounts.values() {
         let Mount::Cache(volume) = mount else { continue };
         if volume.sharing == Sharing::Private {
             continue;

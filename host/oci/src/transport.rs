@@ -23,6 +23,8 @@ use crate::{
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long a registry may say nothing.
 const SILENCE: Duration = Duration::from_secs(30);
+/// How long a connection is kept for the next request: an engine lives long, and many clients may have come at once.
+const IDLE: Duration = Duration::from_secs(5);
 /// The longest wait that a registry may ask for.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// No manifest or configuration is longer: what is, is held to be an attack on our memory.
@@ -55,6 +57,7 @@ impl Transport {
                 .user_agent(concat!("wharf/", env!("CARGO_PKG_VERSION")))
                 .connect_timeout(CONNECT)
                 .read_timeout(SILENCE)
+                .pool_idle_timeout(IDLE)
                 .redirect(redirect_policy())
                 .tls_certs_merge(certificates.clone())
                 .build()

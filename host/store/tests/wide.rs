@@ -12,7 +12,7 @@ use wharf_store::{Snapshot, Store, edit};
 /// Open files that this process may have, as on a machine where nobody raised it.
 const OPEN: u64 = 1024;
 /// Directories side by side.
-const WIDE: usize = 3000;
+const WIDE: usize = 1100;
 /// Directories one in the other.
 const DEEP: usize = 150;
 

@@ -325,7 +325,7 @@ impl Run {
     }
 
     /// Standard output of the last step, with what all steps print passed on as it comes, to the end of the last one that
-    /// began.
+    /// was seen to begin.
     pub async fn watch(
         &mut self,
         container: &Container,

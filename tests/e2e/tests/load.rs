@@ -280,6 +280,7 @@ async fn b10_steps_over_their_time_end_with_all_their_processes() {
     for outcome in many(&run, &steps, &AtomicUsize::new(0)).await {
         assert!(matches!(outcome, Err(Error::TimedOut(_))), "{outcome:?}");
     }
+    drop(run);
     leaves_nothing_behind(&engine, &before).await;
 }
 
@@ -293,7 +294,9 @@ fn gigabyte() -> (Container, String) {
         hasher.write_all(format!("{number}\n").as_bytes()).unwrap();
         hasher.write_all(&block).unwrap();
     }
-    (script(&busybox(), step), hasher.finish().to_hex())
+    // Who comes later sees what is printed from then on: there is time to come.
+    let begun = script(&busybox(), "sleep 2");
+    (script(&begun, step), hasher.finish().to_hex())
 }
 
 /// A client that watches a step, stops in the midst of its first words and goes on when it is told to. The thread returns
@@ -353,18 +356,18 @@ async fn b04_a_log_of_a_gigabyte_takes_no_memory_and_is_whole() {
     leaves_nothing_behind(&engine, &before).await;
 }
 
-/// A hundred steps, each with fifty settings and a directory of fifty files, and a last one on what they made.
+/// A hundred steps, each with seventy-five settings and a directory of twenty-five files, and a last one on what they made.
 fn wide_graph() -> Container {
     let file = |directory: usize| {
-        let files = (0..50).fold(Directory::empty(), |files, number| {
+        let files = (0..25).fold(Directory::empty(), |files, number| {
             let text = format!("{directory} {number}\n");
             files.edit(Edit::new_file(&format!("/{number}"), text.as_bytes(), None, None))
         });
-        let container = (0..50).fold(busybox(), |container, number| {
+        let container = (0..75).fold(busybox(), |container, number| {
             env(&container, &format!("NUMBER_{number}"), &format!("{directory}"))
         });
         let container = container.with_mounted_directory("/files", &files, None);
-        script(&container, "echo $NUMBER_49 $(cat /files/* | wc -l) > /sum").file("/sum")
+        script(&container, "echo $NUMBER_74 $(cat /files/* | wc -l) > /sum").file("/sum")
     };
     let sums = (0..100).fold(Directory::empty(), |sums, number| {
         let path = format!("/{number}");
@@ -385,7 +388,7 @@ async fn a_graph_of_ten_thousand_nodes() {
     let mut run = engine.run();
     let text = run.stdout(&last).await.unwrap();
     assert_eq!(run.steps().await.0.len(), 101);
-    let expected: String = (0..100).map(|number| format!("{number} 50\n")).collect();
+    let expected: String = (0..100).map(|number| format!("{number} 25\n")).collect();
     let checked = script(&busybox(), &format!("printf '{expected}' | sha256sum"));
     assert_eq!(text, format!("100\n{}", run.stdout(&checked).await.unwrap()));
     drop(run);
