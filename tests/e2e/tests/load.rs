@@ -28,6 +28,8 @@ use wharf_graph::{
 
 /// How much more memory an engine may use after some load than after a little of each kind.
 const GROWTH: u64 = 64 << 20;
+/// How much more memory a graph of ten thousand nodes may take.
+const LARGE_GRAPH: u64 = 200 << 20;
 /// The most bytes that the index's log of writes may have.
 const INDEX_LOG: u64 = 64 << 20;
 /// The most open files of the index.
@@ -392,13 +394,18 @@ async fn a_graph_of_ten_thousand_nodes() {
     let checked = script(&busybox(), &format!("printf '{expected}' | sha256sum"));
     assert_eq!(text, format!("100\n{}", run.stdout(&checked).await.unwrap()));
     drop(run);
-    let mut again = engine.run();
-    assert_eq!(again.stdout(&last).await.unwrap(), text);
-    assert_eq!(again.steps().await.0.len(), 0);
-    drop(again);
     leaves_nothing_behind(&engine, &before).await;
-    let grown = engine.memory().saturating_sub(memory);
-    assert!(grown <= GROWTH, "the engine grew by {grown} bytes");
+    let made = engine.memory();
+    let grown = made.saturating_sub(memory);
+    assert!(grown <= LARGE_GRAPH, "the engine grew by {grown} bytes");
+    for _ in 0..3 {
+        let mut again = engine.run();
+        assert_eq!(again.stdout(&last).await.unwrap(), text);
+        assert_eq!(again.steps().await.0.len(), 0);
+    }
+    leaves_nothing_behind(&engine, &before).await;
+    let grown = engine.memory().saturating_sub(made);
+    assert!(grown <= GROWTH, "the engine grew by {grown} bytes each time");
 }
 
 #[tokio::test(flavor = "multi_thread")]
