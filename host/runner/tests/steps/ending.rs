@@ -229,7 +229,10 @@ async fn nothing_is_left_of_a_step(world: World) {
     let scratch = outcome.upper.parent().unwrap().to_owned();
     let own = format!("wharf-test-{}", std::process::id());
     let groups = |controller: &str| directories(&Path::new("/sys/fs/cgroup").join(controller).join(&own));
-    comes_to_be("a step's directory stays", || directories(&scratch.join("state/steps")) == 0).await;
+    comes_to_be("a step's directory stays", || {
+        directories(&scratch.join("state/steps")) == 0
+    })
+    .await;
     // A container that waits for a step has none of these yet.
     comes_to_be("a step's control group stays", || groups("pids") == 0).await;
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
