@@ -30,6 +30,7 @@ use crate::{
     evaluate::Flights,
     image::{Images, registry_error},
     server::{Service, until_idle},
+    service::Services,
     session::{Session, SessionId, lock},
     users::Users,
 };
@@ -92,6 +93,7 @@ pub(crate) struct Engine {
     pub(crate) ca_bundle: Option<PathBuf>,
     pub(crate) flights: Flights,
     pub(crate) users: Users,
+    pub(crate) services: Services,
     /// How many steps may run at once; first come, first served.
     pub(crate) turns: Semaphore,
     pub(crate) running_steps: AtomicUsize,
@@ -121,6 +123,7 @@ pub async fn serve(config: EngineConfig, stop: CancellationToken) -> Result<(), 
         ca_bundle: config.ca_bundle,
         flights: Flights::default(),
         users: Users::default(),
+        services: Services::default(),
         turns: Semaphore::new(processors * STEPS_PER_PROCESSOR),
         running_steps: AtomicUsize::new(0),
         sessions: Mutex::default(),
@@ -211,6 +214,7 @@ impl Engine {
         if let Some(session) = session {
             session.close();
         }
+        self.services.session_closed(id);
         self.flights.forget_landed();
     }
 

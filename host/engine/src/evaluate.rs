@@ -198,6 +198,10 @@ impl Engine {
             session.tell_hit(tree, made.microseconds);
             return Ok(made);
         }
+        let bound = tokio::select! {
+            bound = self.bind(session, &step.services) => bound?,
+            () = cancel.cancelled() => return Err(Error::Cancelled),
+        };
         let _turn = tokio::select! {
             turn = self.turns.acquire() => turn.map_err(|_| Error::Cancelled)?,
             () = cancel.cancelled() => return Err(Error::Cancelled),
@@ -210,7 +214,10 @@ impl Engine {
                 kind: Kind::Step.into(),
             }),
         );
-        let outcome = self.run_step(tree, step, &inputs, audience, cancel).await;
+        let run = async |cancel: &CancellationToken| {
+            self.run_step(tree, step, &inputs, &bound, audience, cancel).await
+        };
+        let outcome = bound.while_up(cancel, run).await;
         let microseconds = started.elapsed().as_micros() as u64;
         audience.tell(tree.key, &event::What::Finished(finished(&outcome, microseconds)));
         outcome
@@ -394,10 +401,12 @@ fn input_name(step: &Step, input: usize) -> String {
         None => "the root file system".to_owned(),
         Some(at) => {
             let mounts = step.mounts.iter().filter(|(_, mount)| mount.source().is_some());
-            mounts
-                .map(|(path, _)| format!("what is mounted on {path}"))
-                .nth(at)
-                .unwrap_or_default()
+            let mounts = mounts.map(|(path, _)| format!("what is mounted on {path}"));
+            let services = step.services.iter().flat_map(|(name, service)| {
+                let of_service = format!("what the service {name} is made of");
+                service.inputs().into_iter().map(move |_| of_service.clone())
+            });
+            mounts.chain(services).nth(at).unwrap_or_default()
         }
     }
 }

@@ -22,7 +22,7 @@ use wharf_proto::v1::{
 };
 use zeroize::Zeroizing;
 
-use crate::{evaluate::Made, image::Resolutions};
+use crate::{evaluate::Made, forward::Dials, image::Resolutions};
 
 /// A session's number: unique while the engine lives.
 pub(crate) type SessionId = u64;
@@ -40,6 +40,7 @@ pub(crate) struct Session {
     down: Mutex<Option<mpsc::UnboundedSender<Result<SessionDown, tonic::Status>>>>,
     secrets: Mutex<HashMap<u64, oneshot::Sender<Result<Zeroizing<Vec<u8>>, String>>>>,
     next_secret: AtomicU64,
+    pub(crate) dials: Dials,
     /// What this run has made or found, so that it stays and is found again without the index.
     made: Mutex<HashMap<Digest, Arc<Made>>>,
     /// Steps that were reported, so that each is counted once.
@@ -74,6 +75,7 @@ impl Session {
             down: Mutex::new(Some(down)),
             secrets: Mutex::default(),
             next_secret: AtomicU64::new(1),
+            dials: Dials::default(),
             made: Mutex::default(),
             reported: Mutex::default(),
         }
@@ -163,6 +165,7 @@ impl Session {
     pub(crate) fn close(&self) {
         self.cancelled.cancel();
         lock(&self.secrets).clear();
+        self.dials.clear();
         // What was sent before still arrives, then the client's stream ends.
         lock(&self.down).take();
     }
