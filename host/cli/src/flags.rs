@@ -198,6 +198,7 @@ fn placeholder(ty: &Type) -> String {
         Type::Handle(Handle::Container) => "IMAGE".to_owned(),
         Type::Handle(Handle::Secret) => "env:NAME|file:PATH|cmd:COMMAND".to_owned(),
         Type::Handle(Handle::Volume) => "NAME".to_owned(),
+        Type::Handle(Handle::Service) => "tcp://HOST:PORT".to_owned(),
         Type::Enum(names) => names.join("|"),
         Type::Option(item) => placeholder(item),
         _ => "JSON".to_owned(),

@@ -5,6 +5,7 @@
 
 mod connect;
 mod export;
+mod forward;
 mod launch;
 mod secrets;
 mod session;

@@ -27,7 +27,9 @@ use wharf_proto::{
 
 use crate::{
     connect::{ConnectError, Connection},
-    export, secrets,
+    export,
+    forward::{Allowed, answer_dial},
+    secrets,
     upload::Uploader,
 };
 
@@ -56,6 +58,7 @@ struct Inner {
     open: OnceCell<Open>,
     sent: Mutex<HashSet<NodeId>>,
     secrets: Arc<Mutex<HashSet<SecretId>>>,
+    allowed: Allowed,
     uploader: Uploader,
     uploads: Mutex<HashMap<NodeId, Arc<OnceCell<Digest>>>>,
 }
@@ -78,6 +81,7 @@ impl Session {
             open: OnceCell::new(),
             sent: Mutex::default(),
             secrets: Arc::default(),
+            allowed: Allowed::default(),
             uploader,
             uploads: Mutex::default(),
         }))
@@ -86,6 +90,22 @@ impl Session {
     /// Allows the engine to ask for this secret.
     pub fn register_secret(&self, secret: SecretId) {
         lock(&self.0.secrets).insert(secret);
+    }
+
+    /// Places of this machine that the engine may ask for connections to.
+    pub(crate) fn allowed(&self) -> &Allowed {
+        &self.0.allowed
+    }
+
+    /// Where events about this run's work go.
+    pub(crate) fn events(&self) -> &mpsc::UnboundedSender<Event> {
+        &self.0.events
+    }
+
+    /// The engine's connection and the session's number, opened when it is not.
+    pub(crate) async fn opened(&self) -> Result<(Connection, u64), Error> {
+        let open = self.open().await.map_err(|error| unreachable_engine(&error))?;
+        Ok((open.connection.clone(), open.id))
     }
 
     /// The engine's connection, opened when it is not.
@@ -223,6 +243,8 @@ impl Session {
         let events = self.0.events.clone();
         let secrets = Arc::clone(&self.0.secrets);
         let answers = up.downgrade();
+        let (allowed, calls) = (Arc::clone(&self.0.allowed), connection.clone());
+        let id = opened.session;
         tokio::spawn(async move {
             while let Some(Ok(message)) = down.next().await {
                 match message.message {
@@ -233,13 +255,23 @@ impl Session {
                         let Some(answers) = answers.upgrade() else { break };
                         tokio::spawn(answer_secret(request, Arc::clone(&secrets), answers));
                     }
+                    Some(session_down::Message::Dial(dial)) => {
+                        let Some(answers) = answers.upgrade() else { break };
+                        tokio::spawn(answer_dial(
+                            dial,
+                            id,
+                            Arc::clone(&allowed),
+                            calls.clone(),
+                            answers,
+                        ));
+                    }
                     Some(session_down::Message::Opened(_)) | None => {}
                 }
             }
         });
         Ok(Open {
             connection,
-            id: opened.session,
+            id,
             _up: up,
         })
     }
@@ -330,6 +362,6 @@ fn broken_call(status: &Status) -> Error {
     }
 }
 
-fn defect(error: impl std::fmt::Display) -> Error {
+pub(crate) fn defect(error: impl std::fmt::Display) -> Error {
     Error::other("protocol", error.to_string())
 }

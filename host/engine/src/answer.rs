@@ -32,6 +32,7 @@ impl Engine {
             Planned::Container(container) => self.answer_container(session, &container, &read.question).await,
             Planned::Directory(place) => self.answer_directory(session, &place, &read.question).await,
             Planned::File(place) => self.answer_file(session, &place, &read.question).await,
+            Planned::Service(service) => self.answer_service(session, &service, &read.question).await,
             Planned::Failed(error) => Err(error),
         }
     }
@@ -137,7 +138,7 @@ impl Engine {
     }
 }
 
-fn wrong_question(kind: &str, question: &Question) -> Error {
+pub(crate) fn wrong_question(kind: &str, question: &Question) -> Error {
     Error::other("protocol", format!("a {kind} cannot answer {question:?}"))
 }
 
@@ -148,7 +149,7 @@ fn too_large(what: &str, size: u64) -> Error {
     ))
 }
 
-fn read_blob(store: &Store, blob: Digest) -> Result<String, Error> {
+pub(crate) fn read_blob(store: &Store, blob: Digest) -> Result<String, Error> {
     let lost = || {
         Error::other(
             "store",

@@ -27,6 +27,7 @@ use crate::{
     evaluate::Flights,
     image::{Images, registry_error},
     server::{Service, until_idle},
+    service::Services,
     session::{Outgoing, Session, SessionId, lock},
     turns::Turns,
     users::Users,
@@ -91,6 +92,7 @@ pub(crate) struct Engine {
     pub(crate) ca_bundle: Option<PathBuf>,
     pub(crate) flights: Flights,
     pub(crate) users: Users,
+    pub(crate) services: Services,
     /// How many steps may run at once, and whose is next.
     pub(crate) turns: Arc<Turns>,
     /// Who may use which cache volume.
@@ -124,6 +126,7 @@ pub async fn serve(config: EngineConfig, stop: CancellationToken) -> Result<(), 
         ca_bundle: config.ca_bundle,
         flights: Flights::default(),
         users: Users::default(),
+        services: Services::default(),
         turns: Turns::new(processors * STEPS_PER_PROCESSOR),
         volumes: Volumes::default(),
         running_steps: AtomicUsize::new(0),
@@ -228,6 +231,7 @@ impl Engine {
         if let Some(session) = session {
             session.close();
         }
+        self.services.session_closed(id);
     }
 
     fn close_all_sessions(&self) {

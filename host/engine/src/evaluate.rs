@@ -109,7 +109,7 @@ impl Engine {
     }
 
     /// Many trees at once.
-    async fn realize_all(
+    pub(crate) async fn realize_all(
         self: &Arc<Self>,
         audience: &Audience,
         trees: impl IntoIterator<Item = Arc<Tree>>,
@@ -218,6 +218,11 @@ impl Engine {
             audience.tell_hit(tree, made.microseconds);
             return Ok(made);
         }
+        let session = audience.sessions().into_iter().next().ok_or(Error::Cancelled)?;
+        let bound = tokio::select! {
+            bound = self.bind(&session, &step.services) => bound?,
+            () = cancel.cancelled() => return Err(Error::Cancelled),
+        };
         let ready = async {
             let volumes = self.volumes.acquire(step).await;
             (self.turns.acquire(audience).await, volumes)
@@ -234,7 +239,10 @@ impl Engine {
                 kind: Kind::Step.into(),
             }),
         );
-        let outcome = self.run_step(tree, step, &inputs, audience, cancel).await;
+        let run = async |cancel: &CancellationToken| {
+            self.run_step(tree, step, &inputs, &bound, audience, cancel).await
+        };
+        let outcome = bound.while_up(cancel, run).await;
         let microseconds = started.elapsed().as_micros() as u64;
         audience.tell(tree.key, &event::What::Finished(finished(&outcome, microseconds)));
         outcome
@@ -417,10 +425,12 @@ fn input_name(step: &Step, input: usize) -> String {
         None => "the root file system".to_owned(),
         Some(at) => {
             let mounts = step.mounts.iter().filter(|(_, mount)| mount.source().is_some());
-            mounts
-                .map(|(path, _)| format!("what is mounted on {path}"))
-                .nth(at)
-                .unwrap_or_default()
+            let mounts = mounts.map(|(path, _)| format!("what is mounted on {path}"));
+            let services = step.services.iter().flat_map(|(name, service)| {
+                let of_service = format!("what the service {name} is made of");
+                service.inputs().into_iter().map(move |_| of_service.clone())
+            });
+            mounts.chain(services).nth(at).unwrap_or_default()
         }
     }
 }

@@ -78,6 +78,9 @@ impl Engine {
                 })
                 .await?
             }
+            Planned::Service(_) => Err(Error::Invalid(
+                "a service cannot be written: it is a process".to_owned(),
+            )),
             Planned::Failed(error) => Err(error),
         }
     }

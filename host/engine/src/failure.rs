@@ -22,6 +22,14 @@ impl Engine {
         let Error::Exec(failure) = &mut error else {
             return error;
         };
+        if let Some(name) = self.keep_log(output, failure.exit_code).await {
+            failure.log = name;
+        }
+        error
+    }
+
+    /// Keeps what a process printed although its result is not remembered; the name it is found by.
+    pub(crate) async fn keep_log(&self, output: &StepOutput, exit_code: i32) -> Option<String> {
         let log = output.combined;
         let name = log.to_hex()[..NAME].to_owned();
         let key = key_of(&name);
@@ -31,17 +39,19 @@ impl Engine {
             op_key: key,
             inputs: Vec::new(),
             output: Snapshot::default(),
-            exit_code: Some(failure.exit_code),
+            exit_code: Some(exit_code),
             stdout: None,
             stderr: None,
             log: Some(log),
             duration_us: 0,
         };
         match self.with_store(move |store| store.put_result(&record)).await {
-            Ok(()) => failure.log = name,
-            Err(error) => tracing::warn!("the log of a failed step is lost: {error}"),
+            Ok(()) => Some(name),
+            Err(error) => {
+                tracing::warn!("the log of a process is lost: {error}");
+                None
+            }
         }
-        error
     }
 
     /// The log of this name.

@@ -87,6 +87,11 @@ impl Combined {
         })
     }
 
+    /// All that was added until now.
+    pub(crate) fn so_far(&self) -> io::Result<Vec<u8>> {
+        self.draft.so_far()
+    }
+
     pub(crate) fn into_draft(self) -> LogDraft {
         self.draft
     }

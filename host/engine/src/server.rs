@@ -13,13 +13,14 @@ use wharf_digest::Digest;
 use wharf_graph::{Error, NodeId, read::Read};
 use wharf_proto::{
     VERSION, decode, encode,
-    v1::{self, export_reply, read_reply, secret_reply, session_down, session_up},
+    v1::{self, export_reply, piece, read_reply, secret_reply, session_down, session_up},
 };
 use zeroize::Zeroizing;
 
 use crate::{
     engine::Engine,
     failure::send_log,
+    forward::{self, Far},
     session::{Session, lock},
     upload::CHANGED_WHILE_SENT,
 };
@@ -37,6 +38,7 @@ impl v1::engine_server::Engine for Service {
     type SessionStream = Down<v1::SessionDown>;
     type ExportStream = Down<v1::ExportReply>;
     type StepLogStream = Down<v1::StepLogReply>;
+    type ForwardStream = Down<v1::Piece>;
 
     async fn hello(&self, _: Request<v1::HelloRequest>) -> Result<Response<v1::HelloReply>, Status> {
         Ok(Response::new(v1::HelloReply {
@@ -63,13 +65,19 @@ impl v1::engine_server::Engine for Service {
         let listener = Arc::clone(&session);
         tokio::spawn(async move {
             while let Some(Ok(message)) = up.next().await {
-                if let Some(session_up::Message::Secret(reply)) = message.message {
-                    let outcome = match reply.outcome {
-                        Some(secret_reply::Outcome::Value(value)) => Ok(Zeroizing::new(value)),
-                        Some(secret_reply::Outcome::Error(error)) => Err(error),
-                        None => Err("the client sent no value".to_owned()),
-                    };
-                    listener.secret_answered(reply.request, outcome);
+                match message.message {
+                    Some(session_up::Message::Secret(reply)) => {
+                        let outcome = match reply.outcome {
+                            Some(secret_reply::Outcome::Value(value)) => Ok(Zeroizing::new(value)),
+                            Some(secret_reply::Outcome::Error(error)) => Err(error),
+                            None => Err("the client sent no value".to_owned()),
+                        };
+                        listener.secret_answered(reply.request, outcome);
+                    }
+                    Some(session_up::Message::DialFailed(failed)) => {
+                        listener.dialled(failed.request, Err(failed.error));
+                    }
+                    Some(session_up::Message::Open(_)) | None => {}
                 }
             }
             engine.close_session(listener.id);
@@ -152,6 +160,41 @@ impl v1::engine_server::Engine for Service {
             }
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    async fn forward(
+        &self,
+        request: Request<Streaming<v1::Piece>>,
+    ) -> Result<Response<Self::ForwardStream>, Status> {
+        let mut up = request.into_inner();
+        let first = up.next().await.transpose()?.and_then(|piece| piece.message);
+        let (down, pieces) = mpsc::channel(forward::AHEAD);
+        let far = Far { up, down };
+        match first {
+            Some(piece::Message::Dialled(dialled)) => {
+                self.session_of(dialled.session)?
+                    .dialled(dialled.request, Ok(far));
+            }
+            Some(piece::Message::Into(into)) => {
+                let session = self.session_of(into.session)?;
+                let node = node_id(&into.node).and_then(|id| session.node(id));
+                let node = node.map_err(|error| internal(&error))?;
+                let port = u16::try_from(into.port).map_err(|_| Status::invalid_argument("no port"))?;
+                let engine = Arc::clone(&self.0);
+                tokio::spawn(async move {
+                    let connection = engine.connect_in(&session, &node, port, far);
+                    if let Err(error) = cancellable(&session, connection).await {
+                        tracing::debug!("a connection into a service: {error}");
+                    }
+                });
+            }
+            _ => {
+                return Err(Status::invalid_argument(
+                    "a connection's first piece says which it is",
+                ));
+            }
+        }
+        Ok(Response::new(Box::pin(ReceiverStream::new(pieces))))
     }
 
     async fn step_log(

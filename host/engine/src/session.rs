@@ -24,6 +24,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     evaluate::Made,
+    forward::Dials,
     image::Resolutions,
     turns::{Place, Turns},
 };
@@ -51,6 +52,7 @@ pub(crate) struct Session {
     log_ahead: AtomicUsize,
     secrets: Mutex<HashMap<u64, oneshot::Sender<Result<Zeroizing<Vec<u8>>, String>>>>,
     next_secret: AtomicU64,
+    pub(crate) dials: Dials,
     /// What this run has made or found, so that it stays and is found again without the index.
     made: Mutex<HashMap<Digest, Arc<Made>>>,
     /// Steps that were reported, so that each is counted once.
@@ -86,6 +88,7 @@ impl Session {
             log_ahead: AtomicUsize::new(0),
             secrets: Mutex::default(),
             next_secret: AtomicU64::new(1),
+            dials: Dials::default(),
             made: Mutex::default(),
             reported: Mutex::default(),
         }
@@ -175,6 +178,7 @@ impl Session {
     pub(crate) fn close(&self) {
         self.cancelled.cancel();
         lock(&self.secrets).clear();
+        self.dials.clear();
         // What was sent before still arrives, then the client's stream ends.
         lock(&self.down).take();
     }

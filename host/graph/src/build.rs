@@ -8,8 +8,8 @@ use crate::{
     image::Platform,
     node::Node,
     op::{
-        CacheVolume, Configure, CopyOptions, ExecOptions, FileEdit, Filter, Mount, Network, Op, SecretId,
-        Sharing, Stdin, TreeEdit,
+        CacheVolume, Configure, CopyOptions, ExecOptions, FileEdit, Filter, HostPort, Mount, Network, Op,
+        SecretId, ServiceOptions, Sharing, Stdin, TreeEdit,
     },
 };
 
@@ -60,6 +60,11 @@ handle!(
 handle!(
     /// A root file system, the configuration of its processes, and mounts.
     Container
+);
+
+handle!(
+    /// A process that steps reach while it runs, or a port of the caller's machine.
+    Service
 );
 
 /// A secret: its name for people and its identity.
@@ -419,6 +424,45 @@ impl Container {
     #[must_use]
     pub fn with_mounted_temp(&self, path: &str, size: Option<u64>) -> Self {
         self.mount(path, Mount::Temp { size }, None)
+    }
+}
+
+impl Container {
+    /// The same, whose later steps reach a service by this name.
+    #[must_use]
+    pub fn with_service(&self, alias: &str, service: &Service) -> Self {
+        Self::with(
+            Op::Bind {
+                container: self.0.id(),
+                service: service.0.id(),
+                alias: alias.to_owned(),
+            },
+            &[&self.0, &service.0],
+        )
+    }
+
+    /// The service that its process is.
+    pub fn as_service(&self, options: ServiceOptions) -> Service {
+        Service::with(
+            Op::Service {
+                container: self.0.id(),
+                options,
+            },
+            &[&self.0],
+        )
+    }
+}
+
+impl Service {
+    /// What listens on the caller's own machine.
+    pub fn host(host: &str, ports: &[HostPort]) -> Self {
+        Self::with(
+            Op::HostService {
+                host: host.to_owned(),
+                ports: ports.to_vec(),
+            },
+            &[],
+        )
     }
 }
 

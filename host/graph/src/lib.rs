@@ -15,7 +15,7 @@ pub mod op;
 pub mod plan;
 pub mod read;
 
-pub use build::{Container, Directory, File, Secret, Volume};
+pub use build::{Container, Directory, File, Secret, Service, Volume};
 pub use error::{Denial, Error, ExecFailure, shell_words};
 pub use node::{Node, NodeId};
 pub use op::Op;

@@ -376,6 +376,28 @@ impl<S> Mount<S> {
     }
 }
 
+/// How a container serves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceOptions {
+    /// The command; empty runs the default arguments.
+    pub args: Vec<String>,
+    /// Put the entrypoint before the arguments; when there are none, unless told otherwise.
+    pub use_entrypoint: Option<bool>,
+    /// How long it may take until it is healthy.
+    pub start_timeout: Option<Duration>,
+    /// Limits.
+    pub limits: Limits,
+}
+
+/// A port of a service and the port of the caller's machine that stands for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct HostPort {
+    /// On the caller's machine.
+    pub host: u16,
+    /// Of the service.
+    pub service: u16,
+}
+
 /// A change of a container that runs nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Configure {
@@ -497,6 +519,30 @@ pub enum Op {
         /// How.
         options: ExecOptions,
     },
+    /// Container: the first, whose later steps reach the second, a service, by a name.
+    Bind {
+        /// The container.
+        container: NodeId,
+        /// The service.
+        service: NodeId,
+        /// The name.
+        alias: String,
+    },
+
+    /// Service: a container's process.
+    Service {
+        /// The container.
+        container: NodeId,
+        /// How it runs.
+        options: ServiceOptions,
+    },
+    /// Service: what listens on the caller's own machine.
+    HostService {
+        /// Name or address, as the caller's machine knows it.
+        host: String,
+        /// The ports.
+        ports: Vec<HostPort>,
+    },
 }
 
 impl Op {
@@ -509,7 +555,8 @@ impl Op {
             | Self::HostFile(_)
             | Self::NewFile { .. }
             | Self::Scratch(_)
-            | Self::Image { .. } => Vec::new(),
+            | Self::Image { .. }
+            | Self::HostService { .. } => Vec::new(),
             Self::Subdirectory(node, _)
             | Self::FilterDirectory(node, _)
             | Self::Rootfs(node)
@@ -517,7 +564,10 @@ impl Op {
             | Self::FileAt(node, _)
             | Self::ContainerFile(node, _)
             | Self::EditFile(node, _) => vec![*node],
-            Self::Exec { container, .. } => vec![*container],
+            Self::Exec { container, .. } | Self::Service { container, .. } => vec![*container],
+            Self::Bind {
+                container, service, ..
+            } => vec![*container, *service],
             Self::Diff(one, other) | Self::WithRootfs(one, other) => vec![*one, *other],
             Self::EditDirectory(base, edit) | Self::EditRootfs(base, edit) => std::iter::once(*base)
                 .chain(edit.sources().iter().copied())

@@ -45,6 +45,18 @@ pub enum Question {
     Contents,
     /// File: facts about it. [`Answer::Stat`].
     FileStat,
+    /// Service: start it, and answer when it is healthy; it runs until the run ends or it is stopped. [`Answer::Done`].
+    Start,
+    /// Service: end it, whoever uses it. [`Answer::Done`].
+    Stop,
+    /// Service: wait until it ends; its end is the error. Starts nothing. [`Answer::Done`] when it does not run.
+    Ended,
+    /// Service: what it has printed in this run. [`Answer::Text`].
+    Logs,
+    /// Service: the name that steps to which it is bound know it by, beside the one they gave it. [`Answer::Text`].
+    Hostname,
+    /// Service: where it answers. [`Answer::Ports`].
+    Ports,
 }
 
 /// A question and the node it is asked of.
@@ -126,4 +138,6 @@ pub enum Answer {
     Size(u64),
     /// A container's configuration.
     Configuration(Box<Configuration>),
+    /// A service's ports.
+    Ports(Vec<crate::plan::Port>),
 }

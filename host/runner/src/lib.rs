@@ -29,6 +29,7 @@ mod system;
 
 pub use error::{Error, Result};
 pub use helper::helper_main;
+pub use network::{Listening, StepNetwork};
 pub use outcome::{Exit, StepOutcome};
 pub use overlay::{Overlay, OverlayMount};
 pub use runner::{NetworkMode, Runner, RunnerConfig, Runtime, Step, StepIo};

@@ -23,7 +23,7 @@ use crate::{
     ground,
     helper::{Job, Report},
     helper_process::HelperProcess,
-    network::Networks,
+    network::{Networks, StepNetwork},
     outcome::{self, StepOutcome},
     overlay::{Overlay, OverlayMount},
     running::{Stop, wait},
@@ -189,12 +189,33 @@ impl Runner {
     /// Runs a step to its end. Cancelling, or dropping the future, ends every process of it.
     pub async fn run(&self, step: Step, io: StepIo, cancel: CancellationToken) -> Result<StepOutcome> {
         // Specifications are large, and so is a future that holds some.
-        Box::pin(self.run_through(step, io, cancel)).await
+        Box::pin(self.run_through(step, None, io, cancel)).await
+    }
+
+    /// The same in a network that was made before, as [`Self::network`] makes them.
+    pub async fn run_in(
+        &self,
+        network: &Arc<StepNetwork>,
+        step: Step,
+        io: StepIo,
+        cancel: CancellationToken,
+    ) -> Result<StepOutcome> {
+        Box::pin(self.run_through(step, Some(Arc::clone(network)), io, cancel)).await
+    }
+
+    /// A network of this mode that also reaches, and is reached by, each of these.
+    pub async fn network(
+        &self,
+        mode: NetworkMode,
+        services: Vec<Arc<StepNetwork>>,
+    ) -> Result<Arc<StepNetwork>> {
+        self.networks.with_services(mode, services).await
     }
 
     async fn run_through(
         &self,
         mut step: Step,
+        network: Option<Arc<StepNetwork>>,
         io: StepIo,
         cancel: CancellationToken,
     ) -> Result<StepOutcome> {
@@ -215,7 +236,10 @@ impl Runner {
             .unwrap_or_default();
         match (&self.config.runtime, &self.slots) {
             (Runtime::Binary(runtime), _) => {
-                let network = self.networks.of_mode(step.network).await?;
+                let network = match network {
+                    None => self.networks.of_mode(step.network).await?,
+                    made => made,
+                };
                 let (cgroup, path) = self.cgroups.for_runtime(id, &resources)?;
                 let tools = binary::Tools {
                     runtime,
@@ -227,11 +251,15 @@ impl Runner {
                 if let Some(linux) = step.spec.linux_mut() {
                     linux.set_cgroups_path(Some(path.into()));
                 }
-                binary::run(&tools, step, io, network.as_ref(), &program, stop).await
+                binary::run(&tools, step, io, network.as_deref(), &program, stop).await
             }
             (Runtime::BuiltIn, Some(slots)) => {
                 let upper = step.root.upper.as_ref().map(|(upper, _)| upper.clone());
-                let mut slot = slots.take(System::take(&mut step.spec), step.network).await?;
+                let system = System::take(&mut step.spec);
+                let mut slot = match network {
+                    None => slots.take(system, step.network).await?,
+                    Some(network) => slots.make(&system, Some(network)).await?,
+                };
                 self.cgroups.limit(slot.cgroup(), &resources)?;
                 let mut started = slot.start(self.job(step), &io)?;
                 drop(io);

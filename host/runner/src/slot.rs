@@ -37,7 +37,7 @@ pub(crate) struct Slot {
     process: Running,
     socket: UnixStream,
     cgroup: StepCgroup,
-    network: Option<StepNetwork>,
+    network: Option<Arc<StepNetwork>>,
 }
 
 impl Slot {
@@ -78,7 +78,7 @@ pub(crate) struct Started {
     pub(crate) reports: tokio::task::JoinHandle<Vec<Report>>,
     /// What it used, until it is dropped.
     pub(crate) cgroup: StepCgroup,
-    _network: Option<StepNetwork>,
+    _network: Option<Arc<StepNetwork>>,
 }
 
 /// What makes the parts of a container.
@@ -138,7 +138,7 @@ impl Slots {
     /// A container for one step.
     pub(crate) async fn take(self: &Arc<Self>, system: System, network: NetworkMode) -> Result<Slot> {
         if system != self.usual {
-            return self.make(&system, network).await;
+            return self.make_of_mode(&system, network).await;
         }
         let ready = loop {
             match self.ready().of(network).pop() {
@@ -149,7 +149,7 @@ impl Slots {
         };
         let slot = match ready {
             Some(slot) => Ok(slot),
-            None => self.make(&system, network).await,
+            None => self.make_of_mode(&system, network).await,
         };
         self.refill(network);
         slot
@@ -160,7 +160,7 @@ impl Slots {
         let slots = Arc::clone(self);
         tokio::spawn(async move {
             while !slots.ready().ended && slots.ready().of(network).len() < READY {
-                match slots.make(&slots.usual, network).await {
+                match slots.make_of_mode(&slots.usual, network).await {
                     Ok(slot) => {
                         let mut ready = slots.ready();
                         if !ready.ended {
@@ -174,8 +174,13 @@ impl Slots {
         });
     }
 
-    async fn make(&self, system: &System, network: NetworkMode) -> Result<Slot> {
+    async fn make_of_mode(&self, system: &System, network: NetworkMode) -> Result<Slot> {
         let network = self.makers.networks.of_mode(network).await?;
+        self.make(system, network).await
+    }
+
+    /// Makes a container with this network, or with loopback alone.
+    pub(crate) async fn make(&self, system: &System, network: Option<Arc<StepNetwork>>) -> Result<Slot> {
         let (socket, theirs) = UnixStream::pair().context("a step's socket")?;
         let theirs = OwnedFd::from(theirs);
         let id = self.next.fetch_add(1, Ordering::Relaxed);

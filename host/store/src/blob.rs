@@ -46,6 +46,16 @@ impl LogDraft {
         self.buffer.clear();
         Ok(())
     }
+
+    /// What has been written so far.
+    pub fn so_far(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        if let Some(file) = &self.file {
+            file.reopen()?.read_to_end(&mut bytes)?;
+        }
+        bytes.extend_from_slice(&self.buffer);
+        Ok(bytes)
+    }
 }
 
 impl Write for LogDraft {

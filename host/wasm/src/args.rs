@@ -3,7 +3,10 @@
 use std::path::Path;
 
 use serde_json::Value as Json;
-use wharf_graph::{Container, Directory, File, Secret, Volume, op::SecretId};
+use wharf_graph::{
+    Container, Directory, File, Secret, Service, Volume,
+    op::{HostPort, SecretId},
+};
 
 use crate::{
     interface::host_filter,
@@ -196,6 +199,7 @@ fn parse_handle(handle: Handle, ty: &Type, text: &str, place: Place<'_>) -> Resu
         Handle::File => Value::File(File::host(&on_disk()?)),
         Handle::Container => Value::Container(Container::image(text, None)),
         Handle::Volume => Value::Volume(Volume::new(place.scope, text)),
+        Handle::Service => Value::Service(host_service(ty, text)?),
         Handle::Secret => {
             let Some((scheme @ ("env" | "file" | "cmd"), source)) = text.split_once(':') else {
                 // What was written may be the secret itself: it is not repeated.
@@ -220,6 +224,27 @@ fn parse_handle(handle: Handle, ty: &Type, text: &str, place: Place<'_>) -> Resu
             })
         }
     })
+}
+
+/// A service of the caller's machine: `tcp://host:port`.
+fn host_service(ty: &Type, text: &str) -> Result<Service, ArgumentError> {
+    let misfit = || wrong(text, ty, "write tcp://HOST:PORT, such as tcp://localhost:5432");
+    let (host, port) = text
+        .strip_prefix("tcp://")
+        .and_then(|rest| rest.trim_end_matches('/').rsplit_once(':'))
+        .ok_or_else(misfit)?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let port: u16 = port.parse().map_err(|_| misfit())?;
+    if host.is_empty() || port == 0 {
+        return Err(misfit());
+    }
+    Ok(Service::host(
+        host,
+        &[HostPort {
+            host: port,
+            service: port,
+        }],
+    ))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ wasmtime::component::bindgen!({
         "wharf:pipeline/eval-sync": async | trappable,
         "wharf:pipeline/host-sync": async | trappable,
         "wharf:pipeline/exports-sync": async | trappable,
+        "wharf:pipeline/serve-sync": async | trappable,
         default: trappable,
     },
     with: {
@@ -19,5 +20,7 @@ wasmtime::component::bindgen!({
         "wharf:pipeline/cache.volume": wharf_graph::Volume,
         "wharf:pipeline/container.container": wharf_graph::Container,
         "wharf:pipeline/container.exec-options": wharf_graph::op::ExecOptions,
+        "wharf:pipeline/service.service": wharf_graph::Service,
+        "wharf:pipeline/service.service-options": wharf_graph::op::ServiceOptions,
     },
 });

@@ -157,6 +157,7 @@ fn handles(engine: &Engine, component: &Component) -> Vec<(ResourceType, Handle)
                 "container" => Handle::Container,
                 "secret" => Handle::Secret,
                 "volume" => Handle::Volume,
+                "service" => Handle::Service,
                 _ => continue,
             };
             found.push((ty, handle));
@@ -260,7 +261,9 @@ pub(crate) fn capabilities(engine: &Engine, component: &Component) -> Vec<Capabi
             "secret" => "pass on secrets that it is given, unseen",
             "network" => "let steps reach the network",
             "image" => "start from images of registries",
-            "host" => "read files and variables of the caller",
+            "service" => "describe services that steps reach",
+            "serve" => "start and stop services by itself",
+            "host" => "read files and variables of the caller, and connect services with its machine",
             "exports" => "write results to the caller's disk",
             "eval" => "run steps and read what they made",
             "log" => "say something",

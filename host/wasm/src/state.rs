@@ -10,7 +10,7 @@ use wasmtime::component::{HasData, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wharf_graph::{
     Error, Node,
-    op::SecretId,
+    op::{HostPort, SecretId},
     read::{Answer, Question},
 };
 
@@ -39,6 +39,10 @@ pub trait Pipeline: Send + Sync {
     fn export_container<'a>(&'a self, node: &'a Arc<Node>, to: &'a Path) -> BoxFuture<'a, Result<(), Error>>;
     /// Allows the engine to ask for a secret's value.
     fn allow_secret(&self, secret: &SecretId);
+    /// Allows the engine to ask for connections to a port that the user's machine knows.
+    fn allow_dial(&self, host: &str, port: u16);
+    /// Lets programs of the user's machine reach a service, until it ends.
+    fn up<'a>(&'a self, service: &'a Arc<Node>, ports: &'a [HostPort]) -> BoxFuture<'a, Result<(), Error>>;
     /// Shows a module's word.
     fn log(&self, module: &str, level: Level, text: &str);
     /// Shows how far a module is.

@@ -15,6 +15,8 @@ pub enum Handle {
     Secret,
     /// A cache volume.
     Volume,
+    /// A service.
+    Service,
 }
 
 /// A field of a record.
@@ -116,6 +118,7 @@ impl fmt::Display for Handle {
             Self::Container => "container",
             Self::Secret => "secret",
             Self::Volume => "cache volume",
+            Self::Service => "service",
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Values: what goes into functions and comes out of them.
 
 use serde_json::{Value as Json, json};
-use wharf_graph::{Container, Directory, File, Secret, Volume};
+use wharf_graph::{Container, Directory, File, Secret, Service, Volume};
 
 /// A value.
 #[derive(Clone, Debug)]
@@ -40,6 +40,8 @@ pub enum Value {
     Secret(Secret),
     /// A cache volume.
     Volume(Volume),
+    /// A service.
+    Service(Service),
     /// Nothing.
     Unit,
 }
@@ -73,6 +75,7 @@ impl Value {
             Self::Container(_) => json!("<container>"),
             Self::Secret(_) => json!("<secret>"),
             Self::Volume(_) => json!("<cache volume>"),
+            Self::Service(_) => json!("<service>"),
             Self::Unit => Json::Null,
         }
     }

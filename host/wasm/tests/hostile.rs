@@ -9,7 +9,7 @@ use std::{
 use futures::future::BoxFuture;
 use wharf_graph::{
     Error, Node,
-    op::SecretId,
+    op::{HostPort, SecretId},
     read::{Answer, Question},
 };
 use wharf_wasm::{CallContext, CallError, Level, Limits, Module, Pipeline, Runtime, Value};
@@ -82,6 +82,12 @@ impl Pipeline for Nowhere {
     }
 
     fn allow_secret(&self, _: &SecretId) {}
+
+    fn allow_dial(&self, _: &str, _: u16) {}
+
+    fn up<'a>(&'a self, _: &'a Arc<Node>, _: &'a [HostPort]) -> BoxFuture<'a, Result<(), Error>> {
+        unreachable!("nothing here serves")
+    }
 
     fn log(&self, _: &str, _: Level, _: &str) {}
 

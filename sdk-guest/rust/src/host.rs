@@ -1,7 +1,9 @@
 //! The caller's own files and environment, as far as they were granted. Relative paths start at the project's directory.
 
 use crate::bindings::wharf::pipeline::host as raw;
-use crate::{CopyOptions, Directory, File, Result};
+use crate::{CopyOptions, Directory, File, Result, Service};
+
+pub use raw::Forward;
 
 /// A directory of the caller; .gitignore and .wharfignore are honoured.
 pub fn directory(path: impl AsRef<str>) -> Directory {
@@ -16,6 +18,34 @@ pub fn directory_opts(path: impl AsRef<str>, options: &CopyOptions) -> Directory
 /// A file of the caller.
 pub fn file(path: impl AsRef<str>) -> File {
     raw::file_at(path.as_ref()).into()
+}
+
+/// What listens on a TCP port of the caller's machine, or of one that it reaches, as a service on the same port.
+///
+/// ```no_run
+/// # use wharf_sdk::prelude::*;
+/// # async fn example() -> Result<String> {
+/// let database = host::service("localhost", 5432);
+/// image::pull("postgres:17")
+///     .with_service("db", &database)
+///     .with_exec(["pg_isready", "-h", "db"])
+///     .stdout()
+///     .await
+/// # }
+/// ```
+pub fn service(host: impl AsRef<str>, port: u16) -> Service {
+    service_on(
+        host,
+        &[Forward {
+            host: port,
+            service: port,
+        }],
+    )
+}
+
+/// As [`service`], with several ports, each under another number where that is wanted.
+pub fn service_on(host: impl AsRef<str>, ports: &[Forward]) -> Service {
+    raw::service_at(host.as_ref(), ports).into()
 }
 
 /// The nearest path of this name in `start` or above it, relative to the project's directory; none when there is none.

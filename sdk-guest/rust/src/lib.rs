@@ -29,6 +29,7 @@ mod directory;
 mod error;
 mod exec;
 mod file;
+mod service;
 mod text;
 mod wire;
 
@@ -42,11 +43,13 @@ pub use error::{Error, Result};
 pub use exec::ExecOptions;
 pub use file::File;
 pub use futures_util::{future::join_all, join};
+pub use service::{Service, ServiceOptions};
 pub use wharf_sdk_macro::module;
 
 pub use bindings::wharf::pipeline::{
     cache::Sharing,
     network::Mode as Network,
+    service::{Port, Transport},
     types::{Denial, ExecFailure, ExitExpectation as Expect, FileKind, OtherError, Platform, Stat, Variable},
 };
 
@@ -54,7 +57,7 @@ pub use bindings::wharf::pipeline::{
 pub mod prelude {
     pub use crate::{
         CacheVolume, Container, CopyOptions, Directory, Error, ExecOptions, Expect, File, Network, Platform,
-        Result, Secret, Sharing, host, image, join, join_all, log,
+        Port, Result, Secret, Service, ServiceOptions, Sharing, Transport, host, image, join, join_all, log,
     };
 }
 

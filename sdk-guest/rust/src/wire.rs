@@ -1,8 +1,8 @@
 //! How the author's types become what crosses to the host and back. A type that authors may use in a signature has an
 //! implementation of [`Wire`]; types of their own can get one by derive without a change here.
 
-use crate::bindings::wharf::pipeline::{cache, container, filesystem, secret, types};
-use crate::{CacheVolume, Container, Directory, Error, File, Secret};
+use crate::bindings::wharf::pipeline::{cache, container, filesystem, secret, service, types};
+use crate::{CacheVolume, Container, Directory, Error, File, Secret, Service};
 
 /// A type that can cross between a module and its host.
 pub trait Wire: Sized {
@@ -65,6 +65,7 @@ converted!(
     File => filesystem::File,
     Secret => secret::Secret,
     CacheVolume => cache::Volume,
+    Service => service::Service,
     Error => types::Error,
 );
 

@@ -24,6 +24,7 @@ fn kind(kind: Kind) -> &'static str {
         Kind::Pull => "pull",
         Kind::Upload => "upload",
         Kind::Files => "files",
+        Kind::Service => "service",
     }
 }
 
@@ -54,6 +55,9 @@ impl View for Json {
             }),
             Some(What::Explained(explained)) => {
                 json!({"event": "explained", "key": key, "title": explained.title, "reason": explained.reason})
+            }
+            Some(What::Ready(ready)) => {
+                json!({"event": "ready", "key": key, "microseconds": ready.microseconds})
             }
             Some(What::Notice(notice)) => json!({"event": "notice", "text": notice.text}),
             None => return,

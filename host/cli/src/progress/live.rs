@@ -210,6 +210,8 @@ impl Live {
         };
         match finished.outcome() {
             Outcome::Hit => self.remembered += 1,
+            // It has done what it was there for; a line for its end would tell nothing.
+            Outcome::Done if work.kind == Kind::Service => {}
             Outcome::Done => {
                 self.done += 1;
                 // Sending files and fetching images is worth a line when somebody has waited for it.
@@ -297,8 +299,12 @@ impl View for Live {
         let key = &event.key;
         match &event.what {
             Some(What::Started(started)) => {
+                let title = printable(&started.title.replace('\n', " "));
                 let work = Work {
-                    title: printable(&started.title.replace('\n', " ")),
+                    title: match started.kind() {
+                        Kind::Service => format!("service: {title}"),
+                        _ => title,
+                    },
                     kind: started.kind(),
                     since: Instant::now(),
                     lines: VecDeque::new(),
@@ -318,6 +324,20 @@ impl View for Live {
                 let title = explained.title.replace('\n', " ");
                 let line = format!("{}: {}", printable(&title), explained.reason);
                 self.keep(&self.screen.paint(GREY, &line), out);
+            }
+            Some(What::Ready(ready)) => {
+                if let Some(work) = self.works.get(key) {
+                    let took = seconds(Duration::from_micros(ready.microseconds));
+                    let end = format!("healthy after {took}");
+                    let room = self.screen.columns.saturating_sub(end.width() + 5);
+                    let title = cut(&work.title, room);
+                    let line = format!(
+                        "{} {title}  {}",
+                        self.screen.paint(GREEN, "▲"),
+                        self.screen.paint(GREY, &end)
+                    );
+                    self.keep(&line, out);
+                }
             }
             Some(What::Notice(notice)) => self.keep(&format!("wharf: {}", notice.text), out),
             None => {}

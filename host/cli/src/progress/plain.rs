@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, io::Write, time::Duration};
 
-use wharf_client::proto::{Event, Finished, Outcome, event::What};
+use wharf_client::proto::{Event, Finished, Kind, Outcome, event::What};
 
 use super::{Style, Tally, Titles, View, Word, short};
 use crate::table::seconds;
@@ -99,8 +99,12 @@ impl View for Plain {
         let key = &event.key;
         match &event.what {
             Some(What::Started(started)) => {
-                self.titles
-                    .insert(key.clone(), started.title.replace('\n', " ").into());
+                let title = started.title.replace('\n', " ");
+                let title = match started.kind() {
+                    Kind::Service => format!("service: {title}"),
+                    _ => title,
+                };
+                self.titles.insert(key.clone(), title.into());
                 self.fresh.push(key.clone());
             }
             Some(What::Log(log)) => {
@@ -118,6 +122,11 @@ impl View for Plain {
                     ),
                     out,
                 );
+            }
+            Some(What::Ready(ready)) => {
+                self.show_starts(out);
+                let took = seconds(Duration::from_micros(ready.microseconds));
+                self.line(key, &format!("healthy after {took}"), out);
             }
             Some(What::Notice(notice)) => {
                 let _ = writeln!(out, "wharf: {}", notice.text);
@@ -157,7 +166,7 @@ impl View for Plain {
 
 #[cfg(test)]
 mod tests {
-    use wharf_client::proto::{Kind, Log, Started};
+    use wharf_client::proto::{Log, Started};
 
     use super::*;
     use crate::args::ProgressKind;

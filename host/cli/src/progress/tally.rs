@@ -16,6 +16,8 @@ pub(crate) struct Tally {
     pub(crate) took: Duration,
     /// Steps that have started and not ended.
     running: HashMap<Vec<u8>, String>,
+    /// Services that have started and not ended.
+    serving: HashMap<Vec<u8>, String>,
 }
 
 impl Tally {
@@ -25,7 +27,12 @@ impl Tally {
             Some(What::Started(started)) if started.kind() == Kind::Step => {
                 self.running.insert(event.key.clone(), started.title.clone());
             }
+            Some(What::Started(started)) if started.kind() == Kind::Service => {
+                let title = format!("service: {}", started.title);
+                self.serving.insert(event.key.clone(), title);
+            }
             Some(What::Finished(finished)) => {
+                self.serving.remove(&event.key);
                 let Some(title) = self.running.remove(&event.key) else {
                     return;
                 };
@@ -45,12 +52,13 @@ impl Tally {
         self.remembered + self.run + self.failed
     }
 
-    /// Titles of the steps that did not end by themselves.
+    /// Titles of the steps and services that did not end by themselves.
     pub(crate) fn cut_short(&self) -> Vec<&str> {
         let mut titles: Vec<_> = self
             .stopped
             .iter()
             .chain(self.running.values())
+            .chain(self.serving.values())
             .map(String::as_str)
             .collect();
         titles.sort_unstable();

@@ -13,7 +13,8 @@ use std::{
 };
 
 use mounts::bind;
-use outputs::{Outputs, redirect};
+pub(crate) use outputs::Outputs;
+use outputs::redirect;
 use tokio_util::sync::CancellationToken;
 use wharf_graph::{
     Error, ExecFailure,
@@ -33,6 +34,7 @@ use crate::{
     evaluate::{Made, record},
     image::of_store,
     log::Tail,
+    service::Bound,
     session::Audience,
 };
 
@@ -52,13 +54,22 @@ const CERTIFICATE_VARIABLES: [&str; 6] = [
 
 /// What a step needs for as long as it runs: given back when it is dropped.
 #[derive(Default)]
-struct Held {
+pub(crate) struct Held {
     drafts: Vec<LayerDraft>,
     /// What is mounted in several places is taken once, except for private ones.
     volumes: Vec<(VolumeId, wharf_store::CacheVolume)>,
     pins: Vec<Pin>,
-    secrets: Vec<Zeroizing<Vec<u8>>>,
+    pub(crate) secrets: Vec<Zeroizing<Vec<u8>>>,
     files: Option<tempfile::TempDir>,
+}
+
+/// A process that is ready to run.
+pub(crate) struct Prepared {
+    pub(crate) step: wharf_runner::Step,
+    pub(crate) stdin: OwnedFd,
+    /// What it writes.
+    pub(crate) draft: LayerDraft,
+    pub(crate) held: Held,
 }
 
 /// What a step stands on.
@@ -76,11 +87,14 @@ impl Engine {
         tree: &Arc<Tree>,
         step: &Step,
         inputs: &[Arc<Made>],
+        bound: &Bound,
         audience: &Audience,
         cancel: &CancellationToken,
     ) -> Result<Arc<Made>, Error> {
         self.running_steps.fetch_add(1, Ordering::Relaxed);
-        let outcome = self.run_step_counted(tree, step, inputs, audience, cancel).await;
+        let outcome = self
+            .run_step_counted(tree, step, inputs, bound, audience, cancel)
+            .await;
         self.running_steps.fetch_sub(1, Ordering::Relaxed);
         outcome
     }
@@ -90,57 +104,35 @@ impl Engine {
         tree: &Arc<Tree>,
         step: &Step,
         inputs: &[Arc<Made>],
+        bound: &Bound,
         audience: &Audience,
         cancel: &CancellationToken,
     ) -> Result<Arc<Made>, Error> {
         let started = Instant::now();
         let root = inputs[0].snapshot.clone();
-        let mut held = Held::default();
-        held.pins
-            .extend(inputs.iter().map(|made| self.store.pin(&made.snapshot)));
-        let ground = self.ground(&root, &step.user).await?;
-        let mut process = self.process(step, ground.user)?;
-        let mounts = self
-            .mounts(step, inputs, &root, audience, cancel, &mut process, &mut held)
-            .await?;
-        for (name, secret) in &step.secret_env {
-            let value = audience.secret(secret).await?;
-            let text = String::from_utf8(value.to_vec()).map_err(|_| {
-                Error::Invalid(format!(
-                    "the secret {} is not text: mount it as a file",
-                    secret.uri
-                ))
-            })?;
-            process.env.push(format!("{name}={text}"));
-            held.secrets.push(value);
-        }
-        let stdin = self.stdin(step, audience, &mut held).await?;
-        let draft = ground.draft;
-        let runner_step = wharf_runner::Step {
-            spec: spec::docker_like(&process).map_err(|error| runner_error(&error))?,
-            root: Overlay {
-                lowers: ground.lowers,
-                upper: Some((draft.path(), draft.work())),
-            },
-            mounts,
-            network: match step.network {
-                Network::None => NetworkMode::None,
-                Network::All => NetworkMode::Bridged,
-            },
-            hosts: Vec::new(),
-            timeout: step.timeout,
-        };
-        let (stdout, stderr, reading) = Outputs::open(&self.store, tree, audience, &held.secrets)?.split();
+        let prepared = self.prepare(step, inputs, bound, audience, cancel).await?;
+        let Prepared {
+            step: runner_step,
+            stdin,
+            draft,
+            held,
+        } = prepared;
+        let (stdout, stderr, reading) =
+            Outputs::open(&self.store, tree.key, audience, &held.secrets)?.split();
         let io = StepIo {
             stdin,
             stdout,
             stderr,
         };
-        let outcome = self
-            .runner
-            .run(runner_step, io, cancel.clone())
-            .await
-            .map_err(|error| runner_error(&error))?;
+        let outcome = match bound.network(self, step.network).await? {
+            None => self.runner.run(runner_step, io, cancel.clone()).await,
+            Some(network) => {
+                self.runner
+                    .run_in(&network, runner_step, io, cancel.clone())
+                    .await
+            }
+        };
+        let outcome = outcome.map_err(|error| runner_error(&error))?;
         let printed = reading.end().await?;
         drop(held);
         match judge(step, &outcome.exit, &printed.tails) {
@@ -170,6 +162,56 @@ impl Engine {
                 Err(self.with_log(error, &output).await)
             }
         }
+    }
+
+    /// Brings about what a process needs before it runs.
+    pub(crate) async fn prepare(
+        self: &Arc<Self>,
+        step: &Step,
+        inputs: &[Arc<Made>],
+        bound: &Bound,
+        audience: &Audience,
+        cancel: &CancellationToken,
+    ) -> Result<Prepared, Error> {
+        let root = inputs[0].snapshot.clone();
+        let mut held = Held::default();
+        held.pins
+            .extend(inputs.iter().map(|made| self.store.pin(&made.snapshot)));
+        let ground = self.ground(&root, &step.user).await?;
+        let mut process = self.process(step, ground.user)?;
+        let mounts = self
+            .mounts(step, inputs, &root, audience, cancel, &mut process, &mut held)
+            .await?;
+        for (name, secret) in &step.secret_env {
+            let value = audience.secret(secret).await?;
+            let text = String::from_utf8(value.to_vec()).map_err(|_| {
+                Error::Invalid(format!(
+                    "the secret {} is not text: mount it as a file",
+                    secret.uri
+                ))
+            })?;
+            process.env.push(format!("{name}={text}"));
+            held.secrets.push(value);
+        }
+        let stdin = self.stdin(step, audience, &mut held).await?;
+        let draft = ground.draft;
+        let step = wharf_runner::Step {
+            spec: spec::docker_like(&process).map_err(|error| runner_error(&error))?,
+            root: Overlay {
+                lowers: ground.lowers,
+                upper: Some((draft.path(), draft.work())),
+            },
+            mounts,
+            network: network_mode(step.network),
+            hosts: bound.hosts(),
+            timeout: step.timeout,
+        };
+        Ok(Prepared {
+            step,
+            stdin,
+            draft,
+            held,
+        })
     }
 
     /// What a step stands on, in one visit to the store.
@@ -244,53 +286,63 @@ impl Engine {
 
 /// The exit code when it counts as done; the failure in words otherwise.
 fn judge(step: &Step, exit: &Exit, tails: &[Tail; 2]) -> Result<i32, Error> {
+    let always_fails = matches!(exit, Exit::OutOfMemory | Exit::Cancelled | Exit::TimedOut);
+    if step.expect.accepts(exit.code()) && !always_fails {
+        return Ok(exit.code());
+    }
+    Err(failure(step, exit, tails))
+}
+
+/// How a process ended, in words, with the end of what it printed.
+pub(crate) fn failure(step: &Step, exit: &Exit, tails: &[Tail; 2]) -> Error {
     let exit_code = exit.code();
     let program = step.args.first().map_or("", String::as_str);
-    let (reason, always_fails) = match exit {
-        Exit::Code(code) => (format!("exit code {code}"), false),
-        Exit::Signal(signal) => (format!("ended by signal {signal} (exit code {exit_code})"), false),
+    let reason = match exit {
+        Exit::Code(code) => format!("exit code {code}"),
+        Exit::Signal(signal) => format!("ended by signal {signal} (exit code {exit_code})"),
         Exit::OutOfMemory => {
             let limit = step
                 .limits
                 .memory
                 .map(|bytes| format!(" (limit {} MiB)", bytes / 1024 / 1024));
-            (format!("out of memory{}", limit.unwrap_or_default()), true)
+            format!("out of memory{}", limit.unwrap_or_default())
         }
         Exit::NotFound if program.contains('/') => {
-            (format!("exec: \"{program}\": no such file or directory"), false)
+            format!("exec: \"{program}\": no such file or directory")
         }
-        Exit::NotFound => (
-            format!("exec: \"{program}\": executable file not found in $PATH"),
-            false,
-        ),
-        Exit::NotExecutable => (format!("exec: \"{program}\": permission denied"), false),
-        Exit::Cancelled => return Err(Error::Cancelled),
+        Exit::NotFound => format!("exec: \"{program}\": executable file not found in $PATH"),
+        Exit::NotExecutable => format!("exec: \"{program}\": permission denied"),
+        Exit::Cancelled => return Error::Cancelled,
         Exit::TimedOut => {
             let limit = step.timeout.unwrap_or_default();
-            return Err(Error::TimedOut(format!(
+            return Error::TimedOut(format!(
                 "`{}` took longer than {limit:?}",
                 wharf_graph::shell_words(&step.args)
-            )));
+            ));
         }
     };
-    if step.expect.accepts(exit_code) && !always_fails {
-        return Ok(exit_code);
-    }
-    Err(Error::Exec(Box::new(ExecFailure {
+    Error::Exec(Box::new(ExecFailure {
         args: step.args.clone(),
         exit_code,
         reason,
         stdout_tail: tails[0].text(),
         stderr_tail: tails[1].text(),
         log: String::new(),
-    })))
+    }))
 }
 
-fn io_error(error: impl Into<std::io::Error>) -> Error {
+pub(crate) fn network_mode(network: Network) -> NetworkMode {
+    match network {
+        Network::None => NetworkMode::None,
+        Network::All => NetworkMode::Bridged,
+    }
+}
+
+pub(crate) fn io_error(error: impl Into<std::io::Error>) -> Error {
     Error::other("engine", error.into().to_string())
 }
 
-fn runner_error(error: &wharf_runner::Error) -> Error {
+pub(crate) fn runner_error(error: &wharf_runner::Error) -> Error {
     match error {
         wharf_runner::Error::Limit(_) => Error::Invalid(error.to_string()),
         _ => Error::other("runner", error.to_string()),

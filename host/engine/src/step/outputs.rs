@@ -2,14 +2,12 @@
 
 use std::{
     os::fd::OwnedFd,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 use tokio::{net::unix::pipe, task::JoinHandle};
-use wharf_graph::{
-    Error,
-    plan::{Step, Tree},
-};
+use wharf_digest::Digest;
+use wharf_graph::{Error, plan::Step};
 use wharf_store::{LogDraft, Snapshot, Store, edit};
 use zeroize::Zeroizing;
 
@@ -21,33 +19,33 @@ use crate::{
 };
 
 /// Reading what a step prints.
-pub(super) struct Outputs {
+pub(crate) struct Outputs {
     /// Where the step writes.
-    pub(super) stdout: OwnedFd,
-    pub(super) stderr: OwnedFd,
+    pub(crate) stdout: OwnedFd,
+    pub(crate) stderr: OwnedFd,
     printed: Reading,
 }
 
 /// It ends when the step has closed both outputs.
-pub(super) struct Reading {
+pub(crate) struct Reading {
     pumps: [JoinHandle<std::io::Result<(LogDraft, Tail)>>; 2],
     combined: Arc<Mutex<Combined>>,
 }
 
 /// All that a step has printed.
-pub(super) struct Printed {
+pub(crate) struct Printed {
     stdout: LogDraft,
     stderr: LogDraft,
     combined: LogDraft,
     /// The ends of standard output and error.
-    pub(super) tails: [Tail; 2],
+    pub(crate) tails: [Tail; 2],
 }
 
 impl Outputs {
     /// Opens the outputs and begins to read.
-    pub(super) fn open(
+    pub(crate) fn open(
         store: &Store,
-        tree: &Tree,
+        key: Digest,
         audience: &Audience,
         secrets: &[Zeroizing<Vec<u8>>],
     ) -> Result<Self, Error> {
@@ -57,7 +55,7 @@ impl Outputs {
             let (read, write) =
                 rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(io_error)?;
             let pump = Pump {
-                key: tree.key,
+                key,
                 stderr,
                 audience: audience.clone(),
                 scrubber: scrubber.clone(),
@@ -80,20 +78,32 @@ impl Outputs {
     }
 
     /// The ends that the step gets, and the rest.
-    pub(super) fn split(self) -> (OwnedFd, OwnedFd, Reading) {
+    pub(crate) fn split(self) -> (OwnedFd, OwnedFd, Reading) {
         (self.stdout, self.stderr, self.printed)
     }
 }
 
 impl Reading {
+    /// Both outputs, as far as they have come. Whoever looks at it holds it for a moment only: the end waits for that.
+    pub(crate) fn so_far(&self) -> Weak<Mutex<Combined>> {
+        Arc::downgrade(&self.combined)
+    }
+
     /// Waits until all is read.
-    pub(super) async fn end(self) -> Result<Printed, Error> {
+    pub(crate) async fn end(self) -> Result<Printed, Error> {
         let defect = |error: tokio::task::JoinError| Error::other("defect", error.to_string());
         let [out, err] = self.pumps;
         let (stdout, out_tail) = out.await.map_err(defect)?.map_err(io_error)?;
         let (stderr, err_tail) = err.await.map_err(defect)?.map_err(io_error)?;
-        let combined = Arc::into_inner(self.combined)
-            .ok_or_else(|| Error::other("defect", "a step's output is still read"))?;
+        let mut combined = self.combined;
+        let combined = loop {
+            match Arc::try_unwrap(combined) {
+                Ok(combined) => break combined,
+                // Somebody reads just now what has come so far.
+                Err(shared) => combined = shared,
+            }
+            tokio::task::yield_now().await;
+        };
         Ok(Printed {
             stdout,
             stderr,
@@ -108,7 +118,7 @@ impl Reading {
 
 impl Printed {
     /// Keeps it in the store.
-    pub(super) fn publish(self, store: &Store, exit_code: i32) -> Result<StepOutput, wharf_store::Error> {
+    pub(crate) fn publish(self, store: &Store, exit_code: i32) -> Result<StepOutput, wharf_store::Error> {
         Ok(StepOutput {
             exit_code,
             stdout: store.publish_log(self.stdout)?,
@@ -119,7 +129,7 @@ impl Printed {
 }
 
 /// Puts what was printed into the files that were asked for.
-pub(super) fn redirect(
+pub(crate) fn redirect(
     store: &Store,
     step: &Step,
     mut snapshot: Snapshot,

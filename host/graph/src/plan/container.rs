@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     path::{absolute, below},
+    service::Bound,
     tree::{Location, Make, Step, Tree},
 };
 use crate::{
@@ -30,6 +31,8 @@ pub struct ContainerPlan {
     pub volatile_env: BTreeMap<String, String>,
     /// What later steps can reach.
     pub network: Network,
+    /// The services that later steps reach, by name.
+    pub services: Bound,
     /// The platform.
     pub platform: Platform,
     /// The image it started from, with digest.
@@ -47,6 +50,7 @@ impl ContainerPlan {
             secret_env: BTreeMap::new(),
             volatile_env: BTreeMap::new(),
             network: Network::None,
+            services: Bound::new(),
             platform,
             image_ref: None,
         }
@@ -131,8 +135,22 @@ impl ContainerPlan {
         Ok(place)
     }
 
-    /// The step that a command would be, and the container after it.
+    /// The container after a command.
     pub(super) fn after(mut self, args: &[String], options: &ExecOptions, nonce: u64) -> Result<Self, Error> {
+        let step = self.step(args, options, nonce, "with-exec")?;
+        self.root = Tree::new(Make::Exec(Box::new(step)));
+        self.last_step = Some(Arc::clone(&self.root));
+        Ok(self)
+    }
+
+    /// The step that a command would be; `what` asks for it.
+    pub(super) fn step(
+        &self,
+        args: &[String],
+        options: &ExecOptions,
+        nonce: u64,
+        what: &str,
+    ) -> Result<Step, Error> {
         let given = if args.is_empty() {
             &self.config.default_args
         } else {
@@ -155,11 +173,12 @@ impl ContainerPlan {
             })
             .collect();
         if args.is_empty() {
-            let message = "with-exec has no arguments and the container has no default arguments";
-            return Err(Error::Invalid(message.to_owned()));
+            return Err(Error::Invalid(format!(
+                "{what} has no arguments and the container has no default arguments"
+            )));
         }
         if args[0].is_empty() {
-            return Err(Error::Invalid("with-exec has an empty program name".to_owned()));
+            return Err(Error::Invalid(format!("{what} has an empty program name")));
         }
         if let Some(bad) = args.iter().find(|arg| arg.contains('\0')) {
             return Err(Error::Invalid(format!(
@@ -167,7 +186,7 @@ impl ContainerPlan {
             )));
         }
         let redirect = |path: &Option<String>| path.as_deref().map(|path| self.at(path));
-        let step = Step {
+        Ok(Step {
             root: Arc::clone(&self.root),
             args,
             env: self.config.env.iter().cloned().collect(),
@@ -180,16 +199,14 @@ impl ContainerPlan {
             redirect_stderr: redirect(&options.redirect_stderr),
             mounts: self.mounts.clone(),
             network: self.network,
+            services: self.services.clone(),
             platform: self.platform.clone(),
             expect: options.expect,
             limits: options.limits,
             timeout: options.timeout,
             nonce: options.no_cache.then_some(nonce),
             reason: options.reason.clone(),
-        };
-        self.root = Tree::new(Make::Exec(Box::new(step)));
-        self.last_step = Some(Arc::clone(&self.root));
-        Ok(self)
+        })
     }
 
     /// The container after a change that runs nothing.

@@ -8,10 +8,13 @@ use std::{collections::BTreeMap, convert::Infallible};
 use serde::Serialize;
 use wharf_digest::Digest;
 
-use super::tree::{Location, Make, Step, Tree};
+use super::{
+    service::{Port, Provider},
+    tree::{Location, Make, Step, Tree},
+};
 use crate::{
     image::Platform,
-    op::{Mount, Network, SecretId, Sharing, Stdin, TreeEdit},
+    op::{HostPort, Mount, Network, SecretId, Sharing, Stdin, TreeEdit},
 };
 
 /// Version of what operations mean; raised whenever the same operation would give another result.
@@ -45,8 +48,16 @@ struct StepMaterial<'a> {
     redirects: [Option<&'a str>; 2],
     mounts: Vec<(&'a str, MountMaterial<'a>)>,
     network: Network,
+    /// By name.
+    services: Vec<(&'a str, Digest)>,
     platform: &'a Platform,
     nonce: Option<u64>,
+}
+
+#[derive(Serialize)]
+enum ServiceMaterial<'a> {
+    Process(Box<StepMaterial<'a>>),
+    Host(&'a str, &'a [HostPort]),
 }
 
 #[derive(Serialize)]
@@ -76,6 +87,19 @@ enum Naming {
 /// Definition key and operation key of what `make` makes.
 pub(super) fn keys(make: &Make) -> (Digest, Digest) {
     (Naming::Definition.digest(make), Naming::Operation.digest(make))
+}
+
+/// The same of a service.
+pub(super) fn service_keys(provider: &Provider, ports: &[Port]) -> (Digest, Digest) {
+    let digest = |naming: Naming| {
+        let material = match provider {
+            Provider::Process { step, .. } => ServiceMaterial::Process(Box::new(naming.step(step))),
+            Provider::Host { host, ports } => ServiceMaterial::Host(host, ports),
+        };
+        let material = ("wharf service", SEMANTICS, material, ports);
+        Digest::of(&postcard::to_stdvec(&material).expect("key material always encodes"))
+    };
+    (digest(Naming::Definition), digest(Naming::Operation))
 }
 
 impl Naming {
@@ -133,6 +157,17 @@ impl Naming {
                 .map(|(path, mount)| (path.as_str(), self.mount(mount)))
                 .collect(),
             network: step.network,
+            services: step
+                .services
+                .iter()
+                .map(|(name, service)| {
+                    let key = match self {
+                        Self::Definition => service.key,
+                        Self::Operation => service.op_key,
+                    };
+                    (name.as_str(), key)
+                })
+                .collect(),
             platform: &step.platform,
             nonce: step.nonce,
         }

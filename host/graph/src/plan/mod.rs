@@ -8,10 +8,12 @@ mod container;
 mod key;
 mod path;
 mod planner;
+mod service;
 mod tree;
 
 pub use container::ContainerPlan;
 pub use key::SEMANTICS;
 pub use path::absolute;
 pub use planner::{ImagePin, Pins, PlanError, Planned, Planner};
+pub use service::{Bound, Port, Provider, Service, Transport};
 pub use tree::{Location, Make, Step, Tree};

@@ -7,6 +7,7 @@ use wharf_digest::Digest;
 use super::{
     container::ContainerPlan,
     path::absolute,
+    service::{Service, bind},
     tree::{Location, Make, Tree},
 };
 use crate::{
@@ -47,6 +48,8 @@ pub enum Planned {
     File(Location),
     /// A container.
     Container(Arc<ContainerPlan>),
+    /// A service.
+    Service(Arc<Service>),
     /// Forcing it fails with this error.
     Failed(Error),
 }
@@ -184,6 +187,20 @@ impl Planner {
                 let container = ContainerPlan::clone(self.container(container)?);
                 Planned::Container(Arc::new(container.after(args, options, self.nonce)?))
             }
+            Op::Bind {
+                container,
+                service,
+                alias,
+            } => {
+                let mut container = ContainerPlan::clone(self.container(container)?);
+                bind(&mut container.services, alias, self.service(service)?)?;
+                Planned::Container(Arc::new(container))
+            }
+            Op::Service { container, options } => Planned::Service(Arc::new(Service::of_container(
+                self.container(container)?,
+                options,
+            )?)),
+            Op::HostService { host, ports } => Planned::Service(Arc::new(Service::of_host(host, ports)?)),
             Op::Image { .. } | Op::HostDirectory { .. } | Op::HostFile(_) => {
                 unreachable!("sources are folded above")
             }
@@ -194,7 +211,7 @@ impl Planner {
         match &self.memo[id] {
             Planned::Container(container) => Ok(container),
             Planned::Failed(error) => Err(error.clone()),
-            Planned::Directory(_) | Planned::File(_) => Err(wrong_kind("container")),
+            Planned::Directory(_) | Planned::File(_) | Planned::Service(_) => Err(wrong_kind("container")),
         }
     }
 
@@ -202,7 +219,7 @@ impl Planner {
         match &self.memo[id] {
             Planned::Directory(place) => Ok(place.clone()),
             Planned::Failed(error) => Err(error.clone()),
-            Planned::Container(_) | Planned::File(_) => Err(wrong_kind("directory")),
+            Planned::Container(_) | Planned::File(_) | Planned::Service(_) => Err(wrong_kind("directory")),
         }
     }
 
@@ -210,7 +227,15 @@ impl Planner {
         match &self.memo[id] {
             Planned::File(place) => Ok(place.clone()),
             Planned::Failed(error) => Err(error.clone()),
-            Planned::Container(_) | Planned::Directory(_) => Err(wrong_kind("file")),
+            Planned::Container(_) | Planned::Directory(_) | Planned::Service(_) => Err(wrong_kind("file")),
+        }
+    }
+
+    fn service(&self, id: &NodeId) -> Result<Arc<Service>, Error> {
+        match &self.memo[id] {
+            Planned::Service(service) => Ok(Arc::clone(service)),
+            Planned::Failed(error) => Err(error.clone()),
+            Planned::Container(_) | Planned::Directory(_) | Planned::File(_) => Err(wrong_kind("service")),
         }
     }
 
@@ -218,7 +243,7 @@ impl Planner {
         match &self.memo[id] {
             Planned::File(place) | Planned::Directory(place) => Ok(place.clone()),
             Planned::Failed(error) => Err(error.clone()),
-            Planned::Container(_) => Err(wrong_kind("file or directory")),
+            Planned::Container(_) | Planned::Service(_) => Err(wrong_kind("file or directory")),
         }
     }
 }

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use wharf_digest::Digest;
 
-use super::key;
+use super::{
+    key,
+    service::{self, Bound},
+};
 use crate::{
     error::shell_words,
     image::Platform,
@@ -100,6 +103,8 @@ pub struct Step {
     pub mounts: BTreeMap<String, Mount<Location>>,
     /// What it can reach.
     pub network: Network,
+    /// The services that it reaches whatever else it can, by name.
+    pub services: Bound,
     /// Its platform.
     pub platform: Platform,
     /// Not in the key: which exit codes count as done.
@@ -112,6 +117,30 @@ pub struct Step {
     pub nonce: Option<u64>,
     /// Not in the key: shown instead of the arguments.
     pub reason: Option<String>,
+}
+
+impl Step {
+    /// The places whose content decides what it does, in a fixed order: its root, what is mounted, and the same of its
+    /// services.
+    pub fn inputs(&self) -> Vec<Location> {
+        std::iter::once(Location::root(Arc::clone(&self.root)))
+            .chain(self.mounts.values().filter_map(|mount| mount.source().cloned()))
+            .chain(self.services.values().flat_map(|service| service.inputs()))
+            .collect()
+    }
+
+    /// Moves the trees that it holds into `orphans`.
+    pub(super) fn take_trees(self, orphans: &mut Vec<Arc<Tree>>) {
+        orphans.push(self.root);
+        for mount in self.mounts.into_values() {
+            match mount {
+                Mount::Directory { source, .. } | Mount::File { source, .. } => orphans.push(source.tree),
+                Mount::Cache(volume) => orphans.extend(volume.source.map(|source| source.tree)),
+                Mount::Secret { .. } | Mount::Temp { .. } => {}
+            }
+        }
+        service::take_trees(self.services, orphans);
+    }
 }
 
 impl Location {
@@ -155,9 +184,7 @@ impl Tree {
                 .chain(edit.sources().iter().cloned())
                 .collect(),
             Make::Diff { lower, upper } => vec![lower.clone(), upper.clone()],
-            Make::Exec(step) => std::iter::once(Location::root(Arc::clone(&step.root)))
-                .chain(step.mounts.values().filter_map(|mount| mount.source().cloned()))
-                .collect(),
+            Make::Exec(step) => step.inputs(),
         }
     }
 
@@ -224,16 +251,6 @@ fn take_inputs(make: &mut Make, orphans: &mut Vec<Arc<Tree>>) {
             }
         }
         Make::Diff { lower, upper } => orphans.extend([lower.tree, upper.tree]),
-        Make::Exec(step) => {
-            let step = *step;
-            orphans.push(step.root);
-            for mount in step.mounts.into_values() {
-                match mount {
-                    Mount::Directory { source, .. } | Mount::File { source, .. } => orphans.push(source.tree),
-                    Mount::Cache(volume) => orphans.extend(volume.source.map(|source| source.tree)),
-                    Mount::Secret { .. } | Mount::Temp { .. } => {}
-                }
-            }
-        }
+        Make::Exec(step) => step.take_trees(orphans),
     }
 }

@@ -11,17 +11,17 @@ use std::{
 use super::netlink::{ACKNOWLEDGE, CREATE, Messages, Socket};
 
 // Attributes of links, from linux/if_link.h and linux/veth.h, that have no names in libc.
-const LINK_INFO: u16 = libc::IFLA_LINKINFO;
-const INFO_KIND: u16 = libc::IFLA_INFO_KIND;
-const INFO_DATA: u16 = libc::IFLA_INFO_DATA;
-const VETH_PEER: u16 = 1;
+pub(super) const LINK_INFO: u16 = libc::IFLA_LINKINFO;
+pub(super) const INFO_KIND: u16 = libc::IFLA_INFO_KIND;
+pub(super) const INFO_DATA: u16 = libc::IFLA_INFO_DATA;
+pub(super) const VETH_PEER: u16 = 1;
 /// Every namespace's loopback interface.
-const LOOPBACK: u32 = 1;
+pub(super) const LOOPBACK: u32 = 1;
 /// Number of a step's interface in its own namespace.
 const INSIDE: u32 = 2;
 
 /// What `ifinfomsg` holds: no family, type 0, the index, and whether the interface is to be up.
-fn link_header(index: u32, up: bool) -> [u8; 16] {
+pub(super) fn link_header(index: u32, up: bool) -> [u8; 16] {
     let mut header = [0; 16];
     let flags = if up { libc::IFF_UP as u32 } else { 0 };
     header[4..8].copy_from_slice(&index.to_ne_bytes());
@@ -30,7 +30,7 @@ fn link_header(index: u32, up: bool) -> [u8; 16] {
     header
 }
 
-fn add_address(messages: &mut Messages, index: u32, address: Ipv4Addr) {
+pub(super) fn add_address(messages: &mut Messages, index: u32, address: Ipv4Addr) {
     let mut header = [libc::AF_INET as u8, 32, 0, 0, 0, 0, 0, 0];
     header[4..8].copy_from_slice(&index.to_ne_bytes());
     messages.add(libc::RTM_NEWADDR, CREATE | ACKNOWLEDGE, &header, |attributes| {
@@ -40,7 +40,12 @@ fn add_address(messages: &mut Messages, index: u32, address: Ipv4Addr) {
 }
 
 /// A route to one address over the interface, or, given a gateway, to everything.
-fn add_route(messages: &mut Messages, index: u32, to: Option<Ipv4Addr>, gateway: Option<Ipv4Addr>) {
+pub(super) fn add_route(
+    messages: &mut Messages,
+    index: u32,
+    to: Option<Ipv4Addr>,
+    gateway: Option<Ipv4Addr>,
+) {
     let length = if to.is_some() { 32 } else { 0 };
     let scope = if gateway.is_some() {
         libc::RT_SCOPE_UNIVERSE

@@ -2,7 +2,11 @@
 //!
 //! Each step's link has addresses of its own and no shared segment, so steps do not see each other. What leaves is
 //! translated to the host's address; the host's own addresses, link-local and metadata addresses are out of reach.
+//!
+//! A step that may reach a service has a second link, to that service's network alone ([`Networks::join`]): packets between
+//! them pass neither the host nor its filter, and no other step has a way to the service.
 
+mod join;
 mod link;
 mod netlink;
 mod rules;
@@ -17,6 +21,8 @@ use std::{
 };
 
 use netlink::Socket;
+
+pub use join::Listening;
 
 use crate::{
     error::{Error, Result},
@@ -44,12 +50,19 @@ pub(crate) struct Networks {
     host: OnceLock<std::result::Result<Mutex<Socket>, String>>,
 }
 
-/// One step's network; its link goes with the namespace.
+/// One step's network; its links go with the namespace.
 #[derive(Debug)]
-pub(crate) struct StepNetwork {
+pub struct StepNetwork {
     pub(crate) namespace: OwnedFd,
     number: u32,
     free: Numbers,
+}
+
+impl StepNetwork {
+    /// Its address, which the services that it joins, and the steps that join it, reach it by.
+    pub fn address(&self) -> Ipv4Addr {
+        Ipv4Addr::from(FIRST + self.number)
+    }
 }
 
 impl Drop for StepNetwork {
@@ -82,7 +95,7 @@ impl Networks {
     }
 
     /// What a step of this mode gets; none where every container has what it needs.
-    pub(crate) async fn of_mode(self: &Arc<Self>, mode: NetworkMode) -> Result<Option<StepNetwork>> {
+    pub(crate) async fn of_mode(self: &Arc<Self>, mode: NetworkMode) -> Result<Option<Arc<StepNetwork>>> {
         match mode {
             NetworkMode::None => Ok(None),
             NetworkMode::Bridged => {
@@ -90,9 +103,27 @@ impl Networks {
                 let connected = tokio::task::spawn_blocking(move || networks.connect()).await;
                 connected
                     .map_err(|error| Error::Network(error.to_string()))?
-                    .map(Some)
+                    .map(|network| Some(Arc::new(network)))
             }
         }
+    }
+
+    /// A network of this mode that also reaches, and is reached by, each of these.
+    pub(crate) async fn with_services(
+        self: &Arc<Self>,
+        mode: NetworkMode,
+        services: Vec<Arc<StepNetwork>>,
+    ) -> Result<Arc<StepNetwork>> {
+        let networks = Arc::clone(self);
+        let made = tokio::task::spawn_blocking(move || {
+            let network = match mode {
+                NetworkMode::None => networks.apart(),
+                NetworkMode::Bridged => networks.connect(),
+            }?;
+            Self::join(&network, &services)?;
+            Ok(Arc::new(network))
+        });
+        made.await.map_err(|error| Error::Network(error.to_string()))?
     }
 
     /// A namespace with a link that reaches out. Blocking.

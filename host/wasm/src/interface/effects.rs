@@ -6,7 +6,10 @@ use std::{
 };
 
 use wasmtime::component::{Accessor, Resource};
-use wharf_graph::{Container, Directory, Error, File, op::CopyOptions};
+use wharf_graph::{
+    Container, Directory, Error, File, Service,
+    op::{CopyOptions, HostPort},
+};
 
 use super::convert;
 use crate::{
@@ -72,6 +75,29 @@ impl State {
     }
 }
 
+impl From<host::Forward> for HostPort {
+    fn from(host::Forward { host, service }: host::Forward) -> Self {
+        Self { host, service }
+    }
+}
+
+impl From<host_sync::Forward> for HostPort {
+    fn from(host_sync::Forward { host, service }: host_sync::Forward) -> Self {
+        Self { host, service }
+    }
+}
+
+impl State {
+    fn host_service(&mut self, host: &str, ports: &[HostPort]) -> wasmtime::Result<Service> {
+        let service = Service::host(host, ports);
+        self.meter.describe(service.node().encoding().len())?;
+        for port in ports {
+            self.pipeline.allow_dial(host, port.host);
+        }
+        Ok(service)
+    }
+}
+
 /// What of the host's directories is taken unless told otherwise.
 pub(crate) fn host_filter() -> wharf_graph::op::Filter {
     wharf_graph::op::Filter {
@@ -94,12 +120,32 @@ impl host::Host for &mut State {
         let file = self.host_file(&path)?;
         Ok(self.table.push(file)?)
     }
+
+    fn service_at(&mut self, host: String, ports: Vec<host::Forward>) -> wasmtime::Result<Resource<Service>> {
+        let ports: Vec<HostPort> = ports.into_iter().map(Into::into).collect();
+        let service = self.host_service(&host, &ports)?;
+        Ok(self.table.push(service)?)
+    }
 }
 
 impl<T: Send + 'static> host::HostWithStore<T> for HasState {
     async fn find_up(accessor: &Accessor<T, Self>, name: String, start: String) -> Outcome<Option<String>> {
         let project = accessor.with(|mut access| access.get().project.clone());
         Ok(find_up(&project, &name, &start).map_err(convert::error))
+    }
+
+    async fn up(
+        accessor: &Accessor<T, Self>,
+        service: Resource<Service>,
+        ports: Vec<host::Forward>,
+    ) -> Outcome<()> {
+        let (pipeline, node) = accessor.with(|mut access| {
+            let state = access.get();
+            let node = Arc::clone(state.table.get(&service)?.node());
+            Ok::<_, wasmtime::Error>((Arc::clone(&state.pipeline), node))
+        })?;
+        let ports: Vec<HostPort> = ports.into_iter().map(Into::into).collect();
+        Ok(pipeline.up(&node, &ports).await.map_err(convert::error))
     }
 
     async fn env_variable(_: &Accessor<T, Self>, name: String) -> Outcome<Option<String>> {
@@ -120,6 +166,22 @@ impl host_sync::Host for &mut State {
     async fn file_at(&mut self, path: String) -> wasmtime::Result<Resource<File>> {
         let file = self.host_file(&path)?;
         Ok(self.table.push(file)?)
+    }
+
+    async fn service_at(
+        &mut self,
+        host: String,
+        ports: Vec<host_sync::Forward>,
+    ) -> wasmtime::Result<Resource<Service>> {
+        let ports: Vec<HostPort> = ports.into_iter().map(Into::into).collect();
+        let service = self.host_service(&host, &ports)?;
+        Ok(self.table.push(service)?)
+    }
+
+    async fn up(&mut self, service: Resource<Service>, ports: Vec<host_sync::Forward>) -> Outcome<()> {
+        let node = Arc::clone(self.table.get(&service)?.node());
+        let ports: Vec<HostPort> = ports.into_iter().map(Into::into).collect();
+        Ok(self.pipeline.up(&node, &ports).await.map_err(convert::error))
     }
 
     async fn find_up(&mut self, name: String, start: String) -> Outcome<Option<String>> {

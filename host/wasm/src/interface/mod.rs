@@ -4,6 +4,8 @@ mod build;
 mod convert;
 mod effects;
 mod eval;
+mod service;
 
 pub(crate) use convert::from_wit;
 pub(crate) use effects::host_filter;
+pub(crate) use service::endpoint;

@@ -2,12 +2,12 @@
 
 use wharf_graph::{
     Container,
-    op::{Configure, ExecOptions, Network},
+    op::{Configure, ExecOptions, Network, ServiceOptions},
     read::{Answer, Question},
 };
 
 use super::{Method, build, done, edits::edits, mismatch, param, path, read, text_of, texts};
-use crate::{Field, Handle, Type, Value};
+use crate::{Field, Handle, Param, Type, Value};
 
 pub(super) fn methods() -> Vec<Method> {
     let mut methods = reads();
@@ -210,6 +210,52 @@ fn builders() -> Vec<Method> {
                 on_container(own, |own| {
                     Some(own.configure(Configure::User(given.text(0)?.to_owned())))
                 })
+            },
+        ),
+        build(
+            "with-service",
+            "The same, whose later commands reach a service by a name.",
+            vec![
+                param("alias", Type::String, "The name."),
+                param("service", Type::Handle(Handle::Service), "The service."),
+            ],
+            Handle::Container,
+            |own, given| {
+                on_container(own, |own| {
+                    Some(own.with_service(given.text(0)?, given.service(1)?))
+                })
+            },
+        ),
+        build(
+            "as-service",
+            "The service that its process is, on the ports that it exposes.",
+            vec![texts(
+                "args",
+                "The command; its entrypoint and default arguments when there is none.",
+            )],
+            Handle::Service,
+            |own, given| match own {
+                Value::Container(container) => Some(Value::Service(container.as_service(ServiceOptions {
+                    args: given.texts(0)?,
+                    ..ServiceOptions::default()
+                }))),
+                _ => None,
+            },
+        ),
+        build(
+            "with-exposed-port",
+            "The same, with a port noted on which it listens.",
+            vec![
+                param("port", Type::Integer(false, 16), "The port."),
+                Param {
+                    default: Some("tcp".into()),
+                    ..param("protocol", Type::String, "tcp or udp.")
+                },
+            ],
+            Handle::Container,
+            |own, given| {
+                let port = format!("{}/{}", given.port(0)?, given.text(1)?);
+                on_container(own, |own| Some(own.configure(Configure::Expose(port))))
             },
         ),
         build(

@@ -4,9 +4,11 @@
 mod container;
 mod edits;
 mod files;
+mod service;
 
+use futures::future::BoxFuture;
 use wharf_graph::{
-    Directory, Error, File, Node,
+    Directory, Error, File, Node, Service,
     read::{Answer, Question},
 };
 
@@ -29,7 +31,12 @@ enum Effect {
         fn(Arguments<'_>) -> Option<Question>,
         fn(Answer) -> Result<Value, Error>,
     ),
+    /// Does something else.
+    Act(Act),
 }
+
+/// What a method does that asks more than one question.
+type Act = for<'a> fn(&'a Value, Arguments<'a>, &'a dyn Pipeline) -> BoxFuture<'a, Result<Value, Error>>;
 
 /// The methods of a handle; secrets and cache volumes have none.
 pub fn methods(handle: Handle) -> Vec<Method> {
@@ -37,6 +44,7 @@ pub fn methods(handle: Handle) -> Vec<Method> {
         Handle::Container => container::methods(),
         Handle::Directory => files::directory(),
         Handle::File => files::file(),
+        Handle::Service => service::methods(),
         Handle::Secret | Handle::Volume => Vec::new(),
     }
 }
@@ -65,6 +73,7 @@ impl Method {
                 let answer = pipeline.read(node(own).ok_or_else(misfit)?, question).await?;
                 value(answer)
             }
+            Effect::Act(act) => act(own, Arguments(arguments), pipeline).await,
         }
     }
 }
@@ -74,6 +83,7 @@ fn node(value: &Value) -> Option<&std::sync::Arc<Node>> {
         Value::Container(container) => Some(container.node()),
         Value::Directory(directory) => Some(directory.node()),
         Value::File(file) => Some(file.node()),
+        Value::Service(service) => Some(service.node()),
         _ => None,
     }
 }
@@ -104,6 +114,42 @@ impl<'a> Arguments<'a> {
     fn directory(self, at: usize) -> Option<&'a Directory> {
         match self.0.get(at)? {
             Value::Directory(directory) => Some(directory),
+            _ => None,
+        }
+    }
+
+    fn service(self, at: usize) -> Option<&'a Service> {
+        match self.0.get(at)? {
+            Value::Service(service) => Some(service),
+            _ => None,
+        }
+    }
+
+    /// An argument that may be left out, as text.
+    fn maybe_text(self, at: usize) -> Option<&'a str> {
+        match self.0.get(at)? {
+            Value::Option(Some(value)) => match value.as_ref() {
+                Value::String(text) => Some(text),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    fn port(self, at: usize) -> Option<u16> {
+        match self.0.get(at)? {
+            Value::Integer(port) => u16::try_from(*port).ok(),
+            _ => None,
+        }
+    }
+
+    /// An argument that may be left out, as a port.
+    fn maybe_port(self, at: usize) -> Option<u16> {
+        match self.0.get(at)? {
+            Value::Option(Some(value)) => match value.as_ref() {
+                Value::Integer(port) => u16::try_from(*port).ok(),
+                _ => None,
+            },
             _ => None,
         }
     }
@@ -171,6 +217,13 @@ fn read(
     }
 }
 
+fn act(name: &str, docs: &str, params: Vec<Param>, result: Option<Type>, act: Act) -> Method {
+    Method {
+        signature: signature(name, docs, params, result),
+        effect: Effect::Act(act),
+    }
+}
+
 fn mismatch() -> Result<Value, Error> {
     Err(Error::other("protocol", "the engine gave another kind of answer"))
 }
@@ -231,18 +284,24 @@ mod tests {
             include_str!("../../../../wit/filesystem.wit"),
             include_str!("../../../../wit/network.wit"),
             include_str!("../../../../wit/eval.wit"),
+            include_str!("../../../../wit/service.wit"),
+            include_str!("../../../../wit/serve.wit"),
+            include_str!("../../../../wit/host.wit"),
         ];
         let named: BTreeSet<&str> = named.into_iter().flat_map(interface).collect();
         for (handle, prefix) in [
             (Handle::Container, "container-"),
             (Handle::Directory, "directory-"),
             (Handle::File, "file-"),
+            (Handle::Service, "service-"),
         ] {
             for Method { signature, .. } in methods(handle) {
                 let name = signature.name.as_str();
-                // One read that shows what modules ask for piece by piece.
-                let is_named =
-                    named.contains(name) || named.contains(&*format!("{prefix}{name}")) || name == "config";
+                // One read that shows what modules ask for piece by piece, and the SDKs' name for a constructor.
+                let is_named = named.contains(name)
+                    || named.contains(&*format!("{prefix}{name}"))
+                    || name == "config"
+                    || name == "as-service";
                 assert!(is_named, "{handle} has a method {name} that modules do not know");
                 assert!(
                     !signature.docs.is_empty() && signature.params.iter().all(|param| !param.docs.is_empty())
@@ -253,7 +312,12 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_no_panic() {
-        for handle in [Handle::Container, Handle::Directory, Handle::File] {
+        for handle in [
+            Handle::Container,
+            Handle::Directory,
+            Handle::File,
+            Handle::Service,
+        ] {
             for method in methods(handle) {
                 if let Effect::Build(build) = method.effect {
                     assert!(

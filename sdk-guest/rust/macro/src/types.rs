@@ -37,6 +37,7 @@ const HANDLES: &[(&str, Used)] = &[
     ("File", ("filesystem", "file")),
     ("Secret", ("secret", "secret")),
     ("CacheVolume", ("cache", "volume")),
+    ("Service", ("service", "service")),
 ];
 
 /// Reads types and gathers the named ones that they use.
@@ -134,7 +135,7 @@ impl Reader {
             _ => Err(unsupported(
                 path,
                 "plain types (bool, numbers, char, String, Vec, Option, tuples) and Container, Directory, File, Secret, \
-                 CacheVolume can cross",
+                 CacheVolume, Service can cross",
             )),
         }
     }

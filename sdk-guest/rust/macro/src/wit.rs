@@ -5,12 +5,13 @@ use std::fmt::Write;
 use crate::{function::Function, manifest::Manifest, types::Used};
 
 /// The interfaces that hold types, in `use` order. All are mapped to the SDK's own bindings.
-pub(crate) const SHARED: [(&str, &str); 5] = [
+pub(crate) const SHARED: [(&str, &str); 6] = [
     ("types", include_str!("../../../../wit/types.wit")),
     ("secret", include_str!("../../../../wit/secret.wit")),
     ("filesystem", include_str!("../../../../wit/filesystem.wit")),
     ("cache", include_str!("../../../../wit/cache.wit")),
     ("container", include_str!("../../../../wit/container.wit")),
+    ("service", include_str!("../../../../wit/service.wit")),
 ];
 
 /// What every file of the contract starts with.
@@ -82,7 +83,16 @@ fn spelled(wit: &str, functions: &[Function]) -> String {
             word.push(letter);
             continue;
         }
-        let handle = ["container", "directory", "file", "secret", "volume", "error"].contains(&word.as_str());
+        let handle = [
+            "container",
+            "directory",
+            "file",
+            "secret",
+            "volume",
+            "service",
+            "error",
+        ]
+        .contains(&word.as_str());
         spelled.push_str(&if handle {
             alias(&word, functions)
         } else {

@@ -124,6 +124,51 @@ mod functions {
             .await
     }
 
+    /// A web server that says hello.
+    pub fn web(image: String) -> Service {
+        image::pull(image)
+            .with_new_file("/srv/index.html", "hello\n")
+            .with_default_args(["sh", "-c", "echo serving; exec httpd -f -p 80 -h /srv"])
+            .with_exposed_port(80, "tcp")
+            .as_service()
+    }
+
+    /// What a service answers to a line.
+    pub async fn ask(image: String, service: Service, port: u16, line: String) -> Result<String> {
+        let script = format!("nc it {port}");
+        image::pull(image)
+            .with_service("it", &service)
+            .with_exec_opts(["sh", "-c", script.as_str()], &ExecOptions::new().stdin(line))
+            .stdout()
+            .await
+    }
+
+    /// What a service of the caller's machine answers to a line, and what is known of it while it runs.
+    pub async fn ask_host(image: String, port: u16, line: String) -> Result<String> {
+        let service = host::service("127.0.0.1", port);
+        service.start().await?;
+        let endpoint = service.endpoint().await?;
+        if service.ports().await?
+            != [Port {
+                number: port,
+                transport: Transport::Tcp,
+            }]
+        {
+            return Err("the service has other ports".into());
+        }
+        let script = endpoint.replace(':', " ");
+        let answer = image::pull(image)
+            .with_service("it", &service)
+            .with_exec_opts(
+                ["sh", "-c", format!("nc {script}").as_str()],
+                &ExecOptions::new().stdin(line),
+            )
+            .stdout()
+            .await?;
+        service.stop().await?;
+        Ok(answer)
+    }
+
     /// Every plain type, as it came.
     #[allow(clippy::too_many_arguments, reason = "one for each type")]
     pub fn echo(

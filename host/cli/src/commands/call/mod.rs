@@ -93,7 +93,7 @@ async fn call(
     };
     let work = async {
         for value in chain.all_arguments() {
-            pipeline::allow_secrets(&session, value);
+            pipeline::allow(&session, value);
         }
         let mut value = loaded
             .module
@@ -139,7 +139,7 @@ fn interruption(tally: &Tally) -> Report {
         return Report::new(Ended::Interrupted, "interrupted; no step was running");
     }
     let list: String = stopped.iter().map(|title| format!("  {title}\n")).collect();
-    Report::new(Ended::Interrupted, "interrupted; these steps were stopped:").with_detail(list)
+    Report::new(Ended::Interrupted, "interrupted; what ran was stopped:").with_detail(list)
 }
 
 impl From<CallError> for Report {

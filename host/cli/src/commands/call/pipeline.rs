@@ -6,8 +6,8 @@ use futures::future::{BoxFuture, FutureExt};
 use tokio::sync::mpsc::UnboundedSender;
 use wharf_client::Session;
 use wharf_graph::{
-    Error, Node,
-    op::SecretId,
+    Error, Node, Op,
+    op::{HostPort, SecretId},
     read::{Answer, Question},
 };
 use wharf_wasm::{Level, Pipeline, Value};
@@ -47,6 +47,14 @@ impl Pipeline for ToEngine {
         self.session.register_secret(secret.clone());
     }
 
+    fn allow_dial(&self, host: &str, port: u16) {
+        self.session.allow_dial(host, port);
+    }
+
+    fn up<'a>(&'a self, service: &'a Arc<Node>, ports: &'a [HostPort]) -> BoxFuture<'a, Result<(), Error>> {
+        self.session.up(service, ports).boxed()
+    }
+
     fn log(&self, module: &str, level: Level, text: &str) {
         let level = match level {
             Level::Info => "info",
@@ -73,15 +81,18 @@ impl Pipeline for ToEngine {
     }
 }
 
-/// Allows the engine to ask for the secrets among an argument.
-pub(super) fn allow_secrets(session: &Session, value: &Value) {
+/// Allows the engine to ask for what an argument names: values of secrets, and connections to this machine.
+pub(super) fn allow(session: &Session, value: &Value) {
     match value {
         Value::Secret(secret) => session.register_secret(secret.id.clone()),
-        Value::List(items) | Value::Tuple(items) => {
-            items.iter().for_each(|item| allow_secrets(session, item))
+        Value::Service(service) => {
+            if let Op::HostService { host, ports } = service.node().op() {
+                ports.iter().for_each(|port| session.allow_dial(host, port.host));
+            }
         }
-        Value::Record(fields) => fields.iter().for_each(|(_, value)| allow_secrets(session, value)),
-        Value::Option(Some(value)) | Value::Variant(_, Some(value)) => allow_secrets(session, value),
+        Value::List(items) | Value::Tuple(items) => items.iter().for_each(|item| allow(session, item)),
+        Value::Record(fields) => fields.iter().for_each(|(_, value)| allow(session, value)),
+        Value::Option(Some(value)) | Value::Variant(_, Some(value)) => allow(session, value),
         _ => {}
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::json;
 use wharf_client::Session;
 use wharf_graph::{
-    Error, File,
+    Error, File, Service,
     read::{Answer, Question, READ_LIMIT},
 };
 use wharf_wasm::{Function, Handle, Value};
@@ -85,6 +85,7 @@ pub(crate) async fn prepare(session: &Session, value: Value, flags: &Flags) -> R
         Value::File(file) => of_file(contents(session, file).await?, flags)?,
         Value::Secret(secret) => Shown::Aside(format!("a secret ({}), which is never shown", secret.name)),
         Value::Volume(_) => Shown::Aside("a cache volume, which has nothing to show".to_owned()),
+        Value::Service(service) => of_service(session, service, flags).await?,
         Value::Unit if !flags.json => Shown::Text(String::new()),
         _ if flags.json => Shown::Json(value.to_json()),
         _ => Shown::Text(value.to_text()),
@@ -94,7 +95,12 @@ pub(crate) async fn prepare(session: &Session, value: Value, flags: &Flags) -> R
 fn is_handle(value: &Value) -> bool {
     matches!(
         value,
-        Value::Directory(_) | Value::File(_) | Value::Container(_) | Value::Secret(_) | Value::Volume(_)
+        Value::Directory(_)
+            | Value::File(_)
+            | Value::Container(_)
+            | Value::Secret(_)
+            | Value::Volume(_)
+            | Value::Service(_)
     )
 }
 
@@ -110,6 +116,22 @@ async fn write(session: &Session, value: &Value, to: &Path) -> Result<(), Report
         }
     }
     Ok(())
+}
+
+/// Where a service answers, once it has been seen to be healthy.
+async fn of_service(session: &Session, service: &Service, flags: &Flags) -> Result<Shown, Report> {
+    session.read(service.node(), Question::Sync).await?;
+    let Answer::Ports(ports) = session.read(service.node(), Question::Ports).await? else {
+        return Err(surprise().into());
+    };
+    let ports: Vec<_> = ports.iter().map(ToString::to_string).collect();
+    Ok(if flags.json {
+        Shown::Json(json!(ports))
+    } else if ports.is_empty() {
+        Shown::Aside("a service that exposes no port; it started".to_owned())
+    } else {
+        Shown::Text(ports.join("\n"))
+    })
 }
 
 /// All of a file, however large, in pieces.

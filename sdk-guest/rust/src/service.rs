@@ -1,0 +1,205 @@
+//! Services: processes that steps reach by name while they run.
+
+use std::time::Duration;
+
+use crate::bindings::wharf::pipeline::{host, serve, service as raw};
+use crate::{Container, Port, Result, text::owned};
+
+/// A process that steps reach by name while it runs. It starts when a step that is bound to it runs, once however many are
+/// bound, and ends when nothing needs it. It counts as started when it listens on every port that its container exposes.
+///
+/// ```no_run
+/// use wharf_sdk::prelude::*;
+///
+/// /// Fetches a page from a web server that runs beside the step.
+/// async fn page() -> Result<String> {
+///     let web = image::pull("busybox:latest")
+///         .with_new_file("/srv/index.html", "hello\n")
+///         .with_default_args(["httpd", "-f", "-p", "80", "-h", "/srv"])
+///         .with_exposed_port(80, "tcp")
+///         .as_service();
+///     image::pull("busybox:latest")
+///         .with_service("web", &web)
+///         .with_exec(["wget", "-q", "-O", "-", "http://web/"])
+///         .stdout()
+///         .await
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Service(pub(crate) raw::Service);
+
+impl From<raw::Service> for Service {
+    fn from(service: raw::Service) -> Self {
+        Self(service)
+    }
+}
+
+impl From<Service> for raw::Service {
+    fn from(service: Service) -> Self {
+        service.0
+    }
+}
+
+impl Service {
+    /// Start it and wait until it is healthy. It runs until the run ends or it is stopped. Steps that are bound to it start
+    /// it by themselves.
+    ///
+    /// ```no_run
+    /// # use wharf_sdk::prelude::*;
+    /// # async fn example(database: Service) -> Result<()> {
+    /// database.start().await?;
+    /// log::info(database.logs().await?);
+    /// database.stop().await
+    /// # }
+    /// ```
+    pub async fn start(&self) -> Result<()> {
+        Ok(serve::start(&self.0).await?)
+    }
+
+    /// End it, whoever uses it; what is not running is no error.
+    pub async fn stop(&self) -> Result<()> {
+        Ok(serve::stop(&self.0).await?)
+    }
+
+    /// Where a step that is bound to it reaches it, as `hostname:port`: its first port.
+    pub async fn endpoint(&self) -> Result<String> {
+        Ok(serve::endpoint(&self.0, None, None).await?)
+    }
+
+    /// Where a step that is bound to it reaches this port, as `scheme://hostname:port`.
+    ///
+    /// ```no_run
+    /// # use wharf_sdk::prelude::*;
+    /// # async fn example(web: Service) -> Result<String> {
+    /// let url = web.endpoint_of(8080, "http").await?;
+    /// image::pull("busybox:latest")
+    ///     .with_service("web", &web)
+    ///     .with_exec(["wget", "-q", "-O", "-", url.as_str()])
+    ///     .stdout()
+    ///     .await
+    /// # }
+    /// ```
+    pub async fn endpoint_of(&self, port: u16, scheme: impl Into<String>) -> Result<String> {
+        Ok(serve::endpoint(&self.0, Some(port), Some(scheme.into())).await?)
+    }
+
+    /// A name that every step that is bound to it knows it by, beside the one it was bound under.
+    pub async fn hostname(&self) -> Result<String> {
+        Ok(serve::hostname(&self.0).await?)
+    }
+
+    /// The ports on which it listens: those that its container exposes.
+    pub async fn ports(&self) -> Result<Vec<Port>> {
+        Ok(serve::ports(&self.0).await?)
+    }
+
+    /// Start it and let programs of the caller's machine reach it on ports of the loopback interface: those given (0 is one
+    /// that is free), or its own when there is none. Returns when the service ends; on a command line, `up` behind a
+    /// function that returns it does the same.
+    ///
+    /// ```no_run
+    /// # use wharf_sdk::prelude::*;
+    /// # async fn example(web: Service) -> Result<()> {
+    /// web.up([host::Forward { host: 8080, service: 80 }]).await
+    /// # }
+    /// ```
+    pub async fn up(&self, ports: impl IntoIterator<Item = host::Forward>) -> Result<()> {
+        Ok(host::up(&self.0, ports.into_iter().collect()).await?)
+    }
+
+    /// What it has printed in this run; it is started when it has not run.
+    pub async fn logs(&self) -> Result<String> {
+        Ok(serve::logs(&self.0).await?)
+    }
+}
+
+/// How a container serves. All settings are optional.
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// # use wharf_sdk::prelude::*;
+/// # fn example() -> Service {
+/// let options = ServiceOptions::new()
+///     .args(["redis-server", "--save", ""])
+///     .start_timeout(Duration::from_secs(10));
+/// image::pull("redis:7")
+///     .with_exposed_port(6379, "tcp")
+///     .as_service_opts(&options)
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct ServiceOptions(raw::ServiceOptions);
+
+impl Default for ServiceOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ServiceOptions {
+    /// The container's entrypoint and default arguments, 60 seconds to become healthy.
+    pub fn new() -> Self {
+        Self(raw::ServiceOptions::new())
+    }
+
+    /// The command, instead of the default arguments; the entrypoint is used only when it is asked for.
+    #[must_use]
+    pub fn args(self, args: impl IntoIterator<Item: Into<String>>) -> Self {
+        self.0.set_args(&owned(args));
+        self
+    }
+
+    /// Put the container's entrypoint before the arguments. Default: true without arguments, false with.
+    #[must_use]
+    pub fn use_entrypoint(self, enabled: bool) -> Self {
+        self.0.set_use_entrypoint(enabled);
+        self
+    }
+
+    /// How long it may take until it is healthy, counted in milliseconds. Default: a minute.
+    #[must_use]
+    pub fn start_timeout(self, limit: Duration) -> Self {
+        self.0
+            .set_start_timeout(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+        self
+    }
+
+    /// Processor time in thousandths of a processor: 1500 is one and a half.
+    #[must_use]
+    pub fn cpu_limit(self, millicpus: u32) -> Self {
+        self.0.set_cpu_limit(millicpus);
+        self
+    }
+
+    /// Memory in bytes; a service that needs more is ended.
+    #[must_use]
+    pub fn memory_limit(self, bytes: u64) -> Self {
+        self.0.set_memory_limit(bytes);
+        self
+    }
+
+    /// How many processes and threads there may be at once.
+    #[must_use]
+    pub fn pids_limit(self, count: u32) -> Self {
+        self.0.set_pids_limit(count);
+        self
+    }
+}
+
+impl Container {
+    /// The service that the container's process is: its entrypoint and default arguments, on the ports that it exposes.
+    pub fn as_service(&self) -> Service {
+        Service(raw::Service::of_container(&self.0, None))
+    }
+
+    /// As [`as_service`](Self::as_service), with options.
+    pub fn as_service_opts(&self, options: &ServiceOptions) -> Service {
+        Service(raw::Service::of_container(&self.0, Some(&options.0)))
+    }
+
+    /// Let later steps reach a service by this name. They need no network for it, and no other step reaches it.
+    #[must_use]
+    pub fn with_service(&self, alias: impl AsRef<str>, service: &Service) -> Self {
+        Self(raw::with_service(&self.0, alias.as_ref(), &service.0))
+    }
+}
