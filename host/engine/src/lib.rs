@@ -11,6 +11,8 @@ mod engine;
 mod evaluate;
 mod export;
 mod failure;
+mod fetch;
+mod git;
 mod image;
 mod log;
 mod server;

@@ -45,6 +45,16 @@ pub enum Question {
     Contents,
     /// File: facts about it. [`Answer::Stat`].
     FileStat,
+    /// Directory of a commit: the commit. [`Answer::Text`].
+    GitCommit,
+    /// Directory of a commit: tags of its repository that match one of these patterns, all when there is none. [`Answer::Names`].
+    GitTags(Vec<String>),
+    /// Directory of a commit: branches of its repository. [`Answer::Names`].
+    GitBranches,
+    /// Directory of a commit: the tag of the highest version. [`Answer::Text`].
+    GitLatestVersion,
+    /// Directory of a commit: the last so many commits up to it. [`Answer::Commits`].
+    GitLog(u32),
 }
 
 /// A question and the node it is asked of.
@@ -126,4 +136,19 @@ pub enum Answer {
     Size(u64),
     /// A container's configuration.
     Configuration(Box<Configuration>),
+    /// Commits, the newest first.
+    Commits(Vec<Commit>),
+}
+
+/// A commit in a log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Commit {
+    /// All its hexadecimal digits.
+    pub id: String,
+    /// Who wrote it: `Name <address>`.
+    pub author: String,
+    /// When it was written, in seconds since 1970.
+    pub seconds: i64,
+    /// The first line of its message.
+    pub subject: String,
 }

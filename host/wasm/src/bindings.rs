@@ -7,6 +7,7 @@ wasmtime::component::bindgen!({
     world: "everything",
     imports: {
         "wharf:pipeline/eval-sync": async | trappable,
+        "wharf:pipeline/git-eval-sync": async | trappable,
         "wharf:pipeline/host-sync": async | trappable,
         "wharf:pipeline/exports-sync": async | trappable,
         default: trappable,
@@ -18,6 +19,11 @@ wasmtime::component::bindgen!({
         "wharf:pipeline/filesystem.copy-options": wharf_graph::op::CopyOptions,
         "wharf:pipeline/cache.volume": wharf_graph::Volume,
         "wharf:pipeline/container.container": wharf_graph::Container,
+        "wharf:pipeline/http.fetch-options": wharf_graph::source::FetchOptions,
+        "wharf:pipeline/git.access": wharf_graph::source::GitAccess,
+        "wharf:pipeline/git.checkout-options": wharf_graph::source::Checkout,
+        "wharf:pipeline/git.repository": wharf_graph::build::GitRepository,
+        "wharf:pipeline/git.reference": wharf_graph::build::GitReference,
         "wharf:pipeline/container.exec-options": wharf_graph::op::ExecOptions,
     },
 });

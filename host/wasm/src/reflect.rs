@@ -260,6 +260,8 @@ pub(crate) fn capabilities(engine: &Engine, component: &Component) -> Vec<Capabi
             "secret" => "pass on secrets that it is given, unseen",
             "network" => "let steps reach the network",
             "image" => "start from images of registries",
+            "http" => "fetch files by URL",
+            "git" => "take files from git repositories",
             "host" => "read files and variables of the caller",
             "exports" => "write results to the caller's disk",
             "eval" => "run steps and read what they made",

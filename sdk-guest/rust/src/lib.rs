@@ -32,7 +32,9 @@ mod file;
 mod text;
 mod wire;
 
+pub mod git;
 pub mod host;
+pub mod http;
 pub mod image;
 pub mod log;
 
@@ -54,7 +56,7 @@ pub use bindings::wharf::pipeline::{
 pub mod prelude {
     pub use crate::{
         CacheVolume, Container, CopyOptions, Directory, Error, ExecOptions, Expect, File, Network, Platform,
-        Result, Secret, Sharing, host, image, join, join_all, log,
+        Result, Secret, Sharing, git, host, http, image, join, join_all, log,
     };
 }
 

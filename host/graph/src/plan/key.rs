@@ -3,7 +3,10 @@
 //! Only what a process can see is in a step's key: labels, ports, limits, timeout, reason and expectation are not. Secrets
 //! and caches are there by identity, never by value.
 
-use std::{collections::BTreeMap, convert::Infallible};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+};
 
 use serde::Serialize;
 use wharf_digest::Digest;
@@ -12,6 +15,7 @@ use super::tree::{Location, Make, Step, Tree};
 use crate::{
     image::Platform,
     op::{Mount, Network, SecretId, Sharing, Stdin, TreeEdit},
+    source::{Checkout, FetchSecret, Repository},
 };
 
 /// Version of what operations mean; raised whenever the same operation would give another result.
@@ -26,6 +30,11 @@ enum Material<'a> {
     Edit(Digest, TreeEdit<(Digest, String)>),
     Diff(Place<'a>, Place<'a>),
     Exec(Box<StepMaterial<'a>>),
+    /// Content, name, and whose secrets it was fetched with: neither the URL nor the headers.
+    Fetch(&'a str, String, BTreeSet<&'a SecretId>),
+    Unpack(Place<'a>),
+    /// Commit and place: a commit is the same wherever it is, submodules with relative addresses are not.
+    Git(&'a str, Repository<(Digest, String)>, Checkout),
 }
 
 /// An input: the key of its tree and the path in it.
@@ -109,6 +118,23 @@ impl Naming {
             }
             Make::Diff { lower, upper } => Material::Diff(self.place(lower), self.place(upper)),
             Make::Exec(step) => Material::Exec(Box::new(self.step(step))),
+            Make::Fetch { request, digest } => Material::Fetch(
+                digest,
+                request.name(),
+                request.secrets.iter().map(FetchSecret::id).collect(),
+            ),
+            Make::Unpack { source } => Material::Unpack(self.place(source)),
+            Make::Git {
+                repository,
+                commit,
+                checkout,
+            } => {
+                let Ok(mut repository) =
+                    repository.try_map(|place| Ok::<_, Infallible>(self.owned_place(place)));
+                // Who answers for a server's name does not change what a commit is.
+                repository.known_hosts.clear();
+                Material::Git(commit, repository, *checkout)
+            }
         }
     }
 

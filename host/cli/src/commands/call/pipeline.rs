@@ -82,6 +82,17 @@ pub(super) fn allow_secrets(session: &Session, value: &Value) {
         }
         Value::Record(fields) => fields.iter().for_each(|(_, value)| allow_secrets(session, value)),
         Value::Option(Some(value)) | Value::Variant(_, Some(value)) => allow_secrets(session, value),
+        Value::Directory(directory) => allow_sources(session, directory.node()),
+        Value::File(file) => allow_sources(session, file.node()),
         _ => {}
+    }
+}
+
+/// Allows the engine to ask for the secrets that the sources of an argument need: the user wrote them.
+fn allow_sources(session: &Session, node: &Arc<Node>) {
+    for node in node.closure(|_| false) {
+        for secret in node.op().source_secrets() {
+            session.register_secret(secret.clone());
+        }
     }
 }
