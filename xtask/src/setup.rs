@@ -11,7 +11,7 @@ use crate::shell::{self, Done};
 const WASM_TARGET: &str = "wasm32-wasip2";
 
 /// What the tests and the demo run, and the Debian package that has it.
-const PROGRAMS: [(&str, &str); 16] = [
+const PROGRAMS: [(&str, &str); 23] = [
     ("curl", "curl"),
     ("kill", "procps"),
     ("setpriv", "util-linux"),
@@ -28,6 +28,13 @@ const PROGRAMS: [(&str, &str); 16] = [
     ("runc", "runc"),
     ("crun", "crun"),
     ("pip3", "python3-pip"),
+    ("git", "git"),
+    ("ssh", "openssh-client"),
+    ("sshd", "openssh-server"),
+    ("python3", "python3"),
+    ("xz", "xz-utils"),
+    ("zstd", "zstd"),
+    ("bzip2", "bzip2"),
 ];
 
 /// Installs what is missing.

@@ -177,6 +177,14 @@ fn is_optional(param: &Param) -> bool {
     param.default.is_some() || matches!(param.ty, Type::Option(_) | Type::Bool | Type::List(_))
 }
 
+/// Are values of this type such handles?
+fn takes(ty: &Type, handle: Handle) -> bool {
+    match ty {
+        Type::Option(inner) | Type::List(inner) => takes(inner, handle),
+        other => *other == Type::Handle(handle),
+    }
+}
+
 /// A flag as usage shows it.
 fn flag(param: &Param) -> String {
     let ty = inner(&param.ty);
@@ -255,6 +263,21 @@ pub(crate) fn explain(before: &str, function: &Function) -> String {
             "Flags:\n{}",
             columns(&function.params.iter().map(row).collect::<Vec<_>>())
         );
+    }
+    for (handle, how) in [
+        (
+            Handle::Directory,
+            "git+https://…#ref:path, git+ssh://…, git+file://…, or https://… of an archive, which is unpacked",
+        ),
+        (
+            Handle::File,
+            "git+https://…#ref:path, git+ssh://…, git+file://…, or https://…",
+        ),
+    ] {
+        if let Some(param) = function.params.iter().find(|param| takes(&param.ty, handle)) {
+            let name = placeholder(&Type::Handle(handle));
+            let _ = writeln!(text, "{name}, as for --{}, is a path, {how}\n", param.name);
+        }
     }
     let _ = writeln!(text, "Returns: {}", result_name(function));
     let methods = result_handle(function).map(methods).unwrap_or_default();
@@ -404,5 +427,6 @@ mod tests {
         for param in &function.params {
             assert!(text.contains(&format!("--{}", param.name)), "{text}");
         }
+        assert!(text.contains("git+https://") && !text.contains("FILE"), "{text}");
     }
 }

@@ -16,6 +16,7 @@ use wharf_store::{Store, tree::View};
 use crate::{
     engine::{Engine, store_error},
     evaluate::{Made, StepOutput},
+    git::is_about_git,
     session::Session,
 };
 
@@ -27,6 +28,9 @@ impl Engine {
         read: &Read,
     ) -> Result<Answer, Error> {
         let node = session.node(read.node)?;
+        if is_about_git(&read.question) {
+            return self.answer_git(session, &node, &read.question).await;
+        }
         let planned = self.plan(session, &node).await?;
         match planned {
             Planned::Container(container) => self.answer_container(session, &container, &read.question).await,

@@ -35,6 +35,16 @@ impl Engine {
             .await?
     }
 
+    /// The tree of what a file holds as an archive.
+    pub(crate) async fn unpack(
+        self: &Arc<Self>,
+        source: &Location,
+        inputs: &[Arc<Made>],
+    ) -> Result<Snapshot, Error> {
+        let (path, snapshot) = (source.path.clone(), inputs[0].snapshot.clone());
+        self.with_store(move |store| store.unpack(&snapshot, &path)).await
+    }
+
     /// The tree of what `upper` has and `lower` has not.
     pub(crate) async fn difference(
         self: &Arc<Self>,

@@ -11,10 +11,15 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use tokio::{net::UnixListener, sync::mpsc};
+use tokio::{
+    net::UnixListener,
+    sync::{OnceCell, mpsc},
+};
 use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
+use wharf_git::Git;
 use wharf_graph::Error;
+use wharf_http::{Fetcher, SettingsError};
 use wharf_oci::{Registry, RegistryConfig};
 use wharf_proto::{
     MESSAGE_LIMIT, VERSION,
@@ -68,6 +73,9 @@ pub enum EngineError {
     /// Registries cannot be reached.
     #[error(transparent)]
     Registry(#[from] wharf_oci::Error),
+    /// Files cannot be fetched.
+    #[error(transparent)]
+    Http(#[from] SettingsError),
     /// The socket cannot be listened on.
     #[error("cannot listen on {}: {source}", socket.display())]
     Socket {
@@ -89,6 +97,10 @@ pub(crate) struct Engine {
     pub(crate) runtime_name: String,
     pub(crate) registry: Registry,
     pub(crate) images: Images,
+    pub(crate) fetcher: Fetcher,
+    /// Found when it is first needed.
+    pub(crate) git: OnceCell<Git>,
+    pub(crate) private_key: OnceCell<[u8; 32]>,
     pub(crate) ca_bundle: Option<PathBuf>,
     pub(crate) flights: Flights,
     pub(crate) users: Users,
@@ -123,6 +135,9 @@ pub async fn serve(config: EngineConfig, stop: CancellationToken) -> Result<(), 
         runtime_name,
         registry: Registry::new(config.registries)?,
         images: Images::default(),
+        fetcher: Fetcher::new(config.ca_bundle.as_deref())?,
+        git: OnceCell::new(),
+        private_key: OnceCell::new(),
         ca_bundle: config.ca_bundle,
         flights: Flights::default(),
         users: Users::default(),

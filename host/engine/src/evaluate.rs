@@ -248,7 +248,7 @@ impl Engine {
         outcome
     }
 
-    /// What no step makes: images, edits, differences.
+    /// What no step makes: images, edits, differences, fetched files and what they hold, commits.
     async fn make_quietly(
         self: &Arc<Self>,
         tree: &Arc<Tree>,
@@ -274,6 +274,26 @@ impl Engine {
             }
             Make::Edit { edit, .. } => self.edit(tree, edit, inputs).await?,
             Make::Diff { lower, upper } => self.difference(lower, upper, inputs).await?,
+            Make::Fetch { request, digest } => {
+                let fetch = self.fetch(tree.key, request, digest, audience);
+                tokio::select! {
+                    snapshot = fetch => snapshot?,
+                    () = cancel.cancelled() => return Err(Error::Cancelled),
+                }
+            }
+            Make::Unpack { source } => self.unpack(source, inputs).await?,
+            Make::Git {
+                repository,
+                commit,
+                checkout,
+            } => {
+                let snapshots: Vec<_> = inputs.iter().map(|made| made.snapshot.clone()).collect();
+                let work = self.check_out(tree.key, repository, commit, *checkout, &snapshots, audience);
+                tokio::select! {
+                    snapshot = work => snapshot?,
+                    () = cancel.cancelled() => return Err(Error::Cancelled),
+                }
+            }
             Make::Exec(_) => return Err(Error::other("defect", "a step is not made quietly")),
         };
         let made = Arc::new(Made {

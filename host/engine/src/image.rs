@@ -3,7 +3,6 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
-    time::Instant,
 };
 
 use tokio::sync::OnceCell;
@@ -14,7 +13,7 @@ use wharf_graph::{
     plan::{ImagePin, Planned},
 };
 use wharf_oci::{LayerDescriptor, ResolvedImage};
-use wharf_proto::v1::{Finished, Kind, Outcome, Started, event};
+use wharf_proto::v1::Kind;
 use wharf_store::{LayerId, Snapshot};
 
 use crate::{
@@ -34,14 +33,14 @@ pub(crate) struct Images {
 pub(crate) struct Resolutions(Mutex<HashMap<NodeId, Arc<OnceCell<ImagePin>>>>);
 
 impl Engine {
-    /// Folds a node, after resolving the images below it.
+    /// Folds a node, after resolving the images, URLs and references below it.
     pub(crate) async fn plan(
         self: &Arc<Self>,
         session: &Arc<Session>,
         node: &Arc<Node>,
     ) -> Result<Planned, Error> {
-        let images = session.unresolved(node);
-        let resolving = images
+        let sources = session.unresolved(node);
+        let resolving = sources
             .iter()
             .filter(|node| matches!(node.op(), Op::Image { .. }))
             .map(|node| async {
@@ -50,7 +49,11 @@ impl Engine {
                 session.pin_image(node.id(), pin);
                 Ok::<_, Error>(())
             });
-        futures::future::try_join_all(resolving).await?;
+        futures::try_join!(
+            futures::future::try_join_all(resolving),
+            self.pin_fetches(session, &sources),
+            self.pin_commits(session, &sources)
+        )?;
         session.plan(node)
     }
 
@@ -115,31 +118,12 @@ impl Engine {
         let resolved = lock(&self.images.resolved).get(manifest).cloned();
         let image =
             resolved.ok_or_else(|| Error::other("defect", format!("{reference} was not resolved")))?;
-        let started = Instant::now();
-        let title = format!("pull {reference}");
-        audience.tell(
-            key,
-            &event::What::Started(Started {
-                title,
-                kind: Kind::Pull.into(),
-            }),
-        );
         let layers = image.layers.iter().map(|layer| self.layer(&image, layer));
-        let pulled = futures::future::try_join_all(layers).await;
-        let (outcome, error) = match &pulled {
-            Ok(_) => (Outcome::Done, String::new()),
-            Err(error) => (Outcome::Failed, error.to_string()),
-        };
-        let microseconds = started.elapsed().as_micros() as u64;
-        audience.tell(
-            key,
-            &event::What::Finished(Finished {
-                outcome: outcome.into(),
-                microseconds,
-                error,
-            }),
-        );
-        Ok(Snapshot::new(pulled?))
+        let pulling = futures::future::try_join_all(layers);
+        let title = format!("pull {reference}");
+        Ok(Snapshot::new(
+            audience.during(key, &title, Kind::Pull, pulling).await?,
+        ))
     }
 
     /// One layer, unpacked once however many images share it.

@@ -8,6 +8,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    time::Instant,
 };
 
 use tokio::sync::{mpsc, oneshot};
@@ -19,12 +20,16 @@ use wharf_graph::{
     op::SecretId,
     plan::{Location, Pins, Planned, Planner, Tree},
 };
-use wharf_proto::v1::{Event, Explained, Kind, Log, Outcome, SecretRequest, Started, event, session_down};
+use wharf_proto::v1::{
+    Event, Explained, Finished, Kind, Log, Outcome, SecretRequest, Started, event, session_down,
+};
 use zeroize::Zeroizing;
 
 use crate::{
     evaluate::Made,
+    fetch::Pinned,
     forward::Dials,
+    git,
     image::Resolutions,
     turns::{Place, Turns},
 };
@@ -45,6 +50,8 @@ pub(crate) struct Session {
     /// Ends when the client is gone.
     pub(crate) cancelled: CancellationToken,
     pub(crate) resolutions: Resolutions,
+    pub(crate) fetched: Pinned,
+    pub(crate) git: git::Asked,
     graph: Mutex<Graph>,
     /// The way back to the client; none once the session is closed, however long work that it began is held elsewhere.
     down: Mutex<Option<mpsc::UnboundedSender<Outgoing>>>,
@@ -79,6 +86,8 @@ impl Session {
             explain,
             cancelled: CancellationToken::new(),
             resolutions: Resolutions::default(),
+            fetched: Pinned::default(),
+            git: git::Asked::default(),
             graph: Mutex::new(Graph {
                 nodes: HashMap::new(),
                 pins: Pins::default(),
@@ -112,7 +121,7 @@ impl Session {
         lock(&self.graph).nodes.get(&id).cloned().ok_or_else(unknown)
     }
 
-    /// Image nodes below `node` that are not resolved yet.
+    /// Nodes of images, fetched files and commits below `node` that are not resolved yet.
     pub(crate) fn unresolved(&self, node: &Arc<Node>) -> Vec<Arc<Node>> {
         let graph = lock(&self.graph);
         graph.planner.unpinned(node, &graph.pins)
@@ -123,7 +132,17 @@ impl Session {
         lock(&self.graph).pins.images.entry(node).or_insert(pin);
     }
 
-    /// What a node means. Its images must be pinned.
+    /// Notes what a node's URL holds for the rest of the run.
+    pub(crate) fn pin_fetched(&self, node: NodeId, digest: String) {
+        lock(&self.graph).pins.fetched.entry(node).or_insert(digest);
+    }
+
+    /// Notes what commit a node's reference means for the rest of the run.
+    pub(crate) fn pin_commit(&self, node: NodeId, commit: String) {
+        lock(&self.graph).pins.commits.entry(node).or_insert(commit);
+    }
+
+    /// What a node means. Its sources must be pinned.
     pub(crate) fn plan(&self, node: &Arc<Node>) -> Result<Planned, Error> {
         let mut graph = lock(&self.graph);
         let Graph { pins, planner, .. } = &mut *graph;
@@ -270,7 +289,7 @@ impl Session {
                     kind: Kind::Step.into(),
                 }),
             );
-            let finished = wharf_proto::v1::Finished {
+            let finished = Finished {
                 outcome: Outcome::Hit.into(),
                 microseconds: own_time,
                 error: String::new(),
@@ -343,6 +362,38 @@ impl Audience {
     /// Is it the same work's?
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Tells of the start and the end of work that is no step.
+    pub(crate) async fn during<T>(
+        &self,
+        key: Digest,
+        title: &str,
+        kind: Kind,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let started = Instant::now();
+        self.tell(
+            key,
+            &event::What::Started(Started {
+                title: title.to_owned(),
+                kind: kind.into(),
+            }),
+        );
+        let outcome = work.await;
+        let (word, error) = match &outcome {
+            Ok(_) => (Outcome::Done, String::new()),
+            Err(error) => (Outcome::Failed, error.to_string()),
+        };
+        self.tell(
+            key,
+            &event::What::Finished(Finished {
+                outcome: word.into(),
+                microseconds: started.elapsed().as_micros() as u64,
+                error,
+            }),
+        );
+        outcome
     }
 
     /// One more session waits for this, and so for all that this waits for.

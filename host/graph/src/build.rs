@@ -11,6 +11,7 @@ use crate::{
         CacheVolume, Configure, CopyOptions, ExecOptions, FileEdit, Filter, HostPort, Mount, Network, Op,
         SecretId, ServiceOptions, Sharing, Stdin, TreeEdit,
     },
+    source::{Access, Checkout, FetchRequest, Reference, Repository, RepositoryPlace},
 };
 
 /// Default permission bits of new files.
@@ -116,6 +117,72 @@ impl Volume {
     pub fn with_owner(mut self, owner: &str) -> Self {
         self.volume.owner = Some(owner.to_owned());
         self
+    }
+}
+
+/// A git repository.
+#[derive(Clone, Debug)]
+pub struct GitRepository {
+    repository: Repository,
+    within: Option<Directory>,
+}
+
+/// A commit of a repository, by a name.
+#[derive(Clone, Debug)]
+pub struct GitReference {
+    of: GitRepository,
+    reference: Reference,
+}
+
+impl GitRepository {
+    /// The repository at an address, asked as `access` says; `known_hosts` has the keys of ssh servers.
+    pub fn at(url: &str, access: Access, known_hosts: &str) -> Self {
+        Self {
+            repository: Repository {
+                place: RepositoryPlace::Url(url.to_owned()),
+                access,
+                known_hosts: known_hosts.to_owned(),
+            },
+            within: None,
+        }
+    }
+
+    /// The repository that a directory holds.
+    pub fn of_directory(directory: &Directory) -> Self {
+        Self {
+            repository: Repository {
+                place: RepositoryPlace::Directory(directory.0.id()),
+                access: Access::Open,
+                known_hosts: String::new(),
+            },
+            within: Some(directory.clone()),
+        }
+    }
+
+    /// One of its commits.
+    pub fn reference(&self, reference: Reference) -> GitReference {
+        GitReference {
+            of: self.clone(),
+            reference,
+        }
+    }
+}
+
+impl GitReference {
+    /// The commit's files.
+    pub fn tree(&self, checkout: Checkout) -> Directory {
+        let op = Op::Git {
+            repository: self.of.repository.clone(),
+            reference: self.reference.clone(),
+            checkout,
+        };
+        let inputs = self
+            .of
+            .within
+            .iter()
+            .map(|within| Arc::clone(&within.0))
+            .collect();
+        Directory(Node::new(op, inputs))
     }
 }
 
@@ -289,6 +356,16 @@ impl File {
     /// A file of the caller's host, by absolute path.
     pub fn host(path: &str) -> Self {
         Self::with(Op::HostFile(path.to_owned()), &[])
+    }
+
+    /// A file fetched by URL.
+    pub fn fetch(request: FetchRequest) -> Self {
+        Self::with(Op::Fetch(request), &[])
+    }
+
+    /// What the file holds as an archive or a compressed file.
+    pub fn unpack(&self) -> Directory {
+        Directory::with(Op::Unpack(self.0.id()), &[&self.0])
     }
 
     /// The same file, changed.

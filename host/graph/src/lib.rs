@@ -3,6 +3,7 @@
 //! - [`node`], [`op`]: what the calls build. A [`Node`] is an operation and its inputs, named by the digest of both.
 //! - [`build`]: typed handles ([`Directory`], [`File`], [`Container`] …) whose methods append nodes, one for each builder of
 //!   `wharf:pipeline`.
+//! - [`source`]: what is fetched from elsewhere.
 //! - [`read`]: the questions that can be asked of a node, and their answers.
 //! - [`plan`]: what a node means once its sources are pinned: metadata folded into one configuration, and for each tree
 //!   the key under which its result is remembered.
@@ -14,6 +15,7 @@ pub mod node;
 pub mod op;
 pub mod plan;
 pub mod read;
+pub mod source;
 
 pub use build::{Container, Directory, File, Secret, Service, Volume};
 pub use error::{Denial, Error, ExecFailure, shell_words};

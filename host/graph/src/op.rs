@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{error::Error, image::Platform, node::NodeId};
+use crate::{
+    error::Error,
+    image::Platform,
+    node::NodeId,
+    source::{Checkout, FetchRequest, FetchSecret, Reference, Repository},
+};
 
 /// What of a tree is taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -182,6 +187,8 @@ pub enum FileEdit {
     Chown(String),
     /// A modification time in seconds since 1970.
     Timestamp(u64),
+    /// Other permission bits.
+    Mode(u32),
 }
 
 /// Which exit codes count as done.
@@ -543,9 +550,32 @@ pub enum Op {
         /// The ports.
         ports: Vec<HostPort>,
     },
+
+    /// File: fetched by URL.
+    Fetch(FetchRequest),
+    /// Directory: what an archive or a compressed file holds.
+    Unpack(NodeId),
+    /// Directory: the files of a commit.
+    Git {
+        /// Whose.
+        repository: Repository,
+        /// Which.
+        reference: Reference,
+        /// How they arrive.
+        checkout: Checkout,
+    },
 }
 
 impl Op {
+    /// The secrets that the operation itself names: those whose values are needed to do it.
+    pub fn source_secrets(&self) -> Vec<&SecretId> {
+        match self {
+            Self::Fetch(request) => request.secrets.iter().map(FetchSecret::id).collect(),
+            Self::Git { repository, .. } => repository.access.secret().into_iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// The nodes that the operation names, in a fixed order.
     pub fn inputs(&self) -> Vec<NodeId> {
         match self {
@@ -556,6 +586,7 @@ impl Op {
             | Self::NewFile { .. }
             | Self::Scratch(_)
             | Self::Image { .. }
+            | Self::Fetch(_)
             | Self::HostService { .. } => Vec::new(),
             Self::Subdirectory(node, _)
             | Self::FilterDirectory(node, _)
@@ -563,11 +594,13 @@ impl Op {
             | Self::ContainerDirectory(node, _)
             | Self::FileAt(node, _)
             | Self::ContainerFile(node, _)
-            | Self::EditFile(node, _) => vec![*node],
+            | Self::EditFile(node, _)
+            | Self::Unpack(node) => vec![*node],
             Self::Exec { container, .. } | Self::Service { container, .. } => vec![*container],
             Self::Bind {
                 container, service, ..
             } => vec![*container, *service],
+            Self::Git { repository, .. } => repository.directory().copied().into_iter().collect(),
             Self::Diff(one, other) | Self::WithRootfs(one, other) => vec![*one, *other],
             Self::EditDirectory(base, edit) | Self::EditRootfs(base, edit) => std::iter::once(*base)
                 .chain(edit.sources().iter().copied())

@@ -57,6 +57,16 @@ pub enum Question {
     Hostname,
     /// Service: where it answers. [`Answer::Ports`].
     Ports,
+    /// Directory of a commit: the commit. [`Answer::Text`].
+    GitCommit,
+    /// Directory of a commit: tags of its repository that match one of these patterns, all when there is none. [`Answer::Names`].
+    GitTags(Vec<String>),
+    /// Directory of a commit: branches of its repository. [`Answer::Names`].
+    GitBranches,
+    /// Directory of a commit: the tag of the highest version. [`Answer::Text`].
+    GitLatestVersion,
+    /// Directory of a commit: the last so many commits up to it. [`Answer::Commits`].
+    GitLog(u32),
 }
 
 /// A question and the node it is asked of.
@@ -140,4 +150,19 @@ pub enum Answer {
     Configuration(Box<Configuration>),
     /// A service's ports.
     Ports(Vec<crate::plan::Port>),
+    /// Commits, the newest first.
+    Commits(Vec<Commit>),
+}
+
+/// A commit in a log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Commit {
+    /// All its hexadecimal digits.
+    pub id: String,
+    /// Who wrote it: `Name <address>`.
+    pub author: String,
+    /// When it was written, in seconds since 1970.
+    pub seconds: i64,
+    /// The first line of its message.
+    pub subject: String,
 }

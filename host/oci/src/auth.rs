@@ -163,7 +163,7 @@ async fn token(
     let response = request
         .send()
         .await
-        .map_err(|error| unavailable(crate::error::innermost(&error)))?;
+        .map_err(|error| unavailable(wharf_http::innermost(&error)))?;
     match response.status().as_u16() {
         200..=299 => {}
         400 | 401 | 403 => return Err(NoPass::Refused),
@@ -172,7 +172,7 @@ async fn token(
     let text = response
         .bytes()
         .await
-        .map_err(|error| unavailable(crate::error::innermost(&error)))?;
+        .map_err(|error| unavailable(wharf_http::innermost(&error)))?;
     serde_json::from_slice(&text).map_err(|_| unavailable("its answer is no token".to_owned()))
 }
 

@@ -3,20 +3,20 @@
 use std::{
     io::{self, BufRead, Read},
     sync::Arc,
-    time::Duration,
 };
 
 use bytes::Bytes;
 use reqwest::{Response, StatusCode, header};
 use tokio::sync::mpsc;
+use wharf_http::{Patience, innermost};
 
 use crate::{
     digest::Hasher,
-    error::{Error, Failure, Result, explain, innermost},
+    error::{Error, Failure, Result, explain},
     manifest::LayerDescriptor,
     place::Place,
     places::Places,
-    transport::{Ask, Transport, delays},
+    transport::{Ask, Transport},
 };
 
 /// Pieces that wait for the reader.
@@ -129,7 +129,7 @@ impl Download {
         state: &mut State,
         parts: &mpsc::Sender<Part>,
     ) -> Result<bool, Failure> {
-        let mut attempts: Box<dyn Iterator<Item = Duration> + Send> = Box::new(delays());
+        let mut patience = Patience::default();
         loop {
             let before = state.done;
             let response = match answer.take() {
@@ -148,21 +148,16 @@ impl Download {
                 End::Cut(why) => why,
             };
             if state.done - before >= PROGRESS {
-                attempts = Box::new(delays());
+                patience = Patience::default();
             }
-            let Some(delay) = attempts.next() else {
-                return Err(Failure::unavailable(format!(
-                    "cut off after {} bytes: {why}",
-                    state.done
-                )));
-            };
             tracing::debug!(
                 "{} cut {} off at {} bytes: {why}",
                 place.base,
                 self.blob.digest,
                 state.done
             );
-            tokio::time::sleep(delay).await;
+            let cut = format!("cut off after {} bytes: {why}", state.done);
+            patience.wait(cut, None).await.map_err(Failure::unavailable)?;
         }
     }
 

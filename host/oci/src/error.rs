@@ -1,5 +1,7 @@
 //! What goes wrong with images and registries, in words for the person who named them.
 
+use wharf_http::innermost;
+
 use crate::place::Place;
 
 /// What goes wrong with images and registries.
@@ -152,13 +154,4 @@ pub(crate) fn explain(reference: &str, registry: &Place, failures: Vec<(Place, F
             why: tried.join("; "),
         },
     }
-}
-
-/// The reason at the bottom of an error: what the ones above it repeat.
-pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
-    let mut last = error;
-    while let Some(source) = last.source() {
-        last = source;
-    }
-    last.to_string()
 }

@@ -1,6 +1,6 @@
 //! Where a registry is asked: its own address, or a mirror's.
 
-use std::net::IpAddr;
+use wharf_http::is_loopback;
 
 use crate::{
     error::{Error, Result},
@@ -78,15 +78,6 @@ impl Place {
             .and_then(|rest| rest.split('/').next());
         host.is_some_and(is_loopback)
     }
-}
-
-fn is_loopback(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let name = name.trim_matches(['[', ']']);
-    name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

@@ -1,32 +1,17 @@
 //! Requests to registries: signed, made again when the reason may pass, redirected without taking secrets along.
 
-use std::{
-    path::Path,
-    time::{Duration, SystemTime},
-};
+use std::path::Path;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
-use reqwest::{
-    Certificate, Client, ClientBuilder, Response,
-    header::{HeaderName, RETRY_AFTER},
-    redirect,
-};
+use reqwest::{Client, Response, header::HeaderName, redirect};
+use wharf_http::{Clients, Patience, innermost, may_pass, retry_after};
 
 use crate::{
     auth::{Authority, NoPass},
     credentials::CredentialSource,
-    error::{Error, Failure, Result, innermost},
+    error::{Error, Failure, Result},
     place::Place,
 };
 
-/// How long a connection may take to come about.
-const CONNECT: Duration = Duration::from_secs(5);
-/// How long a registry may say nothing.
-const SILENCE: Duration = Duration::from_secs(30);
-/// How long a connection is kept for the next request: an engine lives long, and many clients may have come at once.
-const IDLE: Duration = Duration::from_secs(5);
-/// The longest wait that a registry may ask for.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// No manifest or configuration is longer: what is, is held to be an attack on our memory.
 const LONGEST_DOCUMENT: usize = 16 << 20;
 /// As much of a registry's explanation as an error quotes.
@@ -34,9 +19,7 @@ const QUOTED: usize = 300;
 
 /// Makes requests.
 pub(crate) struct Transport {
-    client: Client,
-    /// For this host's own addresses, which no proxy can reach.
-    direct: Client,
+    clients: Clients,
     authority: Authority,
 }
 
@@ -51,37 +34,21 @@ pub(crate) struct Ask<'a> {
 
 impl Transport {
     pub(crate) fn new(ca_bundle: Option<&Path>, source: CredentialSource) -> Result<Self> {
-        let certificates = ca_bundle.map_or(Ok(Vec::new()), certificates)?;
-        let build = |builder: ClientBuilder| {
-            builder
-                .user_agent(concat!("wharf/", env!("CARGO_PKG_VERSION")))
-                .connect_timeout(CONNECT)
-                .read_timeout(SILENCE)
-                .pool_idle_timeout(IDLE)
-                .redirect(redirect_policy())
-                .tls_certs_merge(certificates.clone())
-                .build()
-                .map_err(|error| Error::Settings(format!("no connection can be made: {}", innermost(&error))))
-        };
-        let (client, direct) = (build(Client::builder())?, build(Client::builder().no_proxy())?);
+        let clients =
+            Clients::new(ca_bundle, redirect_policy).map_err(|error| Error::Settings(error.to_string()))?;
         Ok(Self {
-            client,
-            direct,
+            clients,
             authority: Authority::new(source),
         })
     }
 
     fn client(&self, place: &Place) -> &Client {
-        if place.is_loopback() {
-            &self.direct
-        } else {
-            &self.client
-        }
+        self.clients.client(place.is_loopback())
     }
 
     /// Makes a request until it is answered for good.
     pub(crate) async fn get(&self, ask: &Ask<'_>) -> Result<Response, Failure> {
-        let mut delays = delays();
+        let mut patience = Patience::default();
         let mut challenged = false;
         loop {
             let (why, asked) = match self.send(ask).await {
@@ -99,7 +66,7 @@ impl Transport {
                         });
                     }
                     404 => return Err(Failure::NotFound),
-                    408 | 429 | 500..=599 => {
+                    _ if may_pass(response.status()) => {
                         let asked = retry_after(&response);
                         (said(response).await, asked)
                     }
@@ -108,17 +75,8 @@ impl Transport {
                 Err(error) if error.is_connect() => return Err(Failure::unreachable(&error)),
                 Err(error) => (innermost(&error), None),
             };
-            let Some(delay) = delays.next() else {
-                return Err(Failure::unavailable(why));
-            };
-            if let Some(asked) = asked.filter(|asked| *asked > PATIENCE) {
-                return Err(Failure::unavailable(format!(
-                    "{why}; it wants to be left alone for {} s",
-                    asked.as_secs()
-                )));
-            }
             tracing::debug!("{} {}: {why}; asking again", ask.place.name, ask.path);
-            tokio::time::sleep(asked.unwrap_or(delay)).await;
+            patience.wait(why, asked).await.map_err(Failure::unavailable)?;
         }
     }
 
@@ -154,7 +112,7 @@ impl Transport {
 
     /// Fetches a manifest or a configuration, and what the registry says its digest is.
     pub(crate) async fn document(&self, ask: &Ask<'_>) -> Result<(Vec<u8>, Option<String>), Failure> {
-        let mut delays = delays();
+        let mut patience = Patience::default();
         loop {
             let mut response = self.get(ask).await?;
             let header = response.headers().get("docker-content-digest");
@@ -171,22 +129,12 @@ impl Transport {
                     return Err(Failure::Damaged { what, why });
                 }
             };
-            let delay = delays
-                .next()
-                .ok_or_else(|| Failure::unavailable(innermost(&cut)))?;
-            tokio::time::sleep(delay).await;
+            patience
+                .wait(innermost(&cut), None)
+                .await
+                .map_err(Failure::unavailable)?;
         }
     }
-}
-
-/// The waits between attempts: 0.1 s, 0.3 s, 0.9 s, 2.7 s, each a little longer by chance so that clients part.
-pub(crate) fn delays() -> impl Iterator<Item = Duration> + Send {
-    ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(100))
-        .with_factor(3.0)
-        .with_max_times(4)
-        .with_jitter()
-        .build()
 }
 
 /// Follows redirects, but not out of encryption. The client itself drops credentials when the host changes.
@@ -208,18 +156,6 @@ fn redirect_policy() -> redirect::Policy {
 
 fn is_of(response: &Response, place: &Place) -> bool {
     reqwest::Url::parse(&place.base).is_ok_and(|base| base.origin() == response.url().origin())
-}
-
-/// `Retry-After`: seconds or a date.
-fn retry_after(response: &Response) -> Option<Duration> {
-    let text = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let until = || {
-        httpdate::parse_http_date(text)
-            .ok()?
-            .duration_since(SystemTime::now())
-            .ok()
-    };
-    text.parse().map(Duration::from_secs).ok().or_else(until)
 }
 
 /// What a registry says about its refusal: its own words where it has some.
@@ -252,21 +188,5 @@ async fn said(response: Response) -> String {
         format!("it answered {status}")
     } else {
         format!("it answered {status}: {words}")
-    }
-}
-
-fn certificates(path: &Path) -> Result<Vec<Certificate>> {
-    let failed = |why: String| {
-        Error::Settings(format!(
-            "the certificates {} cannot be read: {why}",
-            path.display()
-        ))
-    };
-    let text = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
-    let found = Certificate::from_pem_bundle(&text).map_err(|error| failed(innermost(&error)))?;
-    if found.is_empty() {
-        Err(failed("there is none in it".to_owned()))
-    } else {
-        Ok(found)
     }
 }

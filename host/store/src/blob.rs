@@ -10,7 +10,9 @@ use tempfile::NamedTempFile;
 use wharf_digest::{Digest, Hasher};
 
 use crate::{
+    edit,
     error::{Context, Error, Result},
+    layer::Snapshot,
     store::Store,
 };
 
@@ -113,6 +115,21 @@ impl Store {
         }
         self.grown.store(true, std::sync::atomic::Ordering::Relaxed);
         Ok(digest)
+    }
+
+    /// Makes a draft the one file of a new tree, owned by root; returns the digest of its bytes, too.
+    pub fn publish_as_file(&self, mut draft: LogDraft, name: &str, mode: u32) -> Result<(Digest, Snapshot)> {
+        let said = || format!("the new file {name}");
+        draft.flush_buffer().context(said)?;
+        let layer = self.new_layer(&Snapshot::default())?;
+        if let Some(file) = draft.file.take() {
+            edit::set_mode(file.as_file(), mode).context(said)?;
+            file.persist(layer.path().join(name))
+                .map_err(|error| Error::io(said(), error.error))?;
+        }
+        let snapshot = Snapshot::default().with(self.publish(layer)?);
+        self.pins.give_out(&snapshot);
+        Ok((draft.hasher.finish(), snapshot))
     }
 
     /// Keeps bytes.

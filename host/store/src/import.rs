@@ -16,7 +16,7 @@ use crate::{
     archive::{OPAQUE, WHITEOUT},
     edit::{self, Attributed},
     error::{Context, Error, Result},
-    layer::{LayerId, Snapshot},
+    layer::{LayerDraft, LayerId, Snapshot},
     store::Store,
     tree::{self, shown},
 };
@@ -28,10 +28,7 @@ impl Store {
     /// The layer in this tar stream, as the OCI image specification has it.
     pub fn import_layer(&self, stream: &mut dyn Read) -> Result<LayerId> {
         let draft = self.new_layer(&Snapshot::default())?;
-        let mut import = Import {
-            root: tree::open_directory(&draft.path())?,
-            directory_times: Vec::new(),
-        };
+        let mut import = Import::into(&draft, Kind::Layer)?;
         let mut entries = Entries::new(stream);
         while let Some(entry) = entries.next().context(|| "a layer".to_owned())? {
             import.entry(&entry, &mut entries)?;
@@ -41,13 +38,24 @@ impl Store {
     }
 }
 
-struct Import {
+/// What an archive is of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// One layer of an image, with whiteouts.
+    Layer,
+    /// Files of anybody: nothing in it has a meaning of its own, and it has no devices.
+    Files,
+}
+
+/// An archive on its way into a new layer.
+pub(crate) struct Import {
+    kind: Kind,
     root: OwnedFd,
     /// Set in the end: filling a directory changes its time.
     directory_times: Vec<(Vec<u8>, i64)>,
 }
 
-fn refused(path: &[u8], why: &str) -> Error {
+pub(crate) fn refused(path: &[u8], why: &str) -> Error {
     Error::Invalid(format!("the archive is refused: {} {why}", shown(path)))
 }
 
@@ -77,6 +85,14 @@ fn hide_below(directory: &OwnedFd) -> Result<()> {
 }
 
 impl Import {
+    pub(crate) fn into(draft: &LayerDraft, kind: Kind) -> Result<Self> {
+        Ok(Self {
+            kind,
+            root: tree::open_directory(&draft.path())?,
+            directory_times: Vec::new(),
+        })
+    }
+
     /// Opens the directory that holds a name, making what is missing.
     fn parent(&self, path: &[u8]) -> Result<(OwnedFd, Vec<u8>)> {
         let mut names: Vec<&[u8]> = path
@@ -94,10 +110,13 @@ impl Import {
         Ok((here, name))
     }
 
-    fn entry(&mut self, entry: &Entry, content: &mut dyn Read) -> Result<()> {
+    pub(crate) fn entry(&mut self, entry: &Entry, content: &mut dyn Read) -> Result<()> {
         let path = &entry.path;
         if path.starts_with(b"/") {
             return Err(refused(path, "is absolute"));
+        }
+        if self.kind == Kind::Files {
+            check(entry)?;
         }
         let (directory, name) = self.parent(path)?;
         if name == OPAQUE {
@@ -147,7 +166,7 @@ impl Import {
             .map_err(|_| refused(&entry.path, "links to a file that the archive does not have"))
     }
 
-    fn finish(self) -> Result<()> {
+    pub(crate) fn finish(self) -> Result<()> {
         for (path, modified) in self.directory_times.iter().rev() {
             // One that another entry replaced since has no time to be set.
             let (parent, name) = self.parent(path)?;
@@ -160,6 +179,43 @@ impl Import {
         }
         Ok(())
     }
+}
+
+/// Refuses what archives of files do not have.
+fn check(entry: &Entry) -> Result<()> {
+    let path = &entry.path;
+    let parts = || {
+        path.split(|byte| *byte == b'/')
+            .filter(|name| !matches!(*name, b"" | b"."))
+    };
+    if parts().any(|name| name.starts_with(WHITEOUT)) {
+        return Err(refused(path, "has a name that takes files away in images"));
+    }
+    match entry.kind {
+        EntryType::Char | EntryType::Block => Err(refused(path, "is a device")),
+        EntryType::Symlink if climbs_out(parts().count(), link_target(entry)?) => {
+            Err(refused(path, "links out of the tree"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Does a relative link, from a name so many names deep, lead above the root? An absolute one starts at the root of whatever
+/// tree it is seen in.
+fn climbs_out(depth: usize, target: &[u8]) -> bool {
+    if target.starts_with(b"/") {
+        return false;
+    }
+    let mut depth = depth.saturating_sub(1);
+    for name in target.split(|byte| *byte == b'/') {
+        match name {
+            b"" | b"." => {}
+            b".." if depth == 0 => return true,
+            b".." => depth -= 1,
+            _ => depth += 1,
+        }
+    }
+    false
 }
 
 /// Takes a name of the layers below away; what this layer itself has there stays.

@@ -23,6 +23,7 @@ mod remove;
 mod shares;
 mod store;
 pub mod tree;
+mod unpack;
 mod verify;
 mod volume;
 

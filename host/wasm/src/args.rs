@@ -1,5 +1,7 @@
 //! Arguments as users write them: one parser, led by the type, that takes plain text and JSON.
 
+mod remote;
+
 use std::path::Path;
 
 use serde_json::Value as Json;
@@ -169,14 +171,12 @@ pub fn from_json(ty: &Type, json: &Json, place: Place<'_>) -> Result<Value, Argu
 }
 
 fn parse_handle(handle: Handle, ty: &Type, text: &str, place: Place<'_>) -> Result<Value, ArgumentError> {
+    if matches!(handle, Handle::Directory | Handle::File)
+        && let Some(source) = remote::parse(handle, text, place)
+    {
+        return source.map_err(|hint| wrong(text, ty, &hint));
+    }
     let on_disk = || {
-        if text.starts_with("https://") || text.starts_with("git+") {
-            return Err(wrong(
-                text,
-                ty,
-                "remote sources are not supported yet: download it and give the path",
-            ));
-        }
         let path = place.directory.join(text);
         let path = std::path::absolute(&path).unwrap_or(path);
         if !path.exists() {

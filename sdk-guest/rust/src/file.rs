@@ -1,7 +1,7 @@
 //! One file as a value, with its builders and reads.
 
 use crate::bindings::wharf::pipeline::{eval, exports, filesystem as raw};
-use crate::{Result, Stat};
+use crate::{Directory, Result, Stat};
 
 /// One file. Every builder returns a new one and leaves this as it was.
 #[derive(Debug)]
@@ -29,6 +29,20 @@ impl File {
     #[must_use]
     pub fn with_name(&self, name: impl AsRef<str>) -> Self {
         Self(self.0.with_name(name.as_ref()))
+    }
+
+    /// What the file holds: an archive (tar, zip, deb) or the one file that was compressed (gzip, xz, bzip2, zstd), told by its
+    /// content whatever its name is. An archive that would write outside of the directory, makes devices or unpacks to far
+    /// more than it is, is refused when the directory is read.
+    ///
+    /// ```no_run
+    /// # use wharf_sdk::prelude::*;
+    /// # async fn license(archive: File) -> Result<String> {
+    /// archive.unpack().file("tool-1.4.0/LICENSE").contents().await
+    /// # }
+    /// ```
+    pub fn unpack(&self) -> Directory {
+        self.0.unpack().into()
     }
 
     /// The same file owned by `owner` (`uid` or `uid:gid`).

@@ -33,7 +33,9 @@ mod service;
 mod text;
 mod wire;
 
+pub mod git;
 pub mod host;
+pub mod http;
 pub mod image;
 pub mod log;
 
@@ -57,7 +59,8 @@ pub use bindings::wharf::pipeline::{
 pub mod prelude {
     pub use crate::{
         CacheVolume, Container, CopyOptions, Directory, Error, ExecOptions, Expect, File, Network, Platform,
-        Port, Result, Secret, Service, ServiceOptions, Sharing, Transport, host, image, join, join_all, log,
+        Port, Result, Secret, Service, ServiceOptions, Sharing, Transport, git, host, http, image, join,
+        join_all, log,
     };
 }
 

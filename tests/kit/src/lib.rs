@@ -10,6 +10,8 @@ pub mod ca;
 pub mod docker;
 mod error;
 pub mod fixtures;
+pub mod git;
+pub mod http;
 pub mod image;
 pub mod paths;
 pub mod process;
@@ -18,5 +20,6 @@ pub mod shared;
 pub mod world;
 
 pub use error::{Error, Result};
+pub use http::HttpServer;
 pub use registry::Registry;
 pub use world::World;

@@ -3,7 +3,10 @@
 //! Only what a process can see is in a step's key: labels, ports, limits, timeout, reason and expectation are not. Secrets
 //! and caches are there by identity, never by value.
 
-use std::{collections::BTreeMap, convert::Infallible};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+};
 
 use serde::Serialize;
 use wharf_digest::Digest;
@@ -15,6 +18,7 @@ use super::{
 use crate::{
     image::Platform,
     op::{HostPort, Mount, Network, SecretId, Sharing, Stdin, TreeEdit},
+    source::{Checkout, FetchSecret, Repository},
 };
 
 /// Version of what operations mean; raised whenever the same operation would give another result.
@@ -29,6 +33,11 @@ enum Material<'a> {
     Edit(Digest, TreeEdit<(Digest, String)>),
     Diff(Place<'a>, Place<'a>),
     Exec(Box<StepMaterial<'a>>),
+    /// Content, name, and whose secrets it was fetched with: neither the URL nor the headers.
+    Fetch(&'a str, String, BTreeSet<&'a SecretId>),
+    Unpack(Place<'a>),
+    /// Commit and place: a commit is the same wherever it is, submodules with relative addresses are not.
+    Git(&'a str, Repository<(Digest, String)>, Checkout),
 }
 
 /// An input: the key of its tree and the path in it.
@@ -133,6 +142,23 @@ impl Naming {
             }
             Make::Diff { lower, upper } => Material::Diff(self.place(lower), self.place(upper)),
             Make::Exec(step) => Material::Exec(Box::new(self.step(step))),
+            Make::Fetch { request, digest } => Material::Fetch(
+                digest,
+                request.name(),
+                request.secrets.iter().map(FetchSecret::id).collect(),
+            ),
+            Make::Unpack { source } => Material::Unpack(self.place(source)),
+            Make::Git {
+                repository,
+                commit,
+                checkout,
+            } => {
+                let Ok(mut repository) =
+                    repository.try_map(|place| Ok::<_, Infallible>(self.owned_place(place)));
+                // Who answers for a server's name does not change what a commit is.
+                repository.known_hosts.clear();
+                Material::Git(commit, repository, *checkout)
+            }
         }
     }
 

@@ -15,6 +15,7 @@ use crate::{
     image::{ImageConfig, Platform},
     node::{Node, NodeId},
     op::{Configure, CopyOptions, FileEdit, Op, TreeEdit},
+    source::FetchRequest,
 };
 
 /// What an image reference meant when it was resolved.
@@ -37,6 +38,10 @@ pub struct Pins {
     pub images: HashMap<NodeId, ImagePin>,
     /// Content of host directories and files by node.
     pub uploads: HashMap<NodeId, Digest>,
+    /// Content of fetched files by node, as `blake3:…` or the digest that was given. Requests whose digest is known need none.
+    pub fetched: HashMap<NodeId, String>,
+    /// Commits of references by node: all their hexadecimal digits.
+    pub commits: HashMap<NodeId, String>,
 }
 
 /// A node, folded.
@@ -84,6 +89,8 @@ impl Planner {
         nodes.retain(|node| match node.op() {
             Op::Image { .. } => !pins.images.contains_key(&node.id()),
             Op::HostDirectory { .. } | Op::HostFile(_) => !pins.uploads.contains_key(&node.id()),
+            Op::Fetch(request) => request.known_digest().is_none() && !pins.fetched.contains_key(&node.id()),
+            Op::Git { .. } => !pins.commits.contains_key(&node.id()),
             _ => false,
         });
         nodes
@@ -117,6 +124,25 @@ impl Planner {
                     path: absolute("/", name),
                     ..root
                 }))
+            }
+            Op::Fetch(request) => {
+                let pinned = pins.fetched.get(&node.id()).map(String::as_str);
+                let digest = request.known_digest().or(pinned).ok_or(unpinned)?;
+                Ok(Planned::File(fetched(request, digest)))
+            }
+            Op::Git {
+                repository, checkout, ..
+            } => {
+                let commit = pins.commits.get(&node.id()).ok_or(unpinned)?;
+                repository
+                    .try_map(|directory| self.directory(directory))
+                    .map(|repository| {
+                        Planned::Directory(Location::root(Tree::new(Make::Git {
+                            repository,
+                            commit: commit.clone(),
+                            checkout: *checkout,
+                        })))
+                    })
             }
             op => self.fold_op(op),
         })
@@ -153,6 +179,10 @@ impl Planner {
             Op::FileAt(of, path) => Planned::File(self.directory(of)?.inside(path)),
             Op::ContainerFile(of, path) => Planned::File(self.container(of)?.place(path)?),
             Op::EditFile(of, edit) => Planned::File(edited_file(self.file(of)?, edit)?),
+            Op::Unpack(of) => {
+                let source = self.file(of)?;
+                Planned::Directory(Location::root(Tree::new(Make::Unpack { source })))
+            }
             Op::Scratch(platform) => {
                 let platform = platform.clone().unwrap_or_else(|| self.platform.clone());
                 Planned::Container(Arc::new(ContainerPlan::scratch(platform)))
@@ -201,7 +231,7 @@ impl Planner {
                 options,
             )?)),
             Op::HostService { host, ports } => Planned::Service(Arc::new(Service::of_host(host, ports)?)),
-            Op::Image { .. } | Op::HostDirectory { .. } | Op::HostFile(_) => {
+            Op::Image { .. } | Op::HostDirectory { .. } | Op::HostFile(_) | Op::Fetch(_) | Op::Git { .. } => {
                 unreachable!("sources are folded above")
             }
         })
@@ -287,6 +317,18 @@ fn upload(node: NodeId, content: Digest, path: &str) -> Location {
     }))
 }
 
+/// The fetched file with this content, which lies in a tree of its own.
+pub fn fetched(request: &FetchRequest, digest: &str) -> Location {
+    let tree = Tree::new(Make::Fetch {
+        request: request.clone(),
+        digest: digest.to_owned(),
+    });
+    Location {
+        path: absolute("/", &request.name()),
+        tree,
+    }
+}
+
 fn edit_of_nothing(edit: TreeEdit<Location>) -> Location {
     Location::root(Tree::new(Make::Edit {
         base: Tree::new(Make::Empty),
@@ -327,6 +369,7 @@ fn edited_file(file: Location, edit: &FileEdit) -> Result<Location, Error> {
         }
         FileEdit::Chown(owner) => options.owner = Some(owner.clone()),
         FileEdit::Timestamp(at) => seconds = Some(*at),
+        FileEdit::Mode(mode) => options.mode = Some(*mode),
     }
     let path = absolute("/", &name);
     let copy = TreeEdit::CopyFiles {

@@ -13,6 +13,7 @@ use crate::{
     image::Platform,
     node::NodeId,
     op::{CopyOptions, Expect, Limits, Mount, Network, SecretId, Stdin, TreeEdit},
+    source::{Checkout, FetchRequest, Repository, RepositoryPlace},
 };
 
 /// A path in a tree. What directories and files of the graph are: nothing is copied until somebody needs a root.
@@ -74,6 +75,27 @@ pub enum Make {
     },
     /// A step's root file system afterwards.
     Exec(Box<Step>),
+    /// A fetched file, under its own name.
+    Fetch {
+        /// How it is fetched when it is not there.
+        request: FetchRequest,
+        /// What its content is.
+        digest: String,
+    },
+    /// What a file holds as an archive.
+    Unpack {
+        /// The file.
+        source: Location,
+    },
+    /// The files of a commit.
+    Git {
+        /// Whose.
+        repository: Repository<Location>,
+        /// Which: all its hexadecimal digits.
+        commit: String,
+        /// How they arrive.
+        checkout: Checkout,
+    },
 }
 
 /// A process to run, as far as the graph settles it.
@@ -179,7 +201,9 @@ impl Tree {
     /// The places whose content decides the result, in a fixed order.
     pub fn inputs(&self) -> Vec<Location> {
         match &self.make {
-            Make::Empty | Make::Image { .. } | Make::Upload { .. } => Vec::new(),
+            Make::Empty | Make::Image { .. } | Make::Upload { .. } | Make::Fetch { .. } => Vec::new(),
+            Make::Unpack { source } => vec![source.clone()],
+            Make::Git { repository, .. } => repository.directory().cloned().into_iter().collect(),
             Make::Edit { base, edit } => std::iter::once(Location::root(Arc::clone(base)))
                 .chain(edit.sources().iter().cloned())
                 .collect(),
@@ -205,9 +229,18 @@ impl Tree {
             Make::Upload { path, .. } => format!("upload {path}"),
             Make::Edit { edit, .. } => edit_title(edit),
             Make::Diff { .. } => "difference".to_owned(),
+            Make::Fetch { request, .. } => format!("fetch {}", request.shown()),
+            Make::Unpack { source } => format!("unpack {}", source.path),
+            Make::Git {
+                repository, commit, ..
+            } => git_title(repository.shown(), commit),
             Make::Exec(step) => step.reason.clone().unwrap_or_else(|| shell_words(&step.args)),
         }
     }
+}
+
+fn git_title(repository: &str, commit: &str) -> String {
+    format!("git {repository} at {}", commit.get(..12).unwrap_or(commit))
 }
 
 fn edit_title<S>(edit: &TreeEdit<S>) -> String {
@@ -239,7 +272,13 @@ impl Drop for Tree {
 /// Moves the trees that `make` holds into `orphans`; `make` is not used afterwards.
 fn take_inputs(make: &mut Make, orphans: &mut Vec<Arc<Tree>>) {
     match std::mem::replace(make, Make::Empty) {
-        Make::Empty | Make::Image { .. } | Make::Upload { .. } => {}
+        Make::Empty | Make::Image { .. } | Make::Upload { .. } | Make::Fetch { .. } => {}
+        Make::Unpack { source } => orphans.push(source.tree),
+        Make::Git { repository, .. } => {
+            if let RepositoryPlace::Directory(directory) = repository.place {
+                orphans.push(directory.tree);
+            }
+        }
         Make::Edit { base, edit } => {
             orphans.push(base);
             match edit {

@@ -276,6 +276,12 @@ impl filesystem::HostFile for &mut State {
         Ok(self.table.push(File::new(&name, contents.as_bytes()))?)
     }
 
+    fn unpack(&mut self, own: Resource<File>) -> Handle<Directory> {
+        let directory = self.table.get(&own)?.unpack();
+        self.meter.describe(directory.node().encoding().len())?;
+        Ok(self.table.push(directory)?)
+    }
+
     fn with_name(&mut self, own: Resource<File>, name: String) -> Handle<File> {
         self.edited_file(&own, FileEdit::Rename(name))
     }

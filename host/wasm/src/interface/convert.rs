@@ -3,10 +3,10 @@
 use wharf_graph::{
     Denial, Error, ExecFailure,
     image::Platform,
-    read::{FileKind, Stat},
+    read::{Commit, FileKind, Stat},
 };
 
-use crate::bindings::wharf::pipeline::types as wit;
+use crate::bindings::wharf::pipeline::{git, types as wit};
 
 pub(super) fn error(error: Error) -> wit::Error {
     match error {
@@ -97,6 +97,15 @@ pub(crate) fn from_wit(value: &wasmtime::component::Val) -> Option<Error> {
         },
         _ => return None,
     })
+}
+
+pub(super) fn log_entry(commit: Commit) -> git::LogEntry {
+    git::LogEntry {
+        id: commit.id,
+        author: commit.author,
+        seconds: commit.seconds,
+        subject: commit.subject,
+    }
 }
 
 pub(super) fn stat(stat: Stat) -> wit::Stat {

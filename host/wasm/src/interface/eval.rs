@@ -5,17 +5,49 @@ use std::sync::Arc;
 use wasmtime::component::{Accessor, Resource};
 use wharf_graph::{
     Container, Directory, Error, File, Node,
+    build::{GitReference, GitRepository},
     read::{Answer, Configuration, Question},
+    source::{Checkout, Reference},
 };
 
 use super::convert;
 use crate::{
     bindings::wharf::pipeline::{
-        eval, eval_sync,
+        eval, eval_sync, git, git_eval, git_eval_sync,
         types::{self as wit, Platform, Variable},
     },
     state::{HasState, Pipeline, State},
 };
+
+/// What questions are asked of.
+trait Askable {
+    /// The node that is asked.
+    fn asked(&self) -> Arc<Node>;
+}
+
+macro_rules! askable {
+    ($($kind:ty),*) => {$(
+        impl Askable for $kind {
+            fn asked(&self) -> Arc<Node> {
+                Arc::clone(self.node())
+            }
+        }
+    )*};
+}
+
+askable!(Container, Directory, File);
+
+impl Askable for GitReference {
+    fn asked(&self) -> Arc<Node> {
+        Arc::clone(self.tree(Checkout::default()).node())
+    }
+}
+
+impl Askable for GitRepository {
+    fn asked(&self) -> Arc<Node> {
+        self.reference(Reference::Head).asked()
+    }
+}
 
 /// A node and the pipeline that answers questions about it.
 struct Asked {
@@ -76,6 +108,10 @@ impl Asked {
         expect!(self, Question::Configuration, Answer::Configuration(configuration) => *configuration)
     }
 
+    async fn commits(self, count: u32) -> Result<Vec<wharf_graph::read::Commit>, Error> {
+        expect!(self, Question::GitLog(count), Answer::Commits(commits) => commits)
+    }
+
     async fn contents(self) -> Result<String, Error> {
         let bytes = self.bytes(Question::Contents).await?;
         String::from_utf8(bytes)
@@ -83,10 +119,10 @@ impl Asked {
     }
 }
 
-/// Implements both twins from one list: each read is an expression over what is asked and the arguments.
+/// Implements both twins of an interface from one list: each read is an expression over what is asked and the arguments.
 macro_rules! reads {
-    ($(fn $name:ident($kind:ty $(, $arg:ident: $arg_type:ty)*) -> $result:ty, |$asked:ident| $read:expr;)*) => {
-        impl<T: Send + 'static> eval::HostWithStore<T> for HasState {
+    ($twin:ident, $sync_twin:ident; $(fn $name:ident($kind:ty $(, $arg:ident: $arg_type:ty)*) -> $result:ty, |$asked:ident| $read:expr;)*) => {
+        impl<T: Send + 'static> $twin::HostWithStore<T> for HasState {
             $(async fn $name(
                 accessor: &Accessor<T, Self>,
                 handle: Resource<$kind>
@@ -94,7 +130,7 @@ macro_rules! reads {
             ) -> wasmtime::Result<Result<$result, wit::Error>> {
                 let $asked = accessor.with(|mut access| {
                     let state = access.get();
-                    let node = Arc::clone(state.table.get(&handle)?.node());
+                    let node = state.table.get(&handle)?.asked();
                     Ok::<_, wasmtime::Error>(Asked { pipeline: Arc::clone(&state.pipeline), node })
                 })?;
                 let outcome: Result<$result, Error> = $read;
@@ -102,15 +138,15 @@ macro_rules! reads {
             })*
         }
 
-        impl eval::Host for &mut State {}
+        impl $twin::Host for &mut State {}
 
-        impl eval_sync::Host for &mut State {
+        impl $sync_twin::Host for &mut State {
             $(async fn $name(
                 &mut self,
                 handle: Resource<$kind>
                 $(, $arg: $arg_type)*
             ) -> wasmtime::Result<Result<$result, wit::Error>> {
-                let node = Arc::clone(self.table.get(&handle)?.node());
+                let node = self.table.get(&handle)?.asked();
                 let $asked = Asked { pipeline: Arc::clone(&self.pipeline), node };
                 let outcome: Result<$result, Error> = $read;
                 Ok(outcome.map_err(convert::error))
@@ -120,6 +156,7 @@ macro_rules! reads {
 }
 
 reads! {
+    eval, eval_sync;
     fn stdout(Container) -> String, |asked| asked.text(Question::Stdout).await;
     fn stderr(Container) -> String, |asked| asked.text(Question::Stderr).await;
     fn combined_output(Container) -> String, |asked| asked.text(Question::CombinedOutput).await;
@@ -168,4 +205,15 @@ reads! {
     fn file_stat(File) -> wit::Stat, |asked| asked.stat(Question::FileStat).await;
     fn file_digest(File) -> String, |asked| asked.text(Question::Digest).await;
     fn file_sync(File) -> (), |asked| asked.done().await;
+}
+
+reads! {
+    git_eval, git_eval_sync;
+    fn tags(GitRepository, patterns: Vec<String>) -> Vec<String>, |asked| asked.names(Question::GitTags(patterns)).await;
+    fn branches(GitRepository) -> Vec<String>, |asked| asked.names(Question::GitBranches).await;
+    fn latest_version(GitRepository) -> String, |asked| asked.text(Question::GitLatestVersion).await;
+    fn commit(GitReference) -> String, |asked| asked.text(Question::GitCommit).await;
+    fn log(GitReference, count: u32) -> Vec<git::LogEntry>, |asked| {
+        asked.commits(count).await.map(|commits| commits.into_iter().map(convert::log_entry).collect())
+    };
 }

@@ -5,6 +5,7 @@ mod convert;
 mod effects;
 mod eval;
 mod service;
+mod sources;
 
 pub(crate) use convert::from_wit;
 pub(crate) use effects::host_filter;

@@ -163,5 +163,15 @@ pub(super) fn file() -> Vec<Method> {
             |_| Some(Question::Sync),
             done,
         ),
+        build(
+            "unpack",
+            "What it holds as an archive or a compressed file.",
+            vec![],
+            Handle::Directory,
+            |own, _| match own {
+                Value::File(file) => Some(Value::Directory(file.unpack())),
+                _ => None,
+            },
+        ),
     ]
 }

@@ -99,6 +99,29 @@ mod functions {
         source.file(path).contents().await
     }
 
+    /// What an archive at a URL holds.
+    pub fn fetched(url: String, digest: Option<String>, token: Option<Secret>) -> Directory {
+        let mut fetch = http::fetch(url);
+        if let Some(digest) = digest {
+            fetch = fetch.digest(digest);
+        }
+        if let Some(token) = token {
+            fetch = fetch.bearer_auth(&token);
+        }
+        fetch.unpack()
+    }
+
+    /// The branches of a repository, the commit of one, its last author, and a file of it.
+    pub async fn of_git(url: String, branch: String, path: String) -> Result<Vec<String>> {
+        let repository = git::repository(url);
+        let reference = repository.branch(branch);
+        let mut found = repository.branches().await?;
+        found.push(reference.commit().await?);
+        found.extend(reference.log(1).await?.into_iter().map(|entry| entry.author));
+        found.push(reference.tree().file(path).contents().await?);
+        Ok(found)
+    }
+
     /// The directory with one file more.
     pub fn add(source: Directory, path: String, contents: String) -> Directory {
         source.with_new_file(path, contents)

@@ -93,6 +93,17 @@ pub(super) fn allow(session: &Session, value: &Value) {
         Value::List(items) | Value::Tuple(items) => items.iter().for_each(|item| allow(session, item)),
         Value::Record(fields) => fields.iter().for_each(|(_, value)| allow(session, value)),
         Value::Option(Some(value)) | Value::Variant(_, Some(value)) => allow(session, value),
+        Value::Directory(directory) => allow_sources(session, directory.node()),
+        Value::File(file) => allow_sources(session, file.node()),
         _ => {}
+    }
+}
+
+/// Allows the engine to ask for the secrets that the sources of an argument need: the user wrote them.
+fn allow_sources(session: &Session, node: &Arc<Node>) {
+    for node in node.closure(|_| false) {
+        for secret in node.op().source_secrets() {
+            session.register_secret(secret.clone());
+        }
     }
 }

@@ -1,0 +1,86 @@
+//! Connections: who is trusted, how long they may take, and what a proxy cannot reach.
+
+use std::{net::IpAddr, path::Path, time::Duration};
+
+use reqwest::{Certificate, Client, ClientBuilder, redirect};
+
+use crate::error::innermost;
+
+/// How long a connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long a server may say nothing.
+const SILENCE: Duration = Duration::from_secs(30);
+/// How long a connection is kept for the next request: an engine lives long, and many clients may have come at once.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// The settings make no sense.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct SettingsError(String);
+
+/// Clients that share their settings. Proxies are those of the environment (`HTTPS_PROXY`, `NO_PROXY` …).
+#[derive(Clone, Debug)]
+pub struct Clients {
+    proxied: Client,
+    /// For this host's own addresses, which no proxy can reach.
+    direct: Client,
+}
+
+impl Clients {
+    /// Clients that trust the certificates of this file beside the host's own, and follow redirects as `redirects` says.
+    ///
+    /// # Errors
+    /// When the file has no certificates that can be read.
+    pub fn new(
+        ca_bundle: Option<&Path>,
+        redirects: impl Fn() -> redirect::Policy,
+    ) -> Result<Self, SettingsError> {
+        let certificates = ca_bundle.map_or(Ok(Vec::new()), certificates)?;
+        let build = |builder: ClientBuilder| {
+            builder
+                .user_agent(concat!("wharf/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(CONNECT)
+                .read_timeout(SILENCE)
+                .pool_idle_timeout(IDLE)
+                .redirect(redirects())
+                .tls_certs_merge(certificates.clone())
+                .build()
+                .map_err(|error| SettingsError(format!("no connection can be made: {}", innermost(&error))))
+        };
+        Ok(Self {
+            proxied: build(Client::builder())?,
+            direct: build(Client::builder().no_proxy())?,
+        })
+    }
+
+    /// The client for this host's own addresses, or for all others.
+    pub fn client(&self, is_loopback: bool) -> &Client {
+        if is_loopback { &self.direct } else { &self.proxied }
+    }
+}
+
+/// Is this host (a name or an address, with or without a port) the machine itself?
+pub fn is_loopback(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.trim_matches(['[', ']']);
+    name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn certificates(path: &Path) -> Result<Vec<Certificate>, SettingsError> {
+    let failed = |why: String| {
+        SettingsError(format!(
+            "the certificates {} cannot be read: {why}",
+            path.display()
+        ))
+    };
+    let text = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
+    let found = Certificate::from_pem_bundle(&text).map_err(|error| failed(innermost(&error)))?;
+    if found.is_empty() {
+        Err(failed("there is none in it".to_owned()))
+    } else {
+        Ok(found)
+    }
+}

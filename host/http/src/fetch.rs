@@ -1,0 +1,473 @@
+//! One file on its way here.
+//!
+//! The first answer says how large the file is and whether parts of it can be asked for. A large one then comes over several
+//! connections, handed on in order; any other comes over one. A part that was cut off is asked for again from where it
+//! ended, on condition that the file is still the same one.
+
+use std::{io, ops::Range, path::Path};
+
+use futures::StreamExt;
+use reqwest::{
+    Response, StatusCode, Url,
+    header::{
+        ACCEPT_RANGES, CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+        IF_RANGE, LAST_MODIFIED, LOCATION, RANGE,
+    },
+    redirect,
+};
+
+use crate::{
+    clients::{Clients, SettingsError, is_loopback},
+    digest::{Expected, Hasher},
+    error::{Error, innermost},
+    patience::{Patience, may_pass, retry_after},
+    request::{Request, Validators},
+};
+
+/// A file of so many bytes is fetched in parts.
+const LARGE: u64 = 32 << 20;
+/// Bytes of one part.
+const PART: u64 = 8 << 20;
+/// Parts that are on their way at once; as many are held in memory.
+const CONNECTIONS: usize = 4;
+/// A connection that carried so much was worth having: the next one starts with all attempts.
+const PROGRESS: u64 = 64 << 10;
+/// Redirects that are followed.
+const REDIRECTS: usize = 10;
+/// How often a file that changes while it is fetched is begun again.
+const BEGINNINGS: usize = 3;
+
+/// Takes a file's bytes in order.
+pub trait Sink: Send {
+    /// Forget all that came: the file begins anew.
+    fn restart(&mut self) -> io::Result<()>;
+    /// The next bytes.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
+}
+
+/// How a request ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fetched {
+    /// The sink has all of it.
+    Whole(Validators),
+    /// It is the one that was known.
+    Unchanged,
+}
+
+/// Fetches files. Cheap to clone; clones share connections.
+#[derive(Clone, Debug)]
+pub struct Fetcher(Clients);
+
+/// Why a request or a connection did not do.
+enum Failure {
+    NotFound(StatusCode),
+    Refused(StatusCode),
+    Unavailable(String),
+    /// Another file is there now than the one whose parts are here.
+    Changed,
+    Io(io::Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// What is asked for of a file.
+#[derive(Clone)]
+enum Part {
+    /// All of it, unless it is the one that is known.
+    All,
+    /// These bytes of the file that these tell; to its end when there is no end.
+    Bytes(u64, Option<u64>, Validators),
+}
+
+/// What the first answer says of the file.
+struct Facts {
+    size: Option<u64>,
+    validators: Validators,
+    /// Can parts be asked for?
+    ranges: bool,
+}
+
+/// Where the bytes go, and what they have been so far.
+struct Arrived<'s> {
+    sink: &'s mut dyn Sink,
+    expected: Option<&'s Expected>,
+    hasher: Option<Hasher>,
+    size: u64,
+}
+
+impl Arrived<'_> {
+    fn restart(&mut self) -> io::Result<()> {
+        if self.size > 0 {
+            self.sink.restart()?;
+        }
+        self.hasher = self.expected.map(Expected::hasher);
+        self.size = 0;
+        Ok(())
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(bytes);
+        }
+        self.size += bytes.len() as u64;
+        self.sink.write(bytes)
+    }
+}
+
+impl Fetcher {
+    /// A fetcher that trusts the certificates of this file beside the host's own.
+    ///
+    /// # Errors
+    /// When the file has no certificates that can be read.
+    pub fn new(ca_bundle: Option<&Path>) -> Result<Self, SettingsError> {
+        // Redirects are followed here: secrets are not taken along.
+        Ok(Self(Clients::new(ca_bundle, redirect::Policy::none)?))
+    }
+
+    /// Fetches a file into a sink that has nothing in it.
+    ///
+    /// # Errors
+    /// What the server said in the end, or that the content is not the one that was expected. What the sink has then is of no
+    /// use.
+    pub async fn fetch(&self, request: &Request, sink: &mut dyn Sink) -> Result<Fetched, Error> {
+        let mut arrived = Arrived {
+            sink,
+            hasher: None,
+            expected: request.expected.as_ref(),
+            size: 0,
+        };
+        let validators = match self.fetch_whole(request, &mut arrived).await {
+            Ok(Some(validators)) => validators,
+            Ok(None) => return Ok(Fetched::Unchanged),
+            Err(failure) => return Err(request.explain(failure)),
+        };
+        let found = arrived.hasher.map(Hasher::finish);
+        match (&request.expected, found) {
+            (Some(expected), Some(found)) if *expected != found => Err(Error::Digest {
+                url: request.shown.clone(),
+                expected: expected.to_string(),
+                found: found.to_string(),
+                size: arrived.size,
+            }),
+            _ => Ok(Fetched::Whole(validators)),
+        }
+    }
+
+    /// All of a file, begun again when it changes meanwhile. None: it is the one that was known.
+    async fn fetch_whole(
+        &self,
+        request: &Request,
+        arrived: &mut Arrived<'_>,
+    ) -> Result<Option<Validators>, Failure> {
+        for beginning in 0..BEGINNINGS {
+            let response = self.ask(request, &Part::All).await?;
+            if response.status() == StatusCode::NOT_MODIFIED {
+                return Ok(None);
+            }
+            arrived.restart()?;
+            let facts = Facts::of(&response);
+            let can_resume = facts.ranges && (facts.validators.can_tell() || request.expected.is_some());
+            let carried = match facts.size {
+                Some(size) if size >= LARGE && can_resume && beginning == 0 => {
+                    self.in_parts(request, response, size, &facts.validators, arrived)
+                        .await
+                }
+                _ => self.in_order(request, response, &facts, arrived).await,
+            };
+            match carried {
+                Err(Failure::Changed) => {}
+                carried => return carried.map(|()| Some(facts.validators)),
+            }
+        }
+        Err(Failure::Unavailable(
+            "it changed again and again while it was fetched".to_owned(),
+        ))
+    }
+
+    /// Over several connections, the first answer's among them.
+    async fn in_parts(
+        &self,
+        request: &Request,
+        first: Response,
+        size: u64,
+        validators: &Validators,
+        arrived: &mut Arrived<'_>,
+    ) -> Result<(), Failure> {
+        let mut first = Some(first);
+        let ranges = (0..size.div_ceil(PART)).map(|part| part * PART..size.min((part + 1) * PART));
+        let parts = ranges.map(|range| self.part(request, range, validators, first.take()));
+        let mut parts = futures::stream::iter(parts).buffered(CONNECTIONS);
+        while let Some(bytes) = parts.next().await {
+            arrived.take(&bytes?)?;
+        }
+        Ok(())
+    }
+
+    /// One part, from an answer that is there already and from others.
+    async fn part(
+        &self,
+        request: &Request,
+        range: Range<u64>,
+        validators: &Validators,
+        mut answer: Option<Response>,
+    ) -> Result<Vec<u8>, Failure> {
+        let wanted = (range.end - range.start) as usize;
+        let mut bytes = Vec::with_capacity(wanted);
+        let mut patience = Patience::default();
+        loop {
+            let before = bytes.len();
+            let start = range.start + before as u64;
+            let mut response = match answer.take() {
+                Some(response) => response,
+                None => {
+                    let part = Part::Bytes(start, Some(range.end), validators.clone());
+                    let response = self.ask(request, &part).await?;
+                    if !is_part(&response, start) {
+                        return Err(Failure::Changed);
+                    }
+                    response
+                }
+            };
+            let why = loop {
+                match response.chunk().await {
+                    Ok(Some(chunk)) => {
+                        bytes.extend_from_slice(&chunk[..chunk.len().min(wanted - bytes.len())])
+                    }
+                    Ok(None) => break "the connection was closed".to_owned(),
+                    Err(error) => break innermost(&error),
+                }
+                if bytes.len() == wanted {
+                    return Ok(bytes);
+                }
+            };
+            if (bytes.len() - before) as u64 >= PROGRESS {
+                patience = Patience::default();
+            }
+            let cut = format!("cut off at byte {}: {why}", range.start + bytes.len() as u64);
+            tracing::debug!("{}: {cut}", request.shown);
+            patience.wait(cut, None).await.map_err(Failure::Unavailable)?;
+        }
+    }
+
+    /// Over one connection at a time.
+    async fn in_order(
+        &self,
+        request: &Request,
+        first: Response,
+        facts: &Facts,
+        arrived: &mut Arrived<'_>,
+    ) -> Result<(), Failure> {
+        let can_resume = facts.validators.can_tell() || request.expected.is_some();
+        let mut patience = Patience::default();
+        let mut response = first;
+        loop {
+            let before = arrived.size;
+            let why = loop {
+                match response.chunk().await {
+                    Ok(Some(bytes)) => arrived.take(&bytes)?,
+                    Ok(None) if facts.size.is_none_or(|size| size == arrived.size) => return Ok(()),
+                    Ok(None) => break "the connection was closed".to_owned(),
+                    Err(_) if facts.size == Some(arrived.size) => return Ok(()),
+                    Err(error) => break innermost(&error),
+                }
+            };
+            if arrived.size - before >= PROGRESS {
+                patience = Patience::default();
+            }
+            let cut = format!("cut off after {} bytes: {why}", arrived.size);
+            tracing::debug!("{}: {cut}", request.shown);
+            patience.wait(cut, None).await.map_err(Failure::Unavailable)?;
+            let part = if can_resume && arrived.size > 0 {
+                Part::Bytes(arrived.size, None, facts.validators.clone())
+            } else {
+                Part::All
+            };
+            response = self.ask(request, &part).await?;
+            if !is_part(&response, arrived.size) {
+                let now = Facts::of(&response);
+                if (now.size, now.validators) != (facts.size, facts.validators.clone()) {
+                    return Err(Failure::Changed);
+                }
+                // All of it again, whatever was asked for.
+                arrived.restart()?;
+            }
+        }
+    }
+
+    /// Makes a request until it is answered for good.
+    async fn ask(&self, request: &Request, part: &Part) -> Result<Response, Failure> {
+        let mut patience = Patience::default();
+        loop {
+            let (why, asked) = match self.follow(request, part).await? {
+                Ok(response) => match response.status() {
+                    StatusCode::OK | StatusCode::PARTIAL_CONTENT => return Ok(response),
+                    StatusCode::NOT_MODIFIED if request.known.is_some() => return Ok(response),
+                    StatusCode::RANGE_NOT_SATISFIABLE => return Err(Failure::Changed),
+                    status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+                        return Err(Failure::Refused(status));
+                    }
+                    status @ (StatusCode::NOT_FOUND | StatusCode::GONE) => {
+                        return Err(Failure::NotFound(status));
+                    }
+                    status if may_pass(status) => (format!("it answered {status}"), retry_after(&response)),
+                    status => return Err(Failure::Unavailable(format!("it answered {status}"))),
+                },
+                Err(error) if error.is_connect() => {
+                    let why = if error.is_timeout() {
+                        "no connection within 5 s".to_owned()
+                    } else {
+                        innermost(&error)
+                    };
+                    return Err(Failure::Unavailable(why));
+                }
+                Err(error) => (innermost(&error), None),
+            };
+            tracing::debug!("{}: {why}; asking again", request.shown);
+            patience.wait(why, asked).await.map_err(Failure::Unavailable)?;
+        }
+    }
+
+    /// Sends a request and follows where the answers lead, without taking secrets to another server or out of encryption.
+    async fn follow(&self, request: &Request, part: &Part) -> Result<reqwest::Result<Response>, Failure> {
+        let mut url = request.url.clone();
+        for _ in 0..=REDIRECTS {
+            let mut headers = request.headers.clone();
+            if url.origin() == request.url.origin() {
+                headers.extend(request.secret_headers.clone());
+            }
+            part.describe(request, &mut headers);
+            let client = self.0.client(url.host_str().is_some_and(is_loopback));
+            let response = match client.get(url.clone()).headers(headers).send().await {
+                Ok(response) => response,
+                Err(error) => return Ok(Err(error)),
+            };
+            let Some(next) = leads_to(&url, &response)? else {
+                return Ok(Ok(response));
+            };
+            url = next;
+        }
+        Err(Failure::Unavailable("it redirects in circles".to_owned()))
+    }
+}
+
+/// Where a redirect leads; none for any other answer.
+fn leads_to(url: &Url, response: &Response) -> Result<Option<Url>, Failure> {
+    if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+        return Ok(None);
+    }
+    let location = response
+        .headers()
+        .get(LOCATION)
+        .and_then(|value| value.to_str().ok());
+    let next = location
+        .and_then(|location| url.join(location).ok())
+        .filter(|next| matches!(next.scheme(), "http" | "https"))
+        .ok_or_else(|| Failure::Unavailable("it redirects to nowhere".to_owned()))?;
+    if url.scheme() == "https" && next.scheme() != "https" {
+        return Err(Failure::Unavailable("it redirects from https to http".to_owned()));
+    }
+    Ok(Some(next))
+}
+
+impl Part {
+    /// Adds the headers that ask for it.
+    fn describe(&self, request: &Request, headers: &mut HeaderMap) {
+        let mut set = |name, text: String| {
+            // What a server sent as a header can be sent back as one.
+            headers.extend(HeaderValue::from_str(&text).ok().map(|value| (name, value)));
+        };
+        match self {
+            Self::All => {
+                let known = request.known.clone().unwrap_or_default();
+                known.etag.into_iter().for_each(|etag| set(IF_NONE_MATCH, etag));
+                known
+                    .last_modified
+                    .into_iter()
+                    .for_each(|date| set(IF_MODIFIED_SINCE, date));
+            }
+            Self::Bytes(start, end, validators) => {
+                let last = end.map(|end| (end - 1).to_string()).unwrap_or_default();
+                set(RANGE, format!("bytes={start}-{last}"));
+                validators
+                    .condition()
+                    .into_iter()
+                    .for_each(|condition| set(IF_RANGE, condition));
+            }
+        }
+    }
+}
+
+impl Validators {
+    fn of(headers: &HeaderMap) -> Self {
+        let text = |name| {
+            headers
+                .get(name)
+                .and_then(|value: &HeaderValue| value.to_str().ok())
+                .map(str::to_owned)
+        };
+        Self {
+            etag: text(ETAG),
+            last_modified: text(LAST_MODIFIED),
+        }
+    }
+
+    /// Do they tell anything?
+    pub fn can_tell(&self) -> bool {
+        self.condition().is_some()
+    }
+
+    /// What makes a request for a part one for the same file: a strong tag, or a date. A weak tag tells too little.
+    fn condition(&self) -> Option<String> {
+        let strong = self.etag.clone().filter(|etag| !etag.starts_with("W/"));
+        strong.or_else(|| self.last_modified.clone())
+    }
+}
+
+impl Facts {
+    fn of(response: &Response) -> Self {
+        let headers = response.headers();
+        Self {
+            size: response.content_length(),
+            validators: Validators::of(headers),
+            ranges: headers.get(ACCEPT_RANGES).is_some_and(|value| value == "bytes"),
+        }
+    }
+}
+
+/// Is this answer the part that starts there?
+fn is_part(response: &Response, start: u64) -> bool {
+    let range = response
+        .headers()
+        .get(CONTENT_RANGE)
+        .and_then(|value| value.to_str().ok());
+    response.status() == StatusCode::PARTIAL_CONTENT
+        && range.is_some_and(|range| range.starts_with(&format!("bytes {start}-")))
+}
+
+impl Request {
+    fn explain(&self, failure: Failure) -> Error {
+        let url = self.shown.clone();
+        match failure {
+            Failure::NotFound(status) => Error::NotFound {
+                url,
+                status: status.to_string(),
+            },
+            Failure::Refused(status) => Error::Refused {
+                url,
+                status: status.to_string(),
+                user: self.user.clone(),
+                had_credentials: !self.secret_headers.is_empty(),
+            },
+            Failure::Unavailable(why) => Error::Unavailable { url, why },
+            Failure::Changed => Error::Unavailable {
+                url,
+                why: "it changed while it was fetched".to_owned(),
+            },
+            Failure::Io(error) => Error::Io(error),
+        }
+    }
+}

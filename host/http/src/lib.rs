@@ -1,0 +1,20 @@
+//! Requests over HTTP that do not give up at once, and files fetched by URL.
+//!
+//! - [`Clients`], [`Patience`]: connections with the certificates that an engine trusts, and when a request is made again. Whoever
+//!   speaks to a server uses these.
+//! - [`Fetcher`]: one file, in parallel parts where it is large and the server lets us, taken up again where a connection was
+//!   cut, checked against its digest while it arrives.
+
+mod clients;
+mod digest;
+mod error;
+mod fetch;
+mod patience;
+mod request;
+
+pub use clients::{Clients, SettingsError, is_loopback};
+pub use digest::{Expected, ExpectedError};
+pub use error::{Error, innermost};
+pub use fetch::{Fetched, Fetcher, Sink};
+pub use patience::{Patience, may_pass, retry_after};
+pub use request::{Request, Secret, Validators};
