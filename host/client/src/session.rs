@@ -15,13 +15,16 @@ use wharf_digest::Digest;
 use wharf_graph::{
     Error, Node, NodeId, Op,
     op::SecretId,
+    publish::Publish,
     read::{Answer, Question, Read},
 };
+use wharf_oci::{Credential, CredentialSource, docker_credentials};
 use wharf_proto::{
     decode, encode,
     v1::{
-        Event, ExportRequest, Pin, ReadRequest, SecretReply, SecretRequest, SessionOpen, SessionUp,
-        export_reply, read_reply, secret_reply, session_down, session_up,
+        CredentialReply, CredentialRequest, Event, ExportRequest, Password, Pin, PublishRequest, ReadRequest,
+        SecretReply, SecretRequest, SessionOpen, SessionUp, credential_reply, export_reply, publish_reply,
+        read_reply, secret_reply, session_down, session_up,
     },
 };
 
@@ -56,6 +59,7 @@ struct Inner {
     open: OnceCell<Open>,
     sent: Mutex<HashSet<NodeId>>,
     secrets: Arc<Mutex<HashSet<SecretId>>>,
+    credentials: CredentialSource,
     uploader: Uploader,
     uploads: Mutex<HashMap<NodeId, Arc<OnceCell<Digest>>>>,
 }
@@ -78,6 +82,7 @@ impl Session {
             open: OnceCell::new(),
             sent: Mutex::default(),
             secrets: Arc::default(),
+            credentials: docker_credentials(),
             uploader,
             uploads: Mutex::default(),
         }))
@@ -117,6 +122,31 @@ impl Session {
         match reply.outcome {
             Some(read_reply::Outcome::Answer(bytes)) => decode(&bytes).map_err(defect),
             Some(read_reply::Outcome::Error(bytes)) => Err(decode(&bytes).unwrap_or_else(defect)),
+            None => Err(defect(wharf_proto::DecodeError)),
+        }
+    }
+
+    /// Pushes containers to a registry as one image; returns its reference with its digest.
+    pub async fn publish(&self, containers: &[Arc<Node>], publish: &Publish) -> Result<String, Error> {
+        let open = self.open().await.map_err(|error| unreachable_engine(&error))?;
+        let (mut nodes, mut pins) = (Vec::new(), Vec::new());
+        for container in containers {
+            let (unsent, pinned) = self.unsent(open, container).await?;
+            nodes.extend(unsent);
+            pins.extend(pinned);
+        }
+        let request = PublishRequest {
+            session: open.id,
+            nodes: encodings(&nodes),
+            pins,
+            publish: encode(publish),
+        };
+        let reply = open.connection.client().publish(request).await;
+        let reply = reply.map_err(|status| broken_call(&status))?.into_inner();
+        self.mark_sent(&nodes);
+        match reply.outcome {
+            Some(publish_reply::Outcome::Reference(reference)) => Ok(reference),
+            Some(publish_reply::Outcome::Error(bytes)) => Err(decode(&bytes).unwrap_or_else(defect)),
             None => Err(defect(wharf_proto::DecodeError)),
         }
     }
@@ -222,6 +252,7 @@ impl Session {
         };
         let events = self.0.events.clone();
         let secrets = Arc::clone(&self.0.secrets);
+        let credentials = Arc::clone(&self.0.credentials);
         let answers = up.downgrade();
         tokio::spawn(async move {
             while let Some(Ok(message)) = down.next().await {
@@ -232,6 +263,10 @@ impl Session {
                     Some(session_down::Message::Secret(request)) => {
                         let Some(answers) = answers.upgrade() else { break };
                         tokio::spawn(answer_secret(request, Arc::clone(&secrets), answers));
+                    }
+                    Some(session_down::Message::Credential(request)) => {
+                        let Some(answers) = answers.upgrade() else { break };
+                        tokio::spawn(answer_credential(request, Arc::clone(&credentials), answers));
                     }
                     Some(session_down::Message::Opened(_)) | None => {}
                 }
@@ -306,6 +341,33 @@ async fn answer_secret(
     answers
         .send(SessionUp {
             message: Some(session_up::Message::Secret(reply)),
+        })
+        .ok();
+}
+
+/// Says what this user is logged in to a registry as.
+async fn answer_credential(
+    request: CredentialRequest,
+    credentials: CredentialSource,
+    answers: mpsc::UnboundedSender<SessionUp>,
+) {
+    let server = request.server;
+    // A helper is a program that is run.
+    let found = tokio::task::spawn_blocking(move || credentials(&server)).await;
+    let credential = found.ok().flatten().map(|found| match found {
+        Credential::Password { user, password } => credential_reply::Credential::Password(Password {
+            user,
+            password: password.into_bytes(),
+        }),
+        Credential::IdentityToken(token) => credential_reply::Credential::IdentityToken(token.into_bytes()),
+    });
+    let reply = CredentialReply {
+        request: request.request,
+        credential,
+    };
+    answers
+        .send(SessionUp {
+            message: Some(session_up::Message::Credential(reply)),
         })
         .ok();
 }

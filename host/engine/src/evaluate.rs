@@ -189,7 +189,7 @@ impl Engine {
             }
         };
         let Some(step) = tree.step() else {
-            return self.make_quietly(tree, &inputs, audience, cancel).await;
+            return self.make_quietly(session, tree, &inputs, audience, cancel).await;
         };
         if let Some(made) = self
             .look_up_by_content(session, tree, step, &inputs, audience)
@@ -219,6 +219,7 @@ impl Engine {
     /// What no step makes: images, edits, differences.
     async fn make_quietly(
         self: &Arc<Self>,
+        session: &Arc<Session>,
         tree: &Arc<Tree>,
         inputs: &[Arc<Made>],
         audience: &Audience,
@@ -230,7 +231,7 @@ impl Engine {
             Make::Image {
                 manifest, reference, ..
             } => {
-                let pull = self.pull(tree.key, manifest, reference, audience);
+                let pull = self.pull(session, tree.key, manifest, reference, audience);
                 tokio::select! {
                     snapshot = pull => snapshot?,
                     () = cancel.cancelled() => return Err(Error::Cancelled),

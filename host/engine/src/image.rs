@@ -13,12 +13,13 @@ use wharf_graph::{
     image::{ImageConfig, Platform},
     plan::{ImagePin, Planned},
 };
-use wharf_oci::{LayerDescriptor, ResolvedImage};
+use wharf_oci::{LayerDescriptor, Registry, ResolvedImage};
 use wharf_proto::v1::{Finished, Kind, Outcome, Started, event};
 use wharf_store::{LayerId, Snapshot};
 
 use crate::{
     engine::{Engine, store_error},
+    origin::Origin,
     session::{Audience, Session, lock},
 };
 
@@ -46,7 +47,10 @@ impl Engine {
             .filter(|node| matches!(node.op(), Op::Image { .. }))
             .map(|node| async {
                 let cell = Arc::clone(lock(&session.resolutions.0).entry(node.id()).or_default());
-                let pin = cell.get_or_try_init(|| self.resolve(node)).await?.clone();
+                let pin = cell
+                    .get_or_try_init(|| self.resolve(session, node))
+                    .await?
+                    .clone();
                 session.pin_image(node.id(), pin);
                 Ok::<_, Error>(())
             });
@@ -54,12 +58,21 @@ impl Engine {
         session.plan(node)
     }
 
-    async fn resolve(&self, node: &Node) -> Result<ImagePin, Error> {
-        let Op::Image { reference, platform } = node.op() else {
+    async fn resolve(&self, session: &Session, node: &Node) -> Result<ImagePin, Error> {
+        let Op::Image {
+            reference,
+            platform,
+            login,
+        } = node.op()
+        else {
             return Err(Error::other("defect", "only images are resolved"));
         };
         let platform = platform.clone().unwrap_or_else(Platform::host);
-        let image = self.resolve_reference(reference, &platform).await?;
+        let registry = session.registry_as(login.as_ref()).await?;
+        let image = self.resolve_reference(&registry, reference, &platform).await?;
+        if login.is_some() {
+            session.reach_by(&image.manifest, registry);
+        }
         let pin = ImagePin {
             manifest: image.manifest.clone(),
             reference: image.reference.clone(),
@@ -77,6 +90,7 @@ impl Engine {
     /// Asks the registry, unless the reference has a digest and was resolved before: that never changes.
     async fn resolve_reference(
         &self,
+        registry: &Registry,
         reference: &str,
         platform: &Platform,
     ) -> Result<Arc<ResolvedImage>, Error> {
@@ -88,13 +102,8 @@ impl Engine {
         {
             return Ok(Arc::new(image));
         }
-        let wanted = wharf_oci::Platform {
-            os: platform.os.clone(),
-            architecture: platform.architecture.clone(),
-            variant: platform.variant.clone(),
-        };
-        let image = self
-            .registry
+        let wanted = oci_platform(platform);
+        let image = registry
             .resolve(reference, &wanted)
             .await
             .map_err(|error| registry_error(&error))?;
@@ -104,17 +113,24 @@ impl Engine {
         Ok(Arc::new(image))
     }
 
+    /// An image that was resolved while the engine lives.
+    pub(crate) fn resolved(&self, manifest: &str) -> Option<Arc<ResolvedImage>> {
+        lock(&self.images.resolved).get(manifest).cloned()
+    }
+
     /// The layers of a resolved image, those that are missing fetched in parallel.
     pub(crate) async fn pull(
         self: &Arc<Self>,
+        session: &Session,
         key: Digest,
         manifest: &str,
         reference: &str,
         audience: &Audience,
     ) -> Result<Snapshot, Error> {
-        let resolved = lock(&self.images.resolved).get(manifest).cloned();
-        let image =
-            resolved.ok_or_else(|| Error::other("defect", format!("{reference} was not resolved")))?;
+        let image = self
+            .resolved(manifest)
+            .ok_or_else(|| Error::other("defect", format!("{reference} was not resolved")))?;
+        let registry = session.registry_of(manifest);
         let started = Instant::now();
         let title = format!("pull {reference}");
         audience.tell(
@@ -124,7 +140,10 @@ impl Engine {
                 kind: Kind::Pull.into(),
             }),
         );
-        let layers = image.layers.iter().map(|layer| self.layer(&image, layer));
+        let layers = image
+            .layers
+            .iter()
+            .map(|layer| self.layer(&registry, &image, layer));
         let pulled = futures::future::try_join_all(layers).await;
         let (outcome, error) = match &pulled {
             Ok(_) => (Outcome::Done, String::new()),
@@ -145,6 +164,7 @@ impl Engine {
     /// One layer, unpacked once however many images share it.
     async fn layer(
         self: &Arc<Self>,
+        registry: &Registry,
         image: &ResolvedImage,
         layer: &LayerDescriptor,
     ) -> Result<LayerId, Error> {
@@ -164,12 +184,15 @@ impl Engine {
             if let Some(id) = self.unpacked_before(name).await? {
                 return Ok(id);
             }
-            let mut stream = self
-                .registry
+            let mut stream = registry
                 .fetch_layer(image, layer)
                 .await
                 .map_err(|error| registry_error(&error))?;
             let (reference, digest) = (image.reference.clone(), layer.digest.clone());
+            let origin = Origin {
+                layer: layer.clone(),
+                reference: reference.clone(),
+            };
             self.with_store(move |store| {
                 let id = store.import_layer(&mut stream)?;
                 // What does not match is left to the next clean-up: no result will name it.
@@ -177,6 +200,7 @@ impl Engine {
                     wharf_store::Error::Invalid(format!("layer {digest} of {reference} is damaged: {error}"))
                 })?;
                 store.put_note(&name, &id.0.to_le_bytes())?;
+                origin.note(store, id)?;
                 Ok(id)
             })
             .await
@@ -219,6 +243,35 @@ fn image_config(image: &ResolvedImage) -> Result<ImageConfig, Error> {
         exposed_ports: config.exposed_ports.keys().cloned().collect(),
         rest,
     })
+}
+
+/// The configuration as an image has it.
+pub(crate) fn oci_config(config: &ImageConfig) -> wharf_oci::Config {
+    let port = |port: &String| (port.clone(), serde_json::json!({}));
+    wharf_oci::Config {
+        env: config
+            .env
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect(),
+        entrypoint: config.entrypoint.clone(),
+        cmd: config.default_args.clone(),
+        user: config.user.clone(),
+        working_dir: config.workdir.clone(),
+        labels: config.labels.clone(),
+        exposed_ports: config.exposed_ports.iter().map(port).collect(),
+        // What was kept is what was read: an object, or nothing.
+        rest: serde_json::from_str(&config.rest).unwrap_or_default(),
+    }
+}
+
+/// A platform as images name it.
+pub(crate) fn oci_platform(platform: &Platform) -> wharf_oci::Platform {
+    wharf_oci::Platform {
+        os: platform.os.clone(),
+        architecture: platform.architecture.clone(),
+        variant: platform.variant.clone(),
+    }
 }
 
 /// What a registry's error is for a module.

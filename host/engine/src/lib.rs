@@ -13,6 +13,8 @@ mod export;
 mod failure;
 mod image;
 mod log;
+mod origin;
+mod publish;
 mod server;
 mod session;
 mod step;

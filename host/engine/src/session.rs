@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -16,9 +16,12 @@ use wharf_graph::{
     image::Platform,
     op::SecretId,
     plan::{Location, Pins, Planned, Planner, Tree},
+    publish::Login,
 };
+use wharf_oci::{Credential, CredentialSource, Registry};
 use wharf_proto::v1::{
-    Event, Explained, Kind, Log, Outcome, SecretRequest, SessionDown, Started, event, session_down,
+    CredentialRequest, Event, Explained, Kind, Log, Outcome, SecretRequest, SessionDown, Started, event,
+    session_down,
 };
 use zeroize::Zeroizing;
 
@@ -35,11 +38,16 @@ pub(crate) struct Session {
     /// Ends when the client is gone.
     pub(crate) cancelled: CancellationToken,
     pub(crate) resolutions: Resolutions,
+    /// Registries, with what the client is logged in as.
+    pub(crate) registry: Registry,
+    /// Those that images were found in with another login, by manifest.
+    registries: Mutex<HashMap<String, Registry>>,
     graph: Mutex<Graph>,
     /// The way back to the client; none once the session is closed, however long work that it began is held elsewhere.
     down: Mutex<Option<mpsc::UnboundedSender<Result<SessionDown, tonic::Status>>>>,
     secrets: Mutex<HashMap<u64, oneshot::Sender<Result<Zeroizing<Vec<u8>>, String>>>>,
-    next_secret: AtomicU64,
+    credentials: Mutex<HashMap<u64, oneshot::Sender<Option<Credential>>>>,
+    next_request: AtomicU64,
     /// What this run has made or found, so that it stays and is found again without the index.
     made: Mutex<HashMap<Digest, Arc<Made>>>,
     /// Steps that were reported, so that each is counted once.
@@ -57,15 +65,18 @@ impl Session {
         id: SessionId,
         nonce: u64,
         (no_cache, explain): (bool, bool),
+        registry: &Registry,
         down: mpsc::UnboundedSender<Result<SessionDown, tonic::Status>>,
-    ) -> Self {
+    ) -> Arc<Self> {
         let planner = Planner::new(Platform::host(), nonce);
-        Self {
+        Arc::new_cyclic(|own| Self {
             id,
             no_cache,
             explain,
             cancelled: CancellationToken::new(),
             resolutions: Resolutions::default(),
+            registry: registry.for_another(credentials_of(own.clone())),
+            registries: Mutex::default(),
             graph: Mutex::new(Graph {
                 nodes: HashMap::new(),
                 pins: Pins::default(),
@@ -73,10 +84,11 @@ impl Session {
             }),
             down: Mutex::new(Some(down)),
             secrets: Mutex::default(),
-            next_secret: AtomicU64::new(1),
+            credentials: Mutex::default(),
+            next_request: AtomicU64::new(1),
             made: Mutex::default(),
             reported: Mutex::default(),
-        }
+        })
     }
 
     /// Takes nodes in, inputs first, and what host directories among them hold.
@@ -137,7 +149,7 @@ impl Session {
     /// Asks the client for a secret's value.
     pub(crate) async fn secret(&self, secret: &SecretId) -> Result<Zeroizing<Vec<u8>>, Error> {
         let (answer, answered) = oneshot::channel();
-        let request = self.next_secret.fetch_add(1, Ordering::Relaxed);
+        let request = self.next_request.fetch_add(1, Ordering::Relaxed);
         lock(&self.secrets).insert(request, answer);
         let message = SecretRequest {
             request,
@@ -159,10 +171,62 @@ impl Session {
         }
     }
 
+    /// Registries as a login that a pipeline brought says, or as what the client is logged in as.
+    pub(crate) async fn registry_as(&self, login: Option<&Login>) -> Result<Registry, Error> {
+        let Some(Login { user, password }) = login else {
+            return Ok(self.registry.clone());
+        };
+        let value = self.secret(password).await?;
+        let not_text = || Error::Invalid(format!("the password of {user} is not text"));
+        let text = std::str::from_utf8(&value).map_err(|_| not_text())?;
+        let credential = Credential::Password {
+            user: user.clone(),
+            password: text.to_owned(),
+        };
+        Ok(self
+            .registry
+            .for_another(Arc::new(move |_| Some(credential.clone()))))
+    }
+
+    /// Notes as whom an image was found.
+    pub(crate) fn reach_by(&self, manifest: &str, registry: Registry) {
+        lock(&self.registries).insert(manifest.to_owned(), registry);
+    }
+
+    /// Registries as an image was found in.
+    pub(crate) fn registry_of(&self, manifest: &str) -> Registry {
+        let found = lock(&self.registries).get(manifest).cloned();
+        found.unwrap_or_else(|| self.registry.clone())
+    }
+
+    /// Asks the client what it is logged in to a registry as.
+    async fn credential(&self, server: &str) -> Option<Credential> {
+        let (answer, answered) = oneshot::channel();
+        let request = self.next_request.fetch_add(1, Ordering::Relaxed);
+        lock(&self.credentials).insert(request, answer);
+        if self.cancelled.is_cancelled() {
+            return None;
+        }
+        let server = server.to_owned();
+        self.send(session_down::Message::Credential(CredentialRequest {
+            request,
+            server,
+        }));
+        answered.await.ok().flatten()
+    }
+
+    /// Passes the client's answer to whoever asked.
+    pub(crate) fn credential_answered(&self, request: u64, credential: Option<Credential>) {
+        if let Some(waiting) = lock(&self.credentials).remove(&request) {
+            waiting.send(credential).ok();
+        }
+    }
+
     /// Gives up on everything that waits for this client.
     pub(crate) fn close(&self) {
         self.cancelled.cancel();
         lock(&self.secrets).clear();
+        lock(&self.credentials).clear();
         // What was sent before still arrives, then the client's stream ends.
         lock(&self.down).take();
     }
@@ -234,6 +298,15 @@ impl Session {
     pub(crate) fn mark_reported(&self, key: Digest) {
         lock(&self.reported).insert(key);
     }
+}
+
+/// What a session's client is logged in as. The source is asked where it may block.
+fn credentials_of(session: Weak<Session>) -> CredentialSource {
+    let runtime = tokio::runtime::Handle::current();
+    Arc::new(move |server| {
+        let session = session.upgrade()?;
+        runtime.block_on(session.credential(server))
+    })
 }
 
 /// A piece of work's audience: the sessions that wait for it.

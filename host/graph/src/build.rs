@@ -11,6 +11,7 @@ use crate::{
         CacheVolume, Configure, CopyOptions, ExecOptions, FileEdit, Filter, Mount, Network, Op, SecretId,
         Sharing, Stdin, TreeEdit,
     },
+    publish::Login,
 };
 
 /// Default permission bits of new files.
@@ -301,10 +302,16 @@ impl Container {
 
     /// An image of a registry.
     pub fn image(reference: &str, platform: Option<Platform>) -> Self {
+        Self::image_as(reference, platform, None)
+    }
+
+    /// An image of a registry that is told who we are.
+    pub fn image_as(reference: &str, platform: Option<Platform>, login: Option<Login>) -> Self {
         Self::with(
             Op::Image {
                 reference: reference.to_owned(),
                 platform,
+                login,
             },
             &[],
         )

@@ -4,6 +4,7 @@
 //! - [`build`]: typed handles ([`Directory`], [`File`], [`Container`] …) whose methods append nodes, one for each builder of
 //!   `wharf:pipeline`.
 //! - [`read`]: the questions that can be asked of a node, and their answers.
+//! - [`publish`]: what is pushed to a registry.
 //! - [`plan`]: what a node means once its sources are pinned: metadata folded into one configuration, and for each tree
 //!   the key under which its result is remembered.
 
@@ -13,6 +14,7 @@ pub mod image;
 pub mod node;
 pub mod op;
 pub mod plan;
+pub mod publish;
 pub mod read;
 
 pub use build::{Container, Directory, File, Secret, Volume};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{error::Error, image::Platform, node::NodeId};
+use crate::{error::Error, image::Platform, node::NodeId, publish::Login};
 
 /// What of a tree is taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -481,6 +481,8 @@ pub enum Op {
         reference: String,
         /// The engine's unless given.
         platform: Option<Platform>,
+        /// Who the registry is told that we are; what the caller is logged in as unless given.
+        login: Option<Login>,
     },
     /// Container: the first with the second as its root file system.
     WithRootfs(NodeId, NodeId),

@@ -7,13 +7,14 @@ use std::{
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use reqwest::{
-    Certificate, Client, ClientBuilder, Response,
-    header::{HeaderName, RETRY_AFTER},
+    Certificate, Client, ClientBuilder, Method, Response, Url,
+    header::{HeaderName, LOCATION, RETRY_AFTER},
     redirect,
 };
 
 use crate::{
-    auth::{Authority, NoPass},
+    auth::{Access, Authority, NoPass},
+    body::{Body, Progress},
     credentials::CredentialSource,
     error::{Error, Failure, Result, innermost},
     place::Place,
@@ -23,6 +24,8 @@ use crate::{
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long a registry may say nothing.
 const SILENCE: Duration = Duration::from_secs(30);
+/// How long a registry may take nothing of what it is sent, or think about it when it has all.
+const STANDSTILL: Duration = Duration::from_secs(120);
 /// The longest wait that a registry may ask for.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// No manifest or configuration is longer: what is, is held to be an attack on our memory.
@@ -32,115 +35,216 @@ const QUOTED: usize = 300;
 
 /// Makes requests.
 pub(crate) struct Transport {
-    client: Client,
-    /// For this host's own addresses, which no proxy can reach.
-    direct: Client,
+    /// For answers, whose silence ends them.
+    asking: Clients,
+    /// For what is sent: a registry says nothing while it takes.
+    sending: Clients,
     authority: Authority,
 }
 
-/// What is asked for.
+/// Connections.
+#[derive(Clone)]
+struct Clients {
+    usual: Client,
+    /// For this host's own addresses, which no proxy can reach.
+    direct: Client,
+}
+
+/// What is asked of a registry.
+#[derive(Clone)]
 pub(crate) struct Ask<'a> {
-    pub(crate) place: &'a Place,
-    pub(crate) repository: &'a str,
-    /// `manifests/…` or `blobs/…`.
-    pub(crate) path: String,
-    pub(crate) header: Option<(HeaderName, String)>,
+    place: &'a Place,
+    repository: &'a str,
+    access: &'a Access,
+    method: Method,
+    /// `manifests/…`, `blobs/…`, or where the registry said that an upload goes on.
+    path: String,
+    headers: Vec<(HeaderName, String)>,
+    body: Body,
+}
+
+/// Why a request brought nothing.
+pub(crate) enum Trouble {
+    /// It would bring nothing again.
+    Lasting(Failure),
+    /// It may pass; and when the registry wants to be asked again.
+    Passing { why: String, after: Option<Duration> },
+}
+
+impl<'a> Ask<'a> {
+    pub(crate) fn get(place: &'a Place, repository: &'a str, path: String) -> Self {
+        Self::new(Method::GET, place, repository, &Access::Pull, path)
+    }
+
+    pub(crate) fn new(
+        method: Method,
+        place: &'a Place,
+        repository: &'a str,
+        access: &'a Access,
+        path: String,
+    ) -> Self {
+        Self {
+            place,
+            repository,
+            access,
+            method,
+            path,
+            headers: Vec::new(),
+            body: Body::Empty,
+        }
+    }
+
+    pub(crate) fn header(mut self, name: HeaderName, value: String) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    pub(crate) fn body(mut self, body: Body) -> Self {
+        self.body = body;
+        self
+    }
+
+    fn url(&self) -> String {
+        if self.path.contains("://") {
+            self.path.clone()
+        } else {
+            format!("{}/v2/{}/{}", self.place.base, self.repository, self.path)
+        }
+    }
+}
+
+impl Clients {
+    fn new(certificates: &[Certificate], silence: Option<Duration>) -> Result<Self> {
+        let build = |mut builder: ClientBuilder| {
+            if let Some(silence) = silence {
+                builder = builder.read_timeout(silence);
+            }
+            builder
+                .user_agent(concat!("wharf/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(CONNECT)
+                .redirect(redirect_policy())
+                .tls_certs_merge(certificates.to_vec())
+                .build()
+                .map_err(|error| Error::Settings(format!("no connection can be made: {}", innermost(&error))))
+        };
+        Ok(Self {
+            usual: build(Client::builder())?,
+            direct: build(Client::builder().no_proxy())?,
+        })
+    }
+
+    fn of(&self, place: &Place) -> &Client {
+        if place.is_loopback() {
+            &self.direct
+        } else {
+            &self.usual
+        }
+    }
 }
 
 impl Transport {
     pub(crate) fn new(ca_bundle: Option<&Path>, source: CredentialSource) -> Result<Self> {
         let certificates = ca_bundle.map_or(Ok(Vec::new()), certificates)?;
-        let build = |builder: ClientBuilder| {
-            builder
-                .user_agent(concat!("wharf/", env!("CARGO_PKG_VERSION")))
-                .connect_timeout(CONNECT)
-                .read_timeout(SILENCE)
-                .redirect(redirect_policy())
-                .tls_certs_merge(certificates.clone())
-                .build()
-                .map_err(|error| Error::Settings(format!("no connection can be made: {}", innermost(&error))))
-        };
-        let (client, direct) = (build(Client::builder())?, build(Client::builder().no_proxy())?);
         Ok(Self {
-            client,
-            direct,
+            asking: Clients::new(&certificates, Some(SILENCE))?,
+            sending: Clients::new(&certificates, None)?,
             authority: Authority::new(source),
         })
     }
 
-    fn client(&self, place: &Place) -> &Client {
-        if place.is_loopback() {
-            &self.direct
-        } else {
-            &self.client
+    /// The same connections for somebody else.
+    pub(crate) fn for_another(&self, source: CredentialSource) -> Self {
+        Self {
+            asking: self.asking.clone(),
+            sending: self.sending.clone(),
+            authority: Authority::new(source),
         }
     }
 
     /// Makes a request until it is answered for good.
-    pub(crate) async fn get(&self, ask: &Ask<'_>) -> Result<Response, Failure> {
+    pub(crate) async fn ask(&self, ask: &Ask<'_>) -> Result<Response, Failure> {
         let mut delays = delays();
-        let mut challenged = false;
         loop {
-            let (why, asked) = match self.send(ask).await {
-                Ok(response) => match response.status().as_u16() {
-                    200 | 206 => return Ok(response),
-                    // Only the registry itself may say where credentials go: not a host that it redirected to.
-                    401 if !challenged && is_of(&response, ask.place) => {
-                        challenged = true;
-                        self.answer(ask, &response).await?;
-                        continue;
-                    }
-                    401 | 403 => {
-                        return Err(Failure::Refused {
-                            user: self.authority.user(ask.place).await,
-                        });
-                    }
-                    404 => return Err(Failure::NotFound),
-                    408 | 429 | 500..=599 => {
-                        let asked = retry_after(&response);
-                        (said(response).await, asked)
-                    }
-                    _ => return Err(Failure::unavailable(said(response).await)),
-                },
-                Err(error) if error.is_connect() => return Err(Failure::unreachable(&error)),
-                Err(error) => (innermost(&error), None),
+            let (why, after) = match self.ask_once(ask).await {
+                Ok(response) => return Ok(response),
+                Err(Trouble::Lasting(failure)) => return Err(failure),
+                Err(Trouble::Passing { why, after }) => (why, after),
             };
-            let Some(delay) = delays.next() else {
-                return Err(Failure::unavailable(why));
-            };
-            if let Some(asked) = asked.filter(|asked| *asked > PATIENCE) {
-                return Err(Failure::unavailable(format!(
-                    "{why}; it wants to be left alone for {} s",
-                    asked.as_secs()
-                )));
-            }
             tracing::debug!("{} {}: {why}; asking again", ask.place.name, ask.path);
-            tokio::time::sleep(asked.unwrap_or(delay)).await;
+            wait(&mut delays, why, after).await?;
         }
     }
 
-    async fn send(&self, ask: &Ask<'_>) -> reqwest::Result<Response> {
-        let Ask {
-            place,
-            repository,
-            path,
-            header,
-        } = ask;
-        let mut request = self
-            .client(place)
-            .get(format!("{}/v2/{repository}/{path}", place.base));
-        if let Some((name, value)) = header {
+    /// Makes a request, and once more with credentials when they are wanted.
+    pub(crate) async fn ask_once(&self, ask: &Ask<'_>) -> Result<Response, Trouble> {
+        let mut challenged = false;
+        loop {
+            let response = self.send(ask).await?;
+            let failure = match response.status().as_u16() {
+                // What cannot be sent anew is not redirected by the client: whoever asks does it.
+                200..=299 | 307 | 308 => return Ok(response),
+                // Only the registry itself may say where credentials go: not a host that it redirected to.
+                401 if !challenged && is_of(response.url(), ask.place) => {
+                    challenged = true;
+                    self.answer(ask, &response).await.map_err(Trouble::Lasting)?;
+                    continue;
+                }
+                401 | 403 => Failure::Refused {
+                    user: self.authority.user(ask.place).await,
+                },
+                404 => Failure::NotFound,
+                408 | 429 | 500..=599 => {
+                    let after = retry_after(&response);
+                    let why = said(response).await;
+                    return Err(Trouble::Passing { why, after });
+                }
+                _ => Failure::Rejected {
+                    why: said(response).await,
+                },
+            };
+            return Err(Trouble::Lasting(failure));
+        }
+    }
+
+    async fn send(&self, ask: &Ask<'_>) -> Result<Response, Trouble> {
+        let (body, progress) = ask.body.stream();
+        let is_question = matches!(ask.method, Method::GET | Method::HEAD);
+        let clients = if is_question { &self.asking } else { &self.sending };
+        let mut request = clients
+            .of(ask.place)
+            .request(ask.method.clone(), ask.url())
+            .body(body);
+        for (name, value) in &ask.headers {
             request = request.header(name, value);
         }
-        self.authority.sign(request, place, repository).send().await
+        if is_of_place(&ask.url(), ask.place) {
+            request = self
+                .authority
+                .sign(request, ask.place, ask.repository, ask.access);
+        }
+        let answer = if is_question {
+            request.send().await
+        } else {
+            while_it_moves(request.send(), &progress).await?
+        };
+        answer.map_err(|error| {
+            if error.is_connect() {
+                Trouble::Lasting(Failure::unreachable(&error))
+            } else {
+                Trouble::Passing {
+                    why: innermost(&error),
+                    after: None,
+                }
+            }
+        })
     }
 
     async fn answer(&self, ask: &Ask<'_>, refused: &Response) -> Result<(), Failure> {
-        match self
+        let client = self.asking.of(ask.place);
+        let answered = self
             .authority
-            .answer(self.client(ask.place), ask.place, ask.repository, refused)
-            .await
-        {
+            .answer(client, ask.place, ask.repository, ask.access, refused);
+        match answered.await {
             Ok(()) => Ok(()),
             Err(NoPass::Refused) => Err(Failure::Refused {
                 user: self.authority.user(ask.place).await,
@@ -153,7 +257,7 @@ impl Transport {
     pub(crate) async fn document(&self, ask: &Ask<'_>) -> Result<(Vec<u8>, Option<String>), Failure> {
         let mut delays = delays();
         loop {
-            let mut response = self.get(ask).await?;
+            let mut response = self.ask(ask).await?;
             let header = response.headers().get("docker-content-digest");
             let digest = header.and_then(|value| value.to_str().ok()).map(str::to_owned);
             let mut text = Vec::new();
@@ -203,8 +307,67 @@ fn redirect_policy() -> redirect::Policy {
     })
 }
 
-fn is_of(response: &Response, place: &Place) -> bool {
-    reqwest::Url::parse(&place.base).is_ok_and(|base| base.origin() == response.url().origin())
+fn is_of(url: &Url, place: &Place) -> bool {
+    Url::parse(&place.base).is_ok_and(|base| base.origin() == url.origin())
+}
+
+/// Credentials go to the registry itself, not to a host that it sends uploads to.
+fn is_of_place(url: &str, place: &Place) -> bool {
+    Url::parse(url).is_ok_and(|url| is_of(&url, place))
+}
+
+/// Where a registry says that things go on: relative to where it was asked, or another address. Not out of encryption.
+pub(crate) fn location(response: &Response, place: &Place) -> Result<Url, Failure> {
+    let header = response.headers().get(LOCATION);
+    let text = header.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let url = response.url().join(text).ok().filter(|_| !text.is_empty());
+    let url =
+        url.ok_or_else(|| Failure::unavailable("it does not say where to send an upload".to_owned()))?;
+    if url.scheme() != "https" && !place.is_plain() {
+        let host = url.host_str().unwrap_or_default();
+        return Err(Failure::unavailable(format!(
+            "it wants an upload to go to {host} without encryption"
+        )));
+    }
+    Ok(url)
+}
+
+/// Waits for the next attempt, if there is one.
+pub(crate) async fn wait(
+    delays: &mut (impl Iterator<Item = Duration> + Send),
+    why: String,
+    after: Option<Duration>,
+) -> Result<(), Failure> {
+    let Some(delay) = delays.next() else {
+        return Err(Failure::unavailable(why));
+    };
+    if let Some(after) = after.filter(|after| *after > PATIENCE) {
+        return Err(Failure::unavailable(format!(
+            "{why}; it wants to be left alone for {} s",
+            after.as_secs()
+        )));
+    }
+    tokio::time::sleep(after.unwrap_or(delay)).await;
+    Ok(())
+}
+
+/// Waits for an answer for as long as the registry takes what is sent, and a while longer.
+async fn while_it_moves<T>(answer: impl Future<Output = T>, progress: &Progress) -> Result<T, Trouble> {
+    let mut answer = std::pin::pin!(answer);
+    let mut before = progress.sent();
+    loop {
+        let waited = tokio::time::timeout(STANDSTILL, &mut answer).await;
+        match waited {
+            Ok(answer) => return Ok(answer),
+            Err(_) if progress.sent() == before => {
+                return Err(Trouble::Passing {
+                    why: format!("it took nothing for {} s", STANDSTILL.as_secs()),
+                    after: None,
+                });
+            }
+            Err(_) => before = progress.sent(),
+        }
+    }
 }
 
 /// `Retry-After`: seconds or a date.

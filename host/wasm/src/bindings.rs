@@ -9,6 +9,7 @@ wasmtime::component::bindgen!({
         "wharf:pipeline/eval-sync": async | trappable,
         "wharf:pipeline/host-sync": async | trappable,
         "wharf:pipeline/exports-sync": async | trappable,
+        "wharf:pipeline/registry-sync": async | trappable,
         default: trappable,
     },
     with: {
@@ -19,5 +20,6 @@ wasmtime::component::bindgen!({
         "wharf:pipeline/cache.volume": wharf_graph::Volume,
         "wharf:pipeline/container.container": wharf_graph::Container,
         "wharf:pipeline/container.exec-options": wharf_graph::op::ExecOptions,
+        "wharf:pipeline/publishing.publish-options": wharf_graph::publish::PublishOptions,
     },
 });

@@ -9,8 +9,9 @@ use futures::future::BoxFuture;
 use wasmtime::component::{HasData, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wharf_graph::{
-    Error, Node,
+    Container, Error, Node,
     op::SecretId,
+    publish::PublishOptions,
     read::{Answer, Question},
 };
 
@@ -37,6 +38,13 @@ pub trait Pipeline: Send + Sync {
     fn export_file<'a>(&'a self, node: &'a Arc<Node>, to: &'a Path) -> BoxFuture<'a, Result<(), Error>>;
     /// Writes a container as an archive to the user's disk.
     fn export_container<'a>(&'a self, node: &'a Arc<Node>, to: &'a Path) -> BoxFuture<'a, Result<(), Error>>;
+    /// Pushes a container to a registry; returns its reference with its digest.
+    fn publish<'a>(
+        &'a self,
+        container: &'a Container,
+        reference: &'a str,
+        options: &'a PublishOptions,
+    ) -> BoxFuture<'a, Result<String, Error>>;
     /// Allows the engine to ask for a secret's value.
     fn allow_secret(&self, secret: &SecretId);
     /// Shows a module's word.

@@ -29,6 +29,7 @@ mod directory;
 mod error;
 mod exec;
 mod file;
+mod publish;
 mod text;
 mod wire;
 
@@ -42,19 +43,21 @@ pub use error::{Error, Result};
 pub use exec::ExecOptions;
 pub use file::File;
 pub use futures_util::{future::join_all, join};
+pub use publish::PublishOptions;
 pub use wharf_sdk_macro::module;
 
 pub use bindings::wharf::pipeline::{
     cache::Sharing,
     network::Mode as Network,
+    publishing::Compression,
     types::{Denial, ExecFailure, ExitExpectation as Expect, FileKind, OtherError, Platform, Stat, Variable},
 };
 
 /// What most modules use.
 pub mod prelude {
     pub use crate::{
-        CacheVolume, Container, CopyOptions, Directory, Error, ExecOptions, Expect, File, Network, Platform,
-        Result, Secret, Sharing, host, image, join, join_all, log,
+        CacheVolume, Compression, Container, CopyOptions, Directory, Error, ExecOptions, Expect, File,
+        Network, Platform, PublishOptions, Result, Secret, Sharing, host, image, join, join_all, log,
     };
 }
 

@@ -24,6 +24,7 @@ fn kind(kind: Kind) -> &'static str {
         Kind::Pull => "pull",
         Kind::Upload => "upload",
         Kind::Files => "files",
+        Kind::Push => "push",
     }
 }
 

@@ -76,7 +76,7 @@ fn explain(failure: Failure) -> Error {
             have,
         },
         Failure::Damaged { what, why } => Error::Damaged { reference, what, why },
-        Failure::Unavailable { why } => Error::Damaged {
+        Failure::Unavailable { why } | Failure::Rejected { why } => Error::Damaged {
             reference,
             what: "a part".to_owned(),
             why,
@@ -124,6 +124,7 @@ fn oci(contents: &Contents, platform: &Platform) -> Result<Opened, Failure> {
         platform: file.platform(platform)?,
         config: file.config,
         layers,
+        history: file.history,
     };
     Ok((image, paths))
 }
@@ -153,6 +154,7 @@ fn docker(contents: &Contents, platform: &Platform) -> Result<Opened, Failure> {
             platform: file.platform(platform)?,
             config: file.config,
             layers,
+            history: file.history,
         },
         paths,
     ))

@@ -4,6 +4,7 @@ mod build;
 mod convert;
 mod effects;
 mod eval;
+mod registry;
 
 pub(crate) use convert::from_wit;
 pub(crate) use effects::host_filter;

@@ -4,9 +4,11 @@
 mod container;
 mod edits;
 mod files;
+mod publish;
 
+use futures::future::BoxFuture;
 use wharf_graph::{
-    Directory, Error, File, Node,
+    Directory, Error, File, Node, Secret,
     read::{Answer, Question},
 };
 
@@ -29,7 +31,11 @@ enum Effect {
         fn(Arguments<'_>) -> Option<Question>,
         fn(Answer) -> Result<Value, Error>,
     ),
+    /// Does something with it.
+    Act(for<'a> fn(&'a Value, Arguments<'a>, &'a dyn Pipeline) -> Option<Acting<'a>>),
 }
+
+type Acting<'a> = BoxFuture<'a, Result<Value, Error>>;
 
 /// The methods of a handle; secrets and cache volumes have none.
 pub fn methods(handle: Handle) -> Vec<Method> {
@@ -65,6 +71,7 @@ impl Method {
                 let answer = pipeline.read(node(own).ok_or_else(misfit)?, question).await?;
                 value(answer)
             }
+            Effect::Act(act) => act(own, Arguments(arguments), pipeline).ok_or_else(misfit)?.await,
         }
     }
 }
@@ -104,6 +111,21 @@ impl<'a> Arguments<'a> {
     fn directory(self, at: usize) -> Option<&'a Directory> {
         match self.0.get(at)? {
             Value::Directory(directory) => Some(directory),
+            _ => None,
+        }
+    }
+
+    /// An argument that may be missing.
+    fn given(self, at: usize) -> Option<&'a Value> {
+        match self.0.get(at)? {
+            Value::Option(given) => given.as_deref(),
+            value => Some(value),
+        }
+    }
+
+    fn secret(self, at: usize) -> Option<&'a Secret> {
+        match self.given(at)? {
+            Value::Secret(secret) => Some(secret),
             _ => None,
         }
     }
@@ -171,6 +193,19 @@ fn read(
     }
 }
 
+fn act(
+    name: &str,
+    docs: &str,
+    params: Vec<Param>,
+    result: Option<Type>,
+    act: for<'a> fn(&'a Value, Arguments<'a>, &'a dyn Pipeline) -> Option<Acting<'a>>,
+) -> Method {
+    Method {
+        signature: signature(name, docs, params, result),
+        effect: Effect::Act(act),
+    }
+}
+
 fn mismatch() -> Result<Value, Error> {
     Err(Error::other("protocol", "the engine gave another kind of answer"))
 }
@@ -231,6 +266,7 @@ mod tests {
             include_str!("../../../../wit/filesystem.wit"),
             include_str!("../../../../wit/network.wit"),
             include_str!("../../../../wit/eval.wit"),
+            include_str!("../../../../wit/registry.wit"),
         ];
         let named: BTreeSet<&str> = named.into_iter().flat_map(interface).collect();
         for (handle, prefix) in [

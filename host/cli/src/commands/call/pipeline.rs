@@ -6,8 +6,9 @@ use futures::future::{BoxFuture, FutureExt};
 use tokio::sync::mpsc::UnboundedSender;
 use wharf_client::Session;
 use wharf_graph::{
-    Error, Node,
+    Container, Error, Node,
     op::SecretId,
+    publish::{Publish, PublishOptions},
     read::{Answer, Question},
 };
 use wharf_wasm::{Level, Pipeline, Value};
@@ -41,6 +42,21 @@ impl Pipeline for ToEngine {
 
     fn export_container<'a>(&'a self, node: &'a Arc<Node>, to: &'a Path) -> BoxFuture<'a, Result<(), Error>> {
         self.session.export_container(node, to).boxed()
+    }
+
+    fn publish<'a>(
+        &'a self,
+        container: &'a Container,
+        reference: &'a str,
+        options: &'a PublishOptions,
+    ) -> BoxFuture<'a, Result<String, Error>> {
+        async move {
+            let containers = std::iter::once(container).chain(&options.platforms);
+            let nodes: Vec<_> = containers.map(|container| Arc::clone(container.node())).collect();
+            let publish = Publish::new(container, reference, options);
+            self.session.publish(&nodes, &publish).await
+        }
+        .boxed()
     }
 
     fn allow_secret(&self, secret: &SecretId) {
