@@ -2,8 +2,8 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use futures::future::BoxFuture;
@@ -15,6 +15,7 @@ use wharf_digest::Digest;
 use wharf_graph::{
     Error, Node, NodeId, Op,
     op::SecretId,
+    plan::DOCKER_ARCHIVE,
     publish::Publish,
     read::{Answer, Question, Read},
 };
@@ -36,6 +37,9 @@ use crate::{
 
 /// Finds or starts the engine when it is first needed.
 pub type Connector = Box<dyn Fn() -> BoxFuture<'static, Result<Connection, ConnectError>> + Send + Sync>;
+
+/// Writes the archive of an image of the user's Docker, by name, to a file.
+pub type DockerImages = Box<dyn Fn(String, PathBuf) -> BoxFuture<'static, Result<(), Error>> + Send + Sync>;
 
 /// What holds for a whole run.
 #[derive(Clone, Debug, Default)]
@@ -60,6 +64,7 @@ struct Inner {
     sent: Mutex<HashSet<NodeId>>,
     secrets: Arc<Mutex<HashSet<SecretId>>>,
     credentials: CredentialSource,
+    docker: OnceLock<DockerImages>,
     uploader: Uploader,
     uploads: Mutex<HashMap<NodeId, Arc<OnceCell<Digest>>>>,
 }
@@ -83,9 +88,15 @@ impl Session {
             sent: Mutex::default(),
             secrets: Arc::default(),
             credentials: docker_credentials(),
+            docker: OnceLock::new(),
             uploader,
             uploads: Mutex::default(),
         }))
+    }
+
+    /// Says how images of the user's Docker are had; there are none otherwise.
+    pub fn offer_docker(&self, images: DockerImages) {
+        self.0.docker.set(images).ok();
     }
 
     /// Allows the engine to ask for this secret.
@@ -287,7 +298,10 @@ impl Session {
         };
         let mut pins = Vec::new();
         for node in &nodes {
-            if matches!(node.op(), Op::HostDirectory { .. } | Op::HostFile(_)) {
+            if matches!(
+                node.op(),
+                Op::HostDirectory { .. } | Op::HostFile(_) | Op::DockerArchive(_)
+            ) {
                 let content = self.pin(open, node).await?;
                 pins.push(Pin {
                     node: node.id().0.as_bytes().to_vec(),
@@ -301,12 +315,24 @@ impl Session {
     /// The content of a host directory or file, uploaded once per run however many reads need it.
     async fn pin(&self, open: &Open, node: &Arc<Node>) -> Result<Digest, Error> {
         let cell = Arc::clone(lock(&self.0.uploads).entry(node.id()).or_default());
-        let upload = || {
-            self.0
-                .uploader
-                .upload(&open.connection, node.op(), &self.0.events, node.id())
-        };
+        let upload = || self.upload(open, node.op(), node.id());
         cell.get_or_try_init(upload).await.copied()
+    }
+
+    async fn upload(&self, open: &Open, op: &Op, node: NodeId) -> Result<Digest, Error> {
+        let uploader = &self.0.uploader;
+        let Op::DockerArchive(name) = op else {
+            return uploader.upload(&open.connection, op, &self.0.events, node).await;
+        };
+        let none = || Error::Unavailable(format!("there is no Docker to take the image {name} from"));
+        let images = self.0.docker.get().ok_or_else(none)?;
+        let directory = tempfile::tempdir().map_err(defect)?;
+        let archive = directory.path().join(DOCKER_ARCHIVE);
+        images(name.clone(), archive.clone()).await?;
+        let file = Op::HostFile(archive.display().to_string());
+        uploader
+            .upload(&open.connection, &file, &self.0.events, node)
+            .await
     }
 
     fn mark_sent(&self, nodes: &[Arc<Node>]) {

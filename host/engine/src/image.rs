@@ -6,6 +6,7 @@ use std::{
     time::Instant,
 };
 
+use futures::{FutureExt, future::BoxFuture};
 use tokio::sync::OnceCell;
 use wharf_digest::Digest;
 use wharf_graph::{
@@ -13,7 +14,7 @@ use wharf_graph::{
     image::{ImageConfig, Platform},
     plan::{ImagePin, Planned},
 };
-use wharf_oci::{LayerDescriptor, Registry, ResolvedImage};
+use wharf_oci::{LayerDescriptor, Registry, ResolvedImage, archive::Archive};
 use wharf_proto::v1::{Finished, Kind, Outcome, Started, event};
 use wharf_store::{LayerId, Snapshot};
 
@@ -22,6 +23,15 @@ use crate::{
     origin::Origin,
     session::{Audience, Session, lock},
 };
+
+/// Where an image's layers are.
+#[derive(Clone)]
+pub(crate) enum Source {
+    /// In a registry, as somebody may reach it.
+    Registry(Registry),
+    /// In an archive that a pipeline has.
+    Archive(Arc<Archive>),
+}
 
 /// Images that were resolved while the engine lives, and layers that are being unpacked.
 #[derive(Default)]
@@ -44,7 +54,7 @@ impl Engine {
         let images = session.unresolved(node);
         let resolving = images
             .iter()
-            .filter(|node| matches!(node.op(), Op::Image { .. }))
+            .filter(|node| matches!(node.op(), Op::Image { .. } | Op::ImageArchive { .. }))
             .map(|node| async {
                 let cell = Arc::clone(lock(&session.resolutions.0).entry(node.id()).or_default());
                 let pin = cell
@@ -58,21 +68,31 @@ impl Engine {
         session.plan(node)
     }
 
-    async fn resolve(&self, session: &Session, node: &Node) -> Result<ImagePin, Error> {
-        let Op::Image {
-            reference,
-            platform,
-            login,
-        } = node.op()
-        else {
-            return Err(Error::other("defect", "only images are resolved"));
+    async fn resolve(self: &Arc<Self>, session: &Arc<Session>, node: &Arc<Node>) -> Result<ImagePin, Error> {
+        let host = |platform: &Option<Platform>| platform.clone().unwrap_or_else(Platform::host);
+        let image = match node.op() {
+            Op::Image {
+                reference,
+                platform,
+                login,
+            } => {
+                let registry = session.registry_as(login.as_ref()).await?;
+                let image = self
+                    .resolve_reference(&registry, reference, &host(platform))
+                    .await?;
+                if login.is_some() {
+                    session.found_in(&image.manifest, Source::Registry(registry));
+                }
+                image
+            }
+            Op::ImageArchive { platform, .. } => {
+                let archive = self.opened(session, &node.inputs()[0], host(platform)).await?;
+                let image = Arc::new(archive.image().clone());
+                session.found_in(&image.manifest, Source::Archive(archive));
+                image
+            }
+            _ => return Err(Error::other("defect", "only images are resolved")),
         };
-        let platform = platform.clone().unwrap_or_else(Platform::host);
-        let registry = session.registry_as(login.as_ref()).await?;
-        let image = self.resolve_reference(&registry, reference, &platform).await?;
-        if login.is_some() {
-            session.reach_by(&image.manifest, registry);
-        }
         let pin = ImagePin {
             manifest: image.manifest.clone(),
             reference: image.reference.clone(),
@@ -85,6 +105,27 @@ impl Engine {
         };
         lock(&self.images.resolved).insert(image.manifest.clone(), image);
         Ok(pin)
+    }
+
+    /// An archive that a file holds. The file may be made of other images: what it needs is resolved first.
+    fn opened<'a>(
+        self: &'a Arc<Self>,
+        session: &'a Arc<Session>,
+        file: &'a Arc<Node>,
+        platform: Platform,
+    ) -> BoxFuture<'a, Result<Arc<Archive>, Error>> {
+        let opened = async move {
+            let Planned::File(place) = self.plan(session, file).await? else {
+                return Err(Error::Invalid("an image archive is a file".to_owned()));
+            };
+            let made = self.realize(session, &place.tree).await?;
+            let archive = self.with_view(&made, move |_, view| {
+                let file = of_store(view.open_file(&place.path))?;
+                Archive::open(file, &oci_platform(&platform)).map_err(|error| registry_error(&error))
+            });
+            archive.await.map(Arc::new)
+        };
+        opened.boxed()
     }
 
     /// Asks the registry, unless the reference has a digest and was resolved before: that never changes.
@@ -130,7 +171,7 @@ impl Engine {
         let image = self
             .resolved(manifest)
             .ok_or_else(|| Error::other("defect", format!("{reference} was not resolved")))?;
-        let registry = session.registry_of(manifest);
+        let source = session.source_of(manifest);
         let started = Instant::now();
         let title = format!("pull {reference}");
         audience.tell(
@@ -143,7 +184,7 @@ impl Engine {
         let layers = image
             .layers
             .iter()
-            .map(|layer| self.layer(&registry, &image, layer));
+            .map(|layer| self.layer(&source, &image, layer));
         let pulled = futures::future::try_join_all(layers).await;
         let (outcome, error) = match &pulled {
             Ok(_) => (Outcome::Done, String::new()),
@@ -164,7 +205,7 @@ impl Engine {
     /// One layer, unpacked once however many images share it.
     async fn layer(
         self: &Arc<Self>,
-        registry: &Registry,
+        source: &Source,
         image: &ResolvedImage,
         layer: &LayerDescriptor,
     ) -> Result<LayerId, Error> {
@@ -184,15 +225,13 @@ impl Engine {
             if let Some(id) = self.unpacked_before(name).await? {
                 return Ok(id);
             }
-            let mut stream = registry
-                .fetch_layer(image, layer)
-                .await
-                .map_err(|error| registry_error(&error))?;
-            let (reference, digest) = (image.reference.clone(), layer.digest.clone());
-            let origin = Origin {
-                layer: layer.clone(),
-                reference: reference.clone(),
+            let stream = match source {
+                Source::Registry(registry) => registry.fetch_layer(image, layer).await,
+                Source::Archive(archive) => archive.layer(layer),
             };
+            let mut stream = stream.map_err(|error| registry_error(&error))?;
+            let (reference, digest) = (image.reference.clone(), layer.digest.clone());
+            let origin = source.origin(image, layer);
             self.with_store(move |store| {
                 let id = store.import_layer(&mut stream)?;
                 // What does not match is left to the next clean-up: no result will name it.
@@ -243,6 +282,20 @@ fn image_config(image: &ResolvedImage) -> Result<ImageConfig, Error> {
         exposed_ports: config.exposed_ports.keys().cloned().collect(),
         rest,
     })
+}
+
+impl Source {
+    /// What a layer of one of its images was unpacked from.
+    pub(crate) fn origin(&self, image: &ResolvedImage, layer: &LayerDescriptor) -> Origin {
+        let reference = match self {
+            Self::Registry(_) => Some(image.reference.clone()),
+            Self::Archive(_) => None,
+        };
+        Origin {
+            layer: layer.clone(),
+            reference,
+        }
+    }
 }
 
 /// The configuration as an image has it.

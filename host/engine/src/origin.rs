@@ -16,12 +16,30 @@ use wharf_graph::{
 use wharf_oci::{History, LayerDescriptor, LayerWriter, ResolvedImage};
 use wharf_store::{Error, LayerId, Store};
 
+use crate::image::Source;
+
 /// The blob that a layer was unpacked from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Origin {
     pub(crate) layer: LayerDescriptor,
-    /// An image that has it, with its digest.
-    pub(crate) reference: String,
+    /// An image of a registry that has it, with its digest; none of what came from an archive.
+    pub(crate) reference: Option<String>,
+}
+
+/// The image that a container started from.
+#[derive(Clone)]
+pub(crate) struct Base {
+    pub(crate) image: Arc<ResolvedImage>,
+    pub(crate) source: Source,
+}
+
+impl Base {
+    /// The blob that the image has for a content, where it is one that can be published.
+    fn origin(&self, diff_id: &str) -> Option<Origin> {
+        let layer = self.image.layers.iter().find(|layer| layer.diff_id == diff_id)?;
+        let origin = self.source.origin(&self.image, layer);
+        Some(origin).filter(|origin| origin.reference.is_some() || layer.is_compressed())
+    }
 }
 
 /// A layer of an image that is to be published.
@@ -73,28 +91,18 @@ fn origin_name(id: LayerId) -> Digest {
 pub(crate) fn part(
     store: &Store,
     id: LayerId,
-    base: Option<&ResolvedImage>,
+    base: Option<&Base>,
     compression: Compression,
 ) -> Result<Part, Error> {
-    Ok(match Origin::of(store, id)? {
-        Some(origin) => Part::Kept(as_in(base, origin)),
-        None => packed(store, id, compression)?,
-    })
-}
-
-/// The same tree may be several blobs, compressed by several tools: the one that the container's own image has is kept.
-fn as_in(base: Option<&ResolvedImage>, origin: Origin) -> Origin {
-    let own = base.and_then(|base| {
-        let layer = base
-            .layers
-            .iter()
-            .find(|layer| layer.diff_id == origin.layer.diff_id)?;
-        Some(Origin {
-            layer: layer.clone(),
-            reference: base.reference.clone(),
-        })
-    });
-    own.unwrap_or(origin)
+    // The same tree may be several blobs, compressed by several tools: the one that the container's own image has is kept.
+    let own = |origin: Origin| {
+        let in_base = base.and_then(|base| base.origin(&origin.layer.diff_id));
+        in_base.or_else(|| Some(origin).filter(|origin| origin.reference.is_some()))
+    };
+    match Origin::of(store, id)?.and_then(own) {
+        Some(origin) => Ok(Part::Kept(origin)),
+        None => packed(store, id, compression),
+    }
 }
 
 /// What is remembered of a layer that was packed before, as the same layer always makes the same blob; else the blob, too.
@@ -161,8 +169,8 @@ impl Lineage {
     }
 
     /// How the layers came to be: what the image says of its own, and a line for each of the others.
-    pub(crate) fn history(&self, base: Option<&ResolvedImage>, parts: &[Part]) -> Vec<History> {
-        let mut history = base.map(|base| base.history.clone()).unwrap_or_default();
+    pub(crate) fn history(&self, base: Option<&Base>, parts: &[Part]) -> Vec<History> {
+        let mut history = base.map(|base| base.image.history.clone()).unwrap_or_default();
         let told = history.iter().filter(|entry| !entry.empty_layer).count();
         let own = parts.len().saturating_sub(told);
         // A step may leave several layers, or none: then nobody can say which is whose.

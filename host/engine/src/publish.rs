@@ -26,8 +26,8 @@ use wharf_store::Snapshot;
 
 use crate::{
     engine::Engine,
-    image::{oci_config, oci_platform, registry_error},
-    origin::{Lineage, Origin, Part, pack, part},
+    image::{Source, oci_config, oci_platform, registry_error},
+    origin::{Base, Lineage, Origin, Part, pack, part},
     session::Session,
 };
 
@@ -40,13 +40,13 @@ struct Image {
     config: Document,
     manifest: Document,
     platform: Platform,
-    /// Where the blobs that are kept can be fetched.
-    source: Registry,
+    /// Where some of the blobs that are kept can be had.
+    base: Option<Base>,
 }
 
 /// What is sent: a layer or a document.
 enum Blob<'a> {
-    Part(&'a Part, &'a Registry),
+    Part(&'a Part, Option<&'a Base>),
     Config(&'a Document),
 }
 
@@ -56,6 +56,8 @@ struct Publishing<'a> {
     push: Push,
     reference: &'a Reference,
     compression: Compression,
+    /// Registries as the client itself reaches them.
+    usual: &'a Registry,
 }
 
 impl Engine {
@@ -89,6 +91,7 @@ impl Engine {
             push: registry.push(&reference, mountable(&reference, &images)),
             reference: &reference,
             compression: publish.compression,
+            usual: &session.registry,
         };
         let pushed = publishing.run(&images, &top, &tags).await;
         let (outcome, error) = match &pushed {
@@ -129,18 +132,16 @@ impl Engine {
         publish: &Publish,
     ) -> Result<Image, Error> {
         let lineage = Lineage::of(container);
-        let base = lineage
-            .manifest
-            .as_ref()
-            .and_then(|manifest| self.resolved(manifest));
-        let source = match &lineage.manifest {
-            Some(manifest) => session.registry_of(manifest),
-            None => session.registry.clone(),
-        };
+        let base = lineage.manifest.as_ref().and_then(|manifest| {
+            Some(Base {
+                image: self.resolved(manifest)?,
+                source: session.source_of(manifest),
+            })
+        });
         let compression = publish.compression;
         let parts = stream::iter(snapshot.layers().to_vec()).map(|id| {
             let base = base.clone();
-            self.with_store(move |store| part(store, id, base.as_deref(), compression))
+            self.with_store(move |store| part(store, id, base.as_ref(), compression))
         });
         let mut parts: Vec<Part> = parts.buffered(AT_ONCE).try_collect().await?;
         parts.retain(|part| !part.is_needless());
@@ -150,7 +151,7 @@ impl Engine {
             platform: &platform,
             config: &oci_config(&container.config),
             layers: &layers,
-            history: &lineage.history(base.as_deref(), &parts),
+            history: &lineage.history(base.as_ref(), &parts),
             annotations: &publish.annotations,
         };
         let config = image.config();
@@ -160,7 +161,7 @@ impl Engine {
             config,
             manifest,
             platform,
-            source,
+            base,
         })
     }
 }
@@ -216,7 +217,7 @@ fn mountable(reference: &Reference, images: &[Image]) -> Vec<String> {
 
 fn mount_from(reference: &Reference, part: &Part) -> Option<String> {
     let Part::Kept(origin) = part else { return None };
-    let from: Reference = origin.reference.parse().ok()?;
+    let from: Reference = origin.reference.as_ref()?.parse().ok()?;
     let elsewhere = from.registry() == reference.registry() && from.repository() != reference.repository();
     elsewhere.then(|| from.repository().to_owned())
 }
@@ -255,7 +256,7 @@ impl Publishing<'_> {
         for image in images {
             blobs.insert(&image.config.digest, Blob::Config(&image.config));
             for part in &image.parts {
-                blobs.insert(&part.layer().digest, Blob::Part(part, &image.source));
+                blobs.insert(&part.layer().digest, Blob::Part(part, image.base.as_ref()));
             }
         }
         let brought: Vec<_> = blobs
@@ -302,7 +303,7 @@ impl Publishing<'_> {
                 self.written(move |mut file| io::Write::write_all(&mut file, &text))
                     .await
             }
-            Blob::Part(Part::Kept(origin), source) => self.fetched(origin, source).await,
+            Blob::Part(Part::Kept(origin), base) => self.fetched(origin, *base).await,
             Blob::Part(Part::Made { blob: Some(blob), .. }, _) => {
                 let again = |error: io::Error| Error::other("store", error.to_string());
                 blob.try_clone().map_err(again)
@@ -321,12 +322,23 @@ impl Publishing<'_> {
         }
     }
 
-    /// The bytes that a layer was unpacked from, fetched from where they came from.
-    async fn fetched(&self, origin: &Origin, source: &Registry) -> Result<File, Error> {
-        let mut blob = source
-            .fetch_blob(&origin.reference, &origin.layer)
-            .await
-            .map_err(|error| registry_error(&error))?;
+    /// The bytes that a layer was unpacked from, from where they came from.
+    async fn fetched(&self, origin: &Origin, base: Option<&Base>) -> Result<File, Error> {
+        let failed = |error: wharf_oci::Error| registry_error(&error);
+        let mut blob: Box<dyn io::Read + Send> = match (&origin.reference, base.map(|base| &base.source)) {
+            (Some(reference), Some(Source::Registry(registry))) => Box::new(
+                registry
+                    .fetch_blob(reference, &origin.layer)
+                    .await
+                    .map_err(failed)?,
+            ),
+            (Some(reference), _) => {
+                let blob = self.usual.fetch_blob(reference, &origin.layer).await;
+                Box::new(blob.map_err(failed)?)
+            }
+            (None, Some(Source::Archive(archive))) => Box::new(archive.blob(&origin.layer).map_err(failed)?),
+            (None, _) => return Err(Error::other("defect", "a layer of an archive that is not there")),
+        };
         self.written(move |mut file| io::copy(&mut blob, &mut file).map(|_| ()))
             .await
     }

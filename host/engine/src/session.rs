@@ -25,7 +25,10 @@ use wharf_proto::v1::{
 };
 use zeroize::Zeroizing;
 
-use crate::{evaluate::Made, image::Resolutions};
+use crate::{
+    evaluate::Made,
+    image::{Resolutions, Source},
+};
 
 /// A session's number: unique while the engine lives.
 pub(crate) type SessionId = u64;
@@ -40,8 +43,8 @@ pub(crate) struct Session {
     pub(crate) resolutions: Resolutions,
     /// Registries, with what the client is logged in as.
     pub(crate) registry: Registry,
-    /// Those that images were found in with another login, by manifest.
-    registries: Mutex<HashMap<String, Registry>>,
+    /// Where images were found that are not where the client's own login leads, by manifest.
+    sources: Mutex<HashMap<String, Source>>,
     graph: Mutex<Graph>,
     /// The way back to the client; none once the session is closed, however long work that it began is held elsewhere.
     down: Mutex<Option<mpsc::UnboundedSender<Result<SessionDown, tonic::Status>>>>,
@@ -76,7 +79,7 @@ impl Session {
             cancelled: CancellationToken::new(),
             resolutions: Resolutions::default(),
             registry: registry.for_another(credentials_of(own.clone())),
-            registries: Mutex::default(),
+            sources: Mutex::default(),
             graph: Mutex::new(Graph {
                 nodes: HashMap::new(),
                 pins: Pins::default(),
@@ -188,15 +191,15 @@ impl Session {
             .for_another(Arc::new(move |_| Some(credential.clone()))))
     }
 
-    /// Notes as whom an image was found.
-    pub(crate) fn reach_by(&self, manifest: &str, registry: Registry) {
-        lock(&self.registries).insert(manifest.to_owned(), registry);
+    /// Notes where an image was found.
+    pub(crate) fn found_in(&self, manifest: &str, source: Source) {
+        lock(&self.sources).insert(manifest.to_owned(), source);
     }
 
-    /// Registries as an image was found in.
-    pub(crate) fn registry_of(&self, manifest: &str) -> Registry {
-        let found = lock(&self.registries).get(manifest).cloned();
-        found.unwrap_or_else(|| self.registry.clone())
+    /// Where an image was found.
+    pub(crate) fn source_of(&self, manifest: &str) -> Source {
+        let found = lock(&self.sources).get(manifest).cloned();
+        found.unwrap_or_else(|| Source::Registry(self.registry.clone()))
     }
 
     /// Asks the client what it is logged in to a registry as.

@@ -317,6 +317,21 @@ impl Container {
         )
     }
 
+    /// The image in an archive.
+    pub fn of_archive(file: &File, platform: Option<Platform>) -> Self {
+        let op = Op::ImageArchive {
+            file: file.0.id(),
+            platform,
+        };
+        Self::with(op, &[&file.0])
+    }
+
+    /// An image of the caller's Docker.
+    pub fn of_docker(name: &str) -> Self {
+        let archive = File::with(Op::DockerArchive(name.to_owned()), &[]);
+        Self::of_archive(&archive, None)
+    }
+
     /// The same configuration over another root.
     #[must_use]
     pub fn with_rootfs(&self, root: &Directory) -> Self {

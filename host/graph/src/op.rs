@@ -484,6 +484,15 @@ pub enum Op {
         /// Who the registry is told that we are; what the caller is logged in as unless given.
         login: Option<Login>,
     },
+    /// Container: the image in an archive.
+    ImageArchive {
+        /// The archive: what `docker save` or an OCI tool writes.
+        file: NodeId,
+        /// The engine's unless given.
+        platform: Option<Platform>,
+    },
+    /// File: an archive of an image of the caller's Docker.
+    DockerArchive(String),
     /// Container: the first with the second as its root file system.
     WithRootfs(NodeId, NodeId),
     /// Container: configured.
@@ -511,7 +520,9 @@ impl Op {
             | Self::HostFile(_)
             | Self::NewFile { .. }
             | Self::Scratch(_)
+            | Self::DockerArchive(_)
             | Self::Image { .. } => Vec::new(),
+            Self::ImageArchive { file, .. } => vec![*file],
             Self::Subdirectory(node, _)
             | Self::FilterDirectory(node, _)
             | Self::Rootfs(node)

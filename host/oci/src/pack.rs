@@ -78,6 +78,11 @@ impl<W: Write> LayerWriter<W> {
 }
 
 impl LayerDescriptor {
+    /// Is it compressed? Docker's own archives have layers that are not, as no registry has them.
+    pub fn is_compressed(&self) -> bool {
+        self.digest != self.diff_id
+    }
+
     /// Is there nothing in it? Such a layer changes nothing.
     pub fn is_empty(&self) -> bool {
         // A tar stream's end: two blocks of zeros.

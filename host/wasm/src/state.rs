@@ -38,6 +38,8 @@ pub trait Pipeline: Send + Sync {
     fn export_file<'a>(&'a self, node: &'a Arc<Node>, to: &'a Path) -> BoxFuture<'a, Result<(), Error>>;
     /// Writes a container as an archive to the user's disk.
     fn export_container<'a>(&'a self, node: &'a Arc<Node>, to: &'a Path) -> BoxFuture<'a, Result<(), Error>>;
+    /// Loads a container into the user's Docker under a name; returns the image's id.
+    fn load<'a>(&'a self, node: &'a Arc<Node>, name: &'a str) -> BoxFuture<'a, Result<String, Error>>;
     /// Pushes a container to a registry; returns its reference with its digest.
     fn publish<'a>(
         &'a self,

@@ -82,6 +82,10 @@ impl Pipeline for Nowhere {
         unreachable!("nothing here writes")
     }
 
+    fn load<'a>(&'a self, _: &'a Arc<Node>, _: &'a str) -> BoxFuture<'a, Result<String, Error>> {
+        unreachable!("nothing here loads")
+    }
+
     fn publish<'a>(
         &'a self,
         _: &'a Container,

@@ -516,6 +516,11 @@ impl Container {
         Ok(exports::export_container(&self.0, path.into()).await?)
     }
 
+    /// Load the container as an image into the caller's own Docker, under this name: `acme/app:dev`. Returns the image's id.
+    pub async fn load(&self, name: impl Into<String>) -> Result<String> {
+        Ok(exports::load(&self.0, name.into()).await?)
+    }
+
     /// Push the container as an image to a registry: `ghcr.io/acme/app:1.0`, with the tag `latest` unless it has one. The layers of
     /// the image that it started from keep their digests; what the registry has is not sent again. Returns the reference
     /// with the image's digest.

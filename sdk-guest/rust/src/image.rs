@@ -1,7 +1,7 @@
-//! The right to start from images of registries.
+//! The right to start from images: of registries, of archives, of the caller's Docker.
 
 use crate::bindings::wharf::pipeline::image as raw;
-use crate::{Container, Platform, Secret};
+use crate::{Container, File, Platform, Secret};
 
 /// The image that `reference` names, as Docker reads it: `python:3.11-slim`, `ghcr.io/acme/app@sha256:…`. A tag is resolved
 /// once a run.
@@ -28,4 +28,19 @@ pub fn pull_as_for(
     password: &Secret,
 ) -> Container {
     raw::pull_as(reference.as_ref(), Some(platform), user.as_ref(), &password.0).into()
+}
+
+/// The image in an archive, as `docker save`, skopeo and [`Container::export`] write it, compressed or not.
+pub fn of_archive(file: &File) -> Container {
+    raw::of_archive(&file.0, None).into()
+}
+
+/// As [`of_archive`], for another platform than the engine's own.
+pub fn of_archive_for(file: &File, platform: &Platform) -> Container {
+    raw::of_archive(&file.0, Some(platform)).into()
+}
+
+/// The image that the caller's own Docker has under this name. It is sent to the engine when something needs it.
+pub fn of_docker(name: impl AsRef<str>) -> Container {
+    raw::of_docker(name.as_ref()).into()
 }

@@ -8,7 +8,7 @@ use wharf_e2e::{
     engine::{busybox, script},
 };
 use wharf_graph::{
-    Container, Error,
+    Container, Error, File,
     image::Platform,
     op::{Configure, SecretId},
     publish::{Compression, Login, Publish, PublishOptions},
@@ -440,6 +440,68 @@ async fn b16_several_platforms_are_one_image() {
         .await
         .expect_err("no such platform");
     assert!(missing.to_string().contains("linux/arm64/v8"), "{missing}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b17_archives_are_images() {
+    let world = World::new();
+    let configured = script(&busybox(), "echo kept > /file").configure(Configure::Env {
+        name: "GREETING".to_owned(),
+        value: "hello".to_owned(),
+        expand: false,
+    });
+    let reference = world.publish(&configured, "app:1").await;
+    let run = world.engine.run();
+    let own = world.engine.path().join("own.tar");
+    run.session
+        .export_container(configured.node(), &own)
+        .await
+        .expect("an export");
+    let (docker, oci) = (
+        world.engine.path().join("docker.tar"),
+        world.engine.path().join("oci.tar"),
+    );
+    let from = format!("docker://{reference}");
+    copy(&from, &format!("docker-archive:{}:app:1", docker.display()));
+    copy(&from, &format!("oci-archive:{}:app", oci.display()));
+    for archive in [&own, &docker, &oci] {
+        let file = File::host(&archive.display().to_string());
+        let image = Container::of_archive(&file, None);
+        let seen = script(&image, "cat /file; echo $GREETING");
+        let elsewhere = TestEngine::start();
+        let found = elsewhere.run().stdout(&seen).await.expect("it runs");
+        assert_eq!(found, "kept\nhello\n", "{}", archive.display());
+    }
+    // What an archive has compressed is published as it is, by an engine that has never seen the registry's image.
+    let other = World::new();
+    let image = Container::of_archive(&File::host(&oci.display().to_string()), None);
+    other.publish(&image, "copied:1").await;
+    assert_eq!(other.layers("copied:1"), world.layers("app:1"));
+    let image = Container::of_archive(&File::host(&docker.display().to_string()), None);
+    let unpacked = other.publish(&script(&image, "true"), "unpacked:1").await;
+    let seen = script(&Container::image(&unpacked, None), "cat /file");
+    assert_eq!(other.engine.run().stdout(&seen).await.expect("it runs"), "kept\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_that_is_none_is_said() {
+    let world = World::new();
+    let file = File::new("image.tar", b"no archive");
+    let error = world
+        .engine
+        .run()
+        .entries(&Container::of_archive(&file, None), "/")
+        .await
+        .expect_err("no image");
+    assert!(error.to_string().contains("image archive"), "{error}");
+    let gone = Container::of_docker("acme/app:1");
+    let error = world
+        .engine
+        .run()
+        .entries(&gone, "/")
+        .await
+        .expect_err("no Docker");
+    assert!(matches!(error, Error::Unavailable(_)), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

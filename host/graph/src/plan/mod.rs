@@ -13,5 +13,5 @@ mod tree;
 pub use container::ContainerPlan;
 pub use key::SEMANTICS;
 pub use path::absolute;
-pub use planner::{ImagePin, Pins, PlanError, Planned, Planner};
+pub use planner::{DOCKER_ARCHIVE, ImagePin, Pins, PlanError, Planned, Planner};
 pub use tree::{Location, Make, Step, Tree};

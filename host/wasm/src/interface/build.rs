@@ -740,6 +740,16 @@ impl image::Host for &mut State {
             .push(Container::image(&reference, platform.map(convert::to_platform)))?)
     }
 
+    fn of_archive(&mut self, file: Resource<File>, platform: Option<Platform>) -> Handle<Container> {
+        let platform = platform.map(convert::to_platform);
+        let container = Container::of_archive(self.table.get(&file)?, platform);
+        Ok(self.table.push(container)?)
+    }
+
+    fn of_docker(&mut self, name: String) -> Handle<Container> {
+        Ok(self.table.push(Container::of_docker(&name))?)
+    }
+
     fn pull_as(
         &mut self,
         reference: String,

@@ -7,7 +7,11 @@ use wharf_graph::{
 };
 
 use super::{
-    Method, build, done, edits::edits, mismatch, param, path, publish::publish, read, text_of, texts,
+    Method, build, done,
+    edits::edits,
+    mismatch, param, path,
+    publish::{load, publish},
+    read, text_of, texts,
 };
 use crate::{Field, Handle, Type, Value};
 
@@ -15,7 +19,7 @@ pub(super) fn methods() -> Vec<Method> {
     let mut methods = reads();
     methods.extend(builders());
     methods.extend(edits(Handle::Container));
-    methods.push(publish());
+    methods.extend([publish(), load()]);
     methods
 }
 

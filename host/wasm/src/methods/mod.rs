@@ -267,6 +267,8 @@ mod tests {
             include_str!("../../../../wit/network.wit"),
             include_str!("../../../../wit/eval.wit"),
             include_str!("../../../../wit/registry.wit"),
+            include_str!("../../../../wit/exports.wit"),
+            include_str!("../../../../wit/image.wit"),
         ];
         let named: BTreeSet<&str> = named.into_iter().flat_map(interface).collect();
         for (handle, prefix) in [

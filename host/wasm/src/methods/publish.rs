@@ -1,4 +1,4 @@
-//! Publishing a container by name.
+//! Publishing a container, and loading it into Docker, by name.
 
 use futures::FutureExt;
 use wharf_graph::publish::{Compression, Login, PublishOptions};
@@ -49,6 +49,32 @@ pub(super) fn publish() -> Method {
                 async move {
                     let published = pipeline.publish(container, reference, &options?).await?;
                     Ok(Value::String(published))
+                }
+                .boxed(),
+            )
+        },
+    )
+}
+
+pub(super) fn load() -> Method {
+    act(
+        "load",
+        "Load it as an image into your Docker; prints the image's id.",
+        vec![param(
+            "name",
+            Type::String,
+            "What it is called there: acme/app:dev.",
+        )],
+        Some(Type::String),
+        |own, given, pipeline| {
+            let Value::Container(container) = own else {
+                return None;
+            };
+            let name = given.text(0)?;
+            Some(
+                async move {
+                    let id = pipeline.load(container.node(), name).await?;
+                    Ok(Value::String(id))
                 }
                 .boxed(),
             )
