@@ -11,7 +11,7 @@ use crate::shell::{self, Done};
 const WASM_TARGET: &str = "wasm32-wasip2";
 
 /// What the tests and the demo run, and the Debian package that has it.
-const PROGRAMS: [(&str, &str); 23] = [
+const PROGRAMS: [(&str, &str); 26] = [
     ("curl", "curl"),
     ("kill", "procps"),
     ("setpriv", "util-linux"),
@@ -22,7 +22,10 @@ const PROGRAMS: [(&str, &str); 23] = [
     ("debootstrap", "debootstrap"),
     ("dpkg-deb", "dpkg"),
     ("docker-registry", "docker-registry"),
+    ("htpasswd", "apache2-utils"),
     ("skopeo", "skopeo"),
+    ("podman", "podman"),
+    ("umoci", "umoci"),
     ("docker", "docker-cli"),
     ("dockerd", "docker.io"),
     ("runc", "runc"),

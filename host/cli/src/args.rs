@@ -26,6 +26,10 @@ pub(crate) enum Command {
     Call(CallArgs),
     /// Show what a module is, takes and asks for; builds and runs nothing
     Inspect(InspectArgs),
+    /// Log in to a registry, for pulling and publishing
+    Login(LoginArgs),
+    /// Forget what a registry was told
+    Logout(LogoutArgs),
     /// Start, stop and look at the engine
     Engine(EngineCommand),
     /// Look at and prune what the engine remembers
@@ -170,6 +174,33 @@ pub(crate) struct InspectArgs {
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The login is kept where Docker keeps its own: by the credential helper that ~/.docker/config.json names, or in \
+                  that file. So `docker login` and `wharf login` know of each other."
+)]
+pub(crate) struct LoginArgs {
+    /// The registry, as it stands in references: ghcr.io, registry.example:5000
+    #[arg(default_value = "docker.io")]
+    pub(crate) registry: String,
+    /// The user; asked for when it is not given
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) username: Option<String>,
+    /// Read the password, or a token in its place, from standard input
+    #[arg(long)]
+    pub(crate) password_stdin: bool,
+    /// Certificates that are trusted beside the host's own
+    #[arg(long, env = "WHARF_CA_CERT", value_name = "PATH", hide_env_values = true)]
+    pub(crate) ca_cert: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogoutArgs {
+    /// The registry
+    #[arg(default_value = "docker.io")]
+    pub(crate) registry: String,
 }
 
 #[derive(Debug, Args)]

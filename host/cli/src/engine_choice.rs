@@ -381,7 +381,8 @@ pub(crate) fn mirror(text: &str) -> Result<(String, String), Report> {
     Ok((registry.to_owned(), mirror.to_owned()))
 }
 
-fn mirrors_of_environment() -> Result<Vec<String>, Report> {
+/// The mirrors that the environment names, each `REGISTRY=URL`.
+pub(crate) fn mirrors_of_environment() -> Result<Vec<String>, Report> {
     let text = std::env::var("WHARF_REGISTRY_MIRRORS").unwrap_or_default();
     let mirrors = text.split(',').map(str::trim).filter(|part| !part.is_empty());
     mirrors

@@ -50,6 +50,8 @@ fn run(command: Command) -> Result<(), error::Report> {
         Command::Functions(args) => commands::functions::run(&args),
         Command::Call(args) => commands::call::run(&args),
         Command::Inspect(args) => commands::inspect::run(&args),
+        Command::Login(args) => commands::login::login(&args),
+        Command::Logout(args) => commands::login::logout(&args),
         Command::Engine(args) => commands::engine::run(args),
         Command::Cache(args) => commands::cache::run(args),
         Command::Completions(args) => commands::completions::run(&args),

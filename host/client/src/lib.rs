@@ -15,5 +15,5 @@ mod upload;
 pub use connect::{ConnectError, Connection};
 pub use launch::{Launch, LaunchError, ensure_local, local_socket};
 pub use secrets::SecretError;
-pub use session::{Connector, Session, SessionOptions};
+pub use session::{Connector, DockerImages, Session, SessionOptions};
 pub use wharf_proto::v1 as proto;

@@ -2,8 +2,8 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use futures::future::BoxFuture;
@@ -15,13 +15,17 @@ use wharf_digest::Digest;
 use wharf_graph::{
     Error, Node, NodeId, Op,
     op::SecretId,
+    plan::DOCKER_ARCHIVE,
+    publish::Publish,
     read::{Answer, Question, Read},
 };
+use wharf_oci::{Credential, CredentialSource, docker_credentials};
 use wharf_proto::{
     decode, encode,
     v1::{
-        Event, ExportRequest, Pin, ReadRequest, SecretReply, SecretRequest, SessionOpen, SessionUp,
-        export_reply, read_reply, secret_reply, session_down, session_up,
+        CredentialReply, CredentialRequest, Event, ExportRequest, Password, Pin, PublishRequest, ReadRequest,
+        SecretReply, SecretRequest, SessionOpen, SessionUp, credential_reply, export_reply, publish_reply,
+        read_reply, secret_reply, session_down, session_up,
     },
 };
 
@@ -35,6 +39,9 @@ use crate::{
 
 /// Finds or starts the engine when it is first needed.
 pub type Connector = Box<dyn Fn() -> BoxFuture<'static, Result<Connection, ConnectError>> + Send + Sync>;
+
+/// Writes the archive of an image of the user's Docker, by name, to a file.
+pub type DockerImages = Box<dyn Fn(String, PathBuf) -> BoxFuture<'static, Result<(), Error>> + Send + Sync>;
 
 /// What holds for a whole run.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +66,8 @@ struct Inner {
     sent: Mutex<HashSet<NodeId>>,
     secrets: Arc<Mutex<HashSet<SecretId>>>,
     allowed: Allowed,
+    credentials: CredentialSource,
+    docker: OnceLock<DockerImages>,
     uploader: Uploader,
     uploads: Mutex<HashMap<NodeId, Arc<OnceCell<Digest>>>>,
 }
@@ -82,9 +91,16 @@ impl Session {
             sent: Mutex::default(),
             secrets: Arc::default(),
             allowed: Allowed::default(),
+            credentials: docker_credentials(),
+            docker: OnceLock::new(),
             uploader,
             uploads: Mutex::default(),
         }))
+    }
+
+    /// Says how images of the user's Docker are had; there are none otherwise.
+    pub fn offer_docker(&self, images: DockerImages) {
+        self.0.docker.set(images).ok();
     }
 
     /// Allows the engine to ask for this secret.
@@ -137,6 +153,31 @@ impl Session {
         match reply.outcome {
             Some(read_reply::Outcome::Answer(bytes)) => decode(&bytes).map_err(defect),
             Some(read_reply::Outcome::Error(bytes)) => Err(decode(&bytes).unwrap_or_else(defect)),
+            None => Err(defect(wharf_proto::DecodeError)),
+        }
+    }
+
+    /// Pushes containers to a registry as one image; returns its reference with its digest.
+    pub async fn publish(&self, containers: &[Arc<Node>], publish: &Publish) -> Result<String, Error> {
+        let open = self.open().await.map_err(|error| unreachable_engine(&error))?;
+        let (mut nodes, mut pins) = (Vec::new(), Vec::new());
+        for container in containers {
+            let (unsent, pinned) = self.unsent(open, container).await?;
+            nodes.extend(unsent);
+            pins.extend(pinned);
+        }
+        let request = PublishRequest {
+            session: open.id,
+            nodes: encodings(&nodes),
+            pins,
+            publish: encode(publish),
+        };
+        let reply = open.connection.client().publish(request).await;
+        let reply = reply.map_err(|status| broken_call(&status))?.into_inner();
+        self.mark_sent(&nodes);
+        match reply.outcome {
+            Some(publish_reply::Outcome::Reference(reference)) => Ok(reference),
+            Some(publish_reply::Outcome::Error(bytes)) => Err(decode(&bytes).unwrap_or_else(defect)),
             None => Err(defect(wharf_proto::DecodeError)),
         }
     }
@@ -242,6 +283,7 @@ impl Session {
         };
         let events = self.0.events.clone();
         let secrets = Arc::clone(&self.0.secrets);
+        let credentials = Arc::clone(&self.0.credentials);
         let answers = up.downgrade();
         let (allowed, calls) = (Arc::clone(&self.0.allowed), connection.clone());
         let id = opened.session;
@@ -265,6 +307,10 @@ impl Session {
                             answers,
                         ));
                     }
+                    Some(session_down::Message::Credential(request)) => {
+                        let Some(answers) = answers.upgrade() else { break };
+                        tokio::spawn(answer_credential(request, Arc::clone(&credentials), answers));
+                    }
                     Some(session_down::Message::Opened(_)) | None => {}
                 }
             }
@@ -284,7 +330,10 @@ impl Session {
         };
         let mut pins = Vec::new();
         for node in &nodes {
-            if matches!(node.op(), Op::HostDirectory { .. } | Op::HostFile(_)) {
+            if matches!(
+                node.op(),
+                Op::HostDirectory { .. } | Op::HostFile(_) | Op::DockerArchive(_)
+            ) {
                 let content = self.pin(open, node).await?;
                 pins.push(Pin {
                     node: node.id().0.as_bytes().to_vec(),
@@ -298,12 +347,24 @@ impl Session {
     /// The content of a host directory or file, uploaded once per run however many reads need it.
     async fn pin(&self, open: &Open, node: &Arc<Node>) -> Result<Digest, Error> {
         let cell = Arc::clone(lock(&self.0.uploads).entry(node.id()).or_default());
-        let upload = || {
-            self.0
-                .uploader
-                .upload(&open.connection, node.op(), &self.0.events, node.id())
-        };
+        let upload = || self.upload(open, node.op(), node.id());
         cell.get_or_try_init(upload).await.copied()
+    }
+
+    async fn upload(&self, open: &Open, op: &Op, node: NodeId) -> Result<Digest, Error> {
+        let uploader = &self.0.uploader;
+        let Op::DockerArchive(name) = op else {
+            return uploader.upload(&open.connection, op, &self.0.events, node).await;
+        };
+        let none = || Error::Unavailable(format!("there is no Docker to take the image {name} from"));
+        let images = self.0.docker.get().ok_or_else(none)?;
+        let directory = tempfile::tempdir().map_err(defect)?;
+        let archive = directory.path().join(DOCKER_ARCHIVE);
+        images(name.clone(), archive.clone()).await?;
+        let file = Op::HostFile(archive.display().to_string());
+        uploader
+            .upload(&open.connection, &file, &self.0.events, node)
+            .await
     }
 
     fn mark_sent(&self, nodes: &[Arc<Node>]) {
@@ -338,6 +399,33 @@ async fn answer_secret(
     answers
         .send(SessionUp {
             message: Some(session_up::Message::Secret(reply)),
+        })
+        .ok();
+}
+
+/// Says what this user is logged in to a registry as.
+async fn answer_credential(
+    request: CredentialRequest,
+    credentials: CredentialSource,
+    answers: mpsc::UnboundedSender<SessionUp>,
+) {
+    let server = request.server;
+    // A helper is a program that is run.
+    let found = tokio::task::spawn_blocking(move || credentials(&server)).await;
+    let credential = found.ok().flatten().map(|found| match found {
+        Credential::Password { user, password } => credential_reply::Credential::Password(Password {
+            user,
+            password: password.into_bytes(),
+        }),
+        Credential::IdentityToken(token) => credential_reply::Credential::IdentityToken(token.into_bytes()),
+    });
+    let reply = CredentialReply {
+        request: request.request,
+        credential,
+    };
+    answers
+        .send(SessionUp {
+            message: Some(session_up::Message::Credential(reply)),
         })
         .ok();
 }

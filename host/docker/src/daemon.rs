@@ -23,7 +23,12 @@ pub struct Daemon {
 
 /// The daemon that the options name, when it is there, lets this user in and is new enough.
 pub async fn reach(options: &DockerOptions) -> Result<Daemon, DockerError> {
-    let socket = socket(options)?;
+    reach_at(options.host.as_deref()).await
+}
+
+/// The daemon at `unix://PATH`, as in `DOCKER_HOST`, or at the usual socket.
+pub async fn reach_at(host: Option<&str>) -> Result<Daemon, DockerError> {
+    let socket = socket(host)?;
     match tokio::net::UnixStream::connect(&socket).await {
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
@@ -63,8 +68,8 @@ pub async fn reach(options: &DockerOptions) -> Result<Daemon, DockerError> {
     Ok(Daemon { docker })
 }
 
-fn socket(options: &DockerOptions) -> Result<PathBuf, DockerError> {
-    match options.host.as_deref().filter(|host| !host.is_empty()) {
+fn socket(host: Option<&str>) -> Result<PathBuf, DockerError> {
+    match host.filter(|host| !host.is_empty()) {
         None => Ok(USUAL_SOCKET.into()),
         Some(host) => match host.strip_prefix("unix://") {
             Some(path) => Ok(path.into()),

@@ -1,17 +1,19 @@
 //! Runs the engine in one container of a local Docker daemon, started through the Docker API.
 //!
 //! The container's image is made of the running program and the shared libraries it has loaded, so that engine and client
-//! are always the same build. Its store is a named volume that outlives it; its socket lies in a directory of the host
+//! are always the same build. Images go to and come from the same daemon. Its store is a named volume that outlives it; its socket lies in a directory of the host
 //! that is mounted into it. What the engine says and does is `wharf-engine`'s; what speaks to it is `wharf-client`'s.
 
 mod container;
 mod daemon;
 mod error;
 mod image;
+mod images;
 
 pub use container::{Found, find, logs, ready, start, stop};
-pub use daemon::{Daemon, reach};
+pub use daemon::{Daemon, reach, reach_at};
 pub use error::DockerError;
+pub use images::{load, save};
 
 use std::path::PathBuf;
 

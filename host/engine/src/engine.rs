@@ -236,7 +236,7 @@ impl Engine {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
             .as_nanos() as u64;
-        let session = Arc::new(Session::new(id, now ^ id, options, down));
+        let session = Session::new(id, now ^ id, options, &self.registry, down);
         lock(&self.sessions).insert(id, Arc::clone(&session));
         session
     }

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use futures::{FutureExt, future::BoxFuture};
 use tokio::sync::OnceCell;
 use wharf_digest::Digest;
 use wharf_graph::{
@@ -12,14 +13,24 @@ use wharf_graph::{
     image::{ImageConfig, Platform},
     plan::{ImagePin, Planned},
 };
-use wharf_oci::{LayerDescriptor, ResolvedImage};
+use wharf_oci::{LayerDescriptor, Registry, ResolvedImage, archive::Archive};
 use wharf_proto::v1::Kind;
 use wharf_store::{LayerId, Snapshot};
 
 use crate::{
     engine::{Engine, store_error},
+    origin::Origin,
     session::{Audience, Session, lock},
 };
+
+/// Where an image's layers are.
+#[derive(Clone)]
+pub(crate) enum Source {
+    /// In a registry, as somebody may reach it.
+    Registry(Registry),
+    /// In an archive that a pipeline has.
+    Archive(Arc<Archive>),
+}
 
 /// Images that were resolved while the engine lives, and layers that are being unpacked.
 #[derive(Default)]
@@ -42,10 +53,13 @@ impl Engine {
         let sources = session.unresolved(node);
         let resolving = sources
             .iter()
-            .filter(|node| matches!(node.op(), Op::Image { .. }))
+            .filter(|node| matches!(node.op(), Op::Image { .. } | Op::ImageArchive { .. }))
             .map(|node| async {
                 let cell = Arc::clone(lock(&session.resolutions.0).entry(node.id()).or_default());
-                let pin = cell.get_or_try_init(|| self.resolve(node)).await?.clone();
+                let pin = cell
+                    .get_or_try_init(|| self.resolve(session, node))
+                    .await?
+                    .clone();
                 session.pin_image(node.id(), pin);
                 Ok::<_, Error>(())
             });
@@ -57,12 +71,31 @@ impl Engine {
         session.plan(node)
     }
 
-    async fn resolve(&self, node: &Node) -> Result<ImagePin, Error> {
-        let Op::Image { reference, platform } = node.op() else {
-            return Err(Error::other("defect", "only images are resolved"));
+    async fn resolve(self: &Arc<Self>, session: &Arc<Session>, node: &Arc<Node>) -> Result<ImagePin, Error> {
+        let host = |platform: &Option<Platform>| platform.clone().unwrap_or_else(Platform::host);
+        let image = match node.op() {
+            Op::Image {
+                reference,
+                platform,
+                login,
+            } => {
+                let registry = session.registry_as(login.as_ref()).await?;
+                let image = self
+                    .resolve_reference(&registry, reference, &host(platform))
+                    .await?;
+                if login.is_some() {
+                    session.found_in(&image.manifest, Source::Registry(registry));
+                }
+                image
+            }
+            Op::ImageArchive { platform, .. } => {
+                let archive = self.opened(session, &node.inputs()[0], host(platform)).await?;
+                let image = Arc::new(archive.image().clone());
+                session.found_in(&image.manifest, Source::Archive(archive));
+                image
+            }
+            _ => return Err(Error::other("defect", "only images are resolved")),
         };
-        let platform = platform.clone().unwrap_or_else(Platform::host);
-        let image = self.resolve_reference(reference, &platform).await?;
         let pin = ImagePin {
             manifest: image.manifest.clone(),
             reference: image.reference.clone(),
@@ -77,9 +110,31 @@ impl Engine {
         Ok(pin)
     }
 
+    /// An archive that a file holds. The file may be made of other images: what it needs is resolved first.
+    fn opened<'a>(
+        self: &'a Arc<Self>,
+        session: &'a Arc<Session>,
+        file: &'a Arc<Node>,
+        platform: Platform,
+    ) -> BoxFuture<'a, Result<Arc<Archive>, Error>> {
+        let opened = async move {
+            let Planned::File(place) = self.plan(session, file).await? else {
+                return Err(Error::Invalid("an image archive is a file".to_owned()));
+            };
+            let made = self.realize(session, &place.tree).await?;
+            let archive = self.with_view(&made, move |_, view| {
+                let file = of_store(view.open_file(&place.path))?;
+                Archive::open(file, &oci_platform(&platform)).map_err(|error| registry_error(&error))
+            });
+            archive.await.map(Arc::new)
+        };
+        opened.boxed()
+    }
+
     /// Asks the registry, unless the reference has a digest and was resolved before: that never changes.
     async fn resolve_reference(
         &self,
+        registry: &Registry,
         reference: &str,
         platform: &Platform,
     ) -> Result<Arc<ResolvedImage>, Error> {
@@ -91,13 +146,8 @@ impl Engine {
         {
             return Ok(Arc::new(image));
         }
-        let wanted = wharf_oci::Platform {
-            os: platform.os.clone(),
-            architecture: platform.architecture.clone(),
-            variant: platform.variant.clone(),
-        };
-        let image = self
-            .registry
+        let wanted = oci_platform(platform);
+        let image = registry
             .resolve(reference, &wanted)
             .await
             .map_err(|error| registry_error(&error))?;
@@ -105,6 +155,11 @@ impl Engine {
             self.with_store(move |store| store.put_note(&name, &text)).await?;
         }
         Ok(Arc::new(image))
+    }
+
+    /// An image that was resolved while the engine lives.
+    pub(crate) fn resolved(&self, manifest: &str) -> Option<Arc<ResolvedImage>> {
+        lock(&self.images.resolved).get(manifest).cloned()
     }
 
     /// The layers of a resolved image, those that are missing fetched in parallel.
@@ -115,10 +170,16 @@ impl Engine {
         reference: &str,
         audience: &Audience,
     ) -> Result<Snapshot, Error> {
-        let resolved = lock(&self.images.resolved).get(manifest).cloned();
-        let image =
-            resolved.ok_or_else(|| Error::other("defect", format!("{reference} was not resolved")))?;
-        let layers = image.layers.iter().map(|layer| self.layer(&image, layer));
+        let image = self
+            .resolved(manifest)
+            .ok_or_else(|| Error::other("defect", format!("{reference} was not resolved")))?;
+        // Whoever waits for it has resolved it, so knows where it is.
+        let session = audience.sessions().into_iter().next().ok_or(Error::Cancelled)?;
+        let source = session.source_of(manifest);
+        let layers = image
+            .layers
+            .iter()
+            .map(|layer| self.layer(&source, &image, layer));
         let pulling = futures::future::try_join_all(layers);
         let title = format!("pull {reference}");
         Ok(Snapshot::new(
@@ -129,6 +190,7 @@ impl Engine {
     /// One layer, unpacked once however many images share it.
     async fn layer(
         self: &Arc<Self>,
+        source: &Source,
         image: &ResolvedImage,
         layer: &LayerDescriptor,
     ) -> Result<LayerId, Error> {
@@ -148,12 +210,13 @@ impl Engine {
             if let Some(id) = self.unpacked_before(name).await? {
                 return Ok(id);
             }
-            let mut stream = self
-                .registry
-                .fetch_layer(image, layer)
-                .await
-                .map_err(|error| registry_error(&error))?;
+            let stream = match source {
+                Source::Registry(registry) => registry.fetch_layer(image, layer).await,
+                Source::Archive(archive) => archive.layer(layer),
+            };
+            let mut stream = stream.map_err(|error| registry_error(&error))?;
             let (reference, digest) = (image.reference.clone(), layer.digest.clone());
+            let origin = source.origin(image, layer);
             self.with_store(move |store| {
                 let id = store.import_layer(&mut stream)?;
                 // What does not match is left to the next clean-up: no result will name it.
@@ -161,6 +224,7 @@ impl Engine {
                     wharf_store::Error::Invalid(format!("layer {digest} of {reference} is damaged: {error}"))
                 })?;
                 store.put_note(&name, &id.0.to_le_bytes())?;
+                origin.note(store, id)?;
                 Ok(id)
             })
             .await
@@ -203,6 +267,49 @@ fn image_config(image: &ResolvedImage) -> Result<ImageConfig, Error> {
         exposed_ports: config.exposed_ports.keys().cloned().collect(),
         rest,
     })
+}
+
+impl Source {
+    /// What a layer of one of its images was unpacked from.
+    pub(crate) fn origin(&self, image: &ResolvedImage, layer: &LayerDescriptor) -> Origin {
+        let reference = match self {
+            Self::Registry(_) => Some(image.reference.clone()),
+            Self::Archive(_) => None,
+        };
+        Origin {
+            layer: layer.clone(),
+            reference,
+        }
+    }
+}
+
+/// The configuration as an image has it.
+pub(crate) fn oci_config(config: &ImageConfig) -> wharf_oci::Config {
+    let port = |port: &String| (port.clone(), serde_json::json!({}));
+    wharf_oci::Config {
+        env: config
+            .env
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect(),
+        entrypoint: config.entrypoint.clone(),
+        cmd: config.default_args.clone(),
+        user: config.user.clone(),
+        working_dir: config.workdir.clone(),
+        labels: config.labels.clone(),
+        exposed_ports: config.exposed_ports.iter().map(port).collect(),
+        // What was kept is what was read: an object, or nothing.
+        rest: serde_json::from_str(&config.rest).unwrap_or_default(),
+    }
+}
+
+/// A platform as images name it.
+pub(crate) fn oci_platform(platform: &Platform) -> wharf_oci::Platform {
+    wharf_oci::Platform {
+        os: platform.os.clone(),
+        architecture: platform.architecture.clone(),
+        variant: platform.variant.clone(),
+    }
 }
 
 /// What a registry's error is for a module.

@@ -16,6 +16,8 @@ mod forward;
 mod git;
 mod image;
 mod log;
+mod origin;
+mod publish;
 mod server;
 mod service;
 mod session;

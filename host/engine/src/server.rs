@@ -10,10 +10,14 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 use wharf_digest::Digest;
-use wharf_graph::{Error, NodeId, read::Read};
+use wharf_graph::{Error, NodeId, publish::Publish, read::Read};
+use wharf_oci::Credential;
 use wharf_proto::{
     VERSION, decode, encode,
-    v1::{self, export_reply, piece, read_reply, secret_reply, session_down, session_up},
+    v1::{
+        self, credential_reply, export_reply, piece, publish_reply, read_reply, secret_reply, session_down,
+        session_up,
+    },
 };
 use zeroize::Zeroizing;
 
@@ -76,6 +80,10 @@ impl v1::engine_server::Engine for Service {
                     }
                     Some(session_up::Message::DialFailed(failed)) => {
                         listener.dialled(failed.request, Err(failed.error));
+                    }
+                    Some(session_up::Message::Credential(reply)) => {
+                        let credential = reply.credential.and_then(credential);
+                        listener.credential_answered(reply.request, credential);
                     }
                     Some(session_up::Message::Open(_)) | None => {}
                 }
@@ -197,6 +205,27 @@ impl v1::engine_server::Engine for Service {
         Ok(Response::new(Box::pin(ReceiverStream::new(pieces))))
     }
 
+    async fn publish(
+        &self,
+        request: Request<v1::PublishRequest>,
+    ) -> Result<Response<v1::PublishReply>, Status> {
+        let request = request.into_inner();
+        let session = self.session_of(request.session)?;
+        let publish: Publish =
+            decode(&request.publish).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let outcome = async {
+            session.add(&request.nodes, &pins(&request.pins)?)?;
+            self.0.publish(&session, &publish).await
+        };
+        let outcome = match cancellable(&session, outcome).await {
+            Ok(reference) => publish_reply::Outcome::Reference(reference),
+            Err(error) => publish_reply::Outcome::Error(encode(&error)),
+        };
+        Ok(Response::new(v1::PublishReply {
+            outcome: Some(outcome),
+        }))
+    }
+
     async fn step_log(
         &self,
         request: Request<v1::StepLogRequest>,
@@ -263,6 +292,21 @@ async fn cancellable<T>(session: &Session, work: impl Future<Output = Result<T, 
 
 fn internal(error: &Error) -> Status {
     Status::internal(error.to_string())
+}
+
+/// A registry's credential as the client sent it: none when it is no text.
+fn credential(sent: credential_reply::Credential) -> Option<Credential> {
+    match sent {
+        credential_reply::Credential::Password(v1::Password { user, password }) => {
+            Some(Credential::Password {
+                user,
+                password: String::from_utf8(password).ok()?,
+            })
+        }
+        credential_reply::Credential::IdentityToken(token) => {
+            Some(Credential::IdentityToken(String::from_utf8(token).ok()?))
+        }
+    }
 }
 
 fn node_id(bytes: &[u8]) -> Result<NodeId, Error> {

@@ -19,9 +19,12 @@ use wharf_graph::{
     image::Platform,
     op::SecretId,
     plan::{Location, Pins, Planned, Planner, Tree},
+    publish::Login,
 };
+use wharf_oci::{Credential, CredentialSource, Registry};
 use wharf_proto::v1::{
-    Event, Explained, Finished, Kind, Log, Outcome, SecretRequest, Started, event, session_down,
+    CredentialRequest, Event, Explained, Finished, Kind, Log, Outcome, SecretRequest, Started, event,
+    session_down,
 };
 use zeroize::Zeroizing;
 
@@ -30,7 +33,7 @@ use crate::{
     fetch::Pinned,
     forward::Dials,
     git,
-    image::Resolutions,
+    image::{Resolutions, Source},
     turns::{Place, Turns},
 };
 
@@ -52,14 +55,19 @@ pub(crate) struct Session {
     pub(crate) resolutions: Resolutions,
     pub(crate) fetched: Pinned,
     pub(crate) git: git::Asked,
+    /// Registries, with what the client is logged in as.
+    pub(crate) registry: Registry,
+    /// Where images were found that are not where the client's own login leads, by manifest.
+    sources: Mutex<HashMap<String, Source>>,
     graph: Mutex<Graph>,
     /// The way back to the client; none once the session is closed, however long work that it began is held elsewhere.
     down: Mutex<Option<mpsc::UnboundedSender<Outgoing>>>,
     /// Bytes of output on their way to the client in memory.
     log_ahead: AtomicUsize,
     secrets: Mutex<HashMap<u64, oneshot::Sender<Result<Zeroizing<Vec<u8>>, String>>>>,
-    next_secret: AtomicU64,
     pub(crate) dials: Dials,
+    credentials: Mutex<HashMap<u64, oneshot::Sender<Option<Credential>>>>,
+    next_request: AtomicU64,
     /// What this run has made or found, so that it stays and is found again without the index.
     made: Mutex<HashMap<Digest, Arc<Made>>>,
     /// Steps that were reported, so that each is counted once.
@@ -77,10 +85,11 @@ impl Session {
         id: SessionId,
         nonce: u64,
         (no_cache, explain): (bool, bool),
+        registry: &Registry,
         down: mpsc::UnboundedSender<Outgoing>,
-    ) -> Self {
+    ) -> Arc<Self> {
         let planner = Planner::new(Platform::host(), nonce);
-        Self {
+        Arc::new_cyclic(|own| Self {
             id,
             no_cache,
             explain,
@@ -88,6 +97,8 @@ impl Session {
             resolutions: Resolutions::default(),
             fetched: Pinned::default(),
             git: git::Asked::default(),
+            registry: registry.for_another(credentials_of(own.clone())),
+            sources: Mutex::default(),
             graph: Mutex::new(Graph {
                 nodes: HashMap::new(),
                 pins: Pins::default(),
@@ -96,11 +107,12 @@ impl Session {
             down: Mutex::new(Some(down)),
             log_ahead: AtomicUsize::new(0),
             secrets: Mutex::default(),
-            next_secret: AtomicU64::new(1),
             dials: Dials::default(),
+            credentials: Mutex::default(),
+            next_request: AtomicU64::new(1),
             made: Mutex::default(),
             reported: Mutex::default(),
-        }
+        })
     }
 
     /// Takes nodes in, inputs first, and what host directories among them hold.
@@ -171,7 +183,7 @@ impl Session {
     /// Asks the client for a secret's value.
     pub(crate) async fn secret(&self, secret: &SecretId) -> Result<Zeroizing<Vec<u8>>, Error> {
         let (answer, answered) = oneshot::channel();
-        let request = self.next_secret.fetch_add(1, Ordering::Relaxed);
+        let request = self.next_request.fetch_add(1, Ordering::Relaxed);
         lock(&self.secrets).insert(request, answer);
         let message = SecretRequest {
             request,
@@ -193,11 +205,63 @@ impl Session {
         }
     }
 
+    /// Registries as a login that a pipeline brought says, or as what the client is logged in as.
+    pub(crate) async fn registry_as(&self, login: Option<&Login>) -> Result<Registry, Error> {
+        let Some(Login { user, password }) = login else {
+            return Ok(self.registry.clone());
+        };
+        let value = self.secret(password).await?;
+        let not_text = || Error::Invalid(format!("the password of {user} is not text"));
+        let text = std::str::from_utf8(&value).map_err(|_| not_text())?;
+        let credential = Credential::Password {
+            user: user.clone(),
+            password: text.to_owned(),
+        };
+        Ok(self
+            .registry
+            .for_another(Arc::new(move |_| Some(credential.clone()))))
+    }
+
+    /// Notes where an image was found.
+    pub(crate) fn found_in(&self, manifest: &str, source: Source) {
+        lock(&self.sources).insert(manifest.to_owned(), source);
+    }
+
+    /// Where an image was found.
+    pub(crate) fn source_of(&self, manifest: &str) -> Source {
+        let found = lock(&self.sources).get(manifest).cloned();
+        found.unwrap_or_else(|| Source::Registry(self.registry.clone()))
+    }
+
+    /// Asks the client what it is logged in to a registry as.
+    async fn credential(&self, server: &str) -> Option<Credential> {
+        let (answer, answered) = oneshot::channel();
+        let request = self.next_request.fetch_add(1, Ordering::Relaxed);
+        lock(&self.credentials).insert(request, answer);
+        if self.cancelled.is_cancelled() {
+            return None;
+        }
+        let server = server.to_owned();
+        self.send(session_down::Message::Credential(CredentialRequest {
+            request,
+            server,
+        }));
+        answered.await.ok().flatten()
+    }
+
+    /// Passes the client's answer to whoever asked.
+    pub(crate) fn credential_answered(&self, request: u64, credential: Option<Credential>) {
+        if let Some(waiting) = lock(&self.credentials).remove(&request) {
+            waiting.send(credential).ok();
+        }
+    }
+
     /// Gives up on everything that waits for this client.
     pub(crate) fn close(&self) {
         self.cancelled.cancel();
         lock(&self.secrets).clear();
         self.dials.clear();
+        lock(&self.credentials).clear();
         // What was sent before still arrives, then the client's stream ends.
         lock(&self.down).take();
     }
@@ -335,6 +399,15 @@ fn log_event(key: Digest, stderr: bool, bytes: Vec<u8>) -> session_down::Message
     session_down::Message::Event(Event {
         key: key.as_bytes().to_vec(),
         what: Some(event::What::Log(Log { stderr, bytes })),
+    })
+}
+
+/// What a session's client is logged in as. The source is asked where it may block.
+fn credentials_of(session: Weak<Session>) -> CredentialSource {
+    let runtime = tokio::runtime::Handle::current();
+    Arc::new(move |server| {
+        let session = session.upgrade()?;
+        runtime.block_on(session.credential(server))
     })
 }
 

@@ -106,13 +106,15 @@ impl Drop for Turn {
 #[cfg(test)]
 mod tests {
     use futures::{FutureExt, future::BoxFuture};
+    use wharf_oci::{Registry, RegistryConfig};
 
     use super::*;
     use crate::session::Session;
 
     fn session(id: SessionId) -> Arc<Session> {
         let (down, _) = tokio::sync::mpsc::unbounded_channel();
-        Arc::new(Session::new(id, id, (false, false), down))
+        let registry = Registry::new(RegistryConfig::default()).expect("no settings are wrong");
+        Session::new(id, id, (false, false), &registry, down)
     }
 
     fn wants(turns: &Arc<Turns>, audience: &Audience) -> BoxFuture<'static, Turn> {

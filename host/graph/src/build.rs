@@ -11,6 +11,7 @@ use crate::{
         CacheVolume, Configure, CopyOptions, ExecOptions, FileEdit, Filter, HostPort, Mount, Network, Op,
         SecretId, ServiceOptions, Sharing, Stdin, TreeEdit,
     },
+    publish::Login,
     source::{Access, Checkout, FetchRequest, Reference, Repository, RepositoryPlace},
 };
 
@@ -383,13 +384,34 @@ impl Container {
 
     /// An image of a registry.
     pub fn image(reference: &str, platform: Option<Platform>) -> Self {
+        Self::image_as(reference, platform, None)
+    }
+
+    /// An image of a registry that is told who we are.
+    pub fn image_as(reference: &str, platform: Option<Platform>, login: Option<Login>) -> Self {
         Self::with(
             Op::Image {
                 reference: reference.to_owned(),
                 platform,
+                login,
             },
             &[],
         )
+    }
+
+    /// The image in an archive.
+    pub fn of_archive(file: &File, platform: Option<Platform>) -> Self {
+        let op = Op::ImageArchive {
+            file: file.0.id(),
+            platform,
+        };
+        Self::with(op, &[&file.0])
+    }
+
+    /// An image of the caller's Docker.
+    pub fn of_docker(name: &str) -> Self {
+        let archive = File::with(Op::DockerArchive(name.to_owned()), &[]);
+        Self::of_archive(&archive, None)
     }
 
     /// The same configuration over another root.

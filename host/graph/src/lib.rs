@@ -5,6 +5,7 @@
 //!   `wharf:pipeline`.
 //! - [`source`]: what is fetched from elsewhere.
 //! - [`read`]: the questions that can be asked of a node, and their answers.
+//! - [`publish`]: what is pushed to a registry.
 //! - [`plan`]: what a node means once its sources are pinned: metadata folded into one configuration, and for each tree
 //!   the key under which its result is remembered.
 
@@ -14,6 +15,7 @@ pub mod image;
 pub mod node;
 pub mod op;
 pub mod plan;
+pub mod publish;
 pub mod read;
 pub mod source;
 

@@ -8,6 +8,7 @@ use crate::{
     error::Error,
     image::Platform,
     node::NodeId,
+    publish::Login,
     source::{Checkout, FetchRequest, FetchSecret, Reference, Repository},
 };
 
@@ -510,7 +511,18 @@ pub enum Op {
         reference: String,
         /// The engine's unless given.
         platform: Option<Platform>,
+        /// Who the registry is told that we are; what the caller is logged in as unless given.
+        login: Option<Login>,
     },
+    /// Container: the image in an archive.
+    ImageArchive {
+        /// The archive: what `docker save` or an OCI tool writes.
+        file: NodeId,
+        /// The engine's unless given.
+        platform: Option<Platform>,
+    },
+    /// File: an archive of an image of the caller's Docker.
+    DockerArchive(String),
     /// Container: the first with the second as its root file system.
     WithRootfs(NodeId, NodeId),
     /// Container: configured.
@@ -585,9 +597,11 @@ impl Op {
             | Self::HostFile(_)
             | Self::NewFile { .. }
             | Self::Scratch(_)
+            | Self::DockerArchive(_)
             | Self::Image { .. }
             | Self::Fetch(_)
             | Self::HostService { .. } => Vec::new(),
+            Self::ImageArchive { file, .. } => vec![*file],
             Self::Subdirectory(node, _)
             | Self::FilterDirectory(node, _)
             | Self::Rootfs(node)

@@ -8,8 +8,6 @@ use crate::error::innermost;
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How long a server may say nothing.
-const SILENCE: Duration = Duration::from_secs(30);
 /// How long a connection is kept for the next request: an engine lives long, and many clients may have come at once.
 const IDLE: Duration = Duration::from_secs(5);
 
@@ -27,20 +25,24 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Clients that trust the certificates of this file beside the host's own, and follow redirects as `redirects` says.
+    /// Clients that trust the certificates of this file beside the host's own, and follow redirects as `redirects` says. An
+    /// answer in which nothing comes for as long as `silence` is given up.
     ///
     /// # Errors
     /// When the file has no certificates that can be read.
     pub fn new(
         ca_bundle: Option<&Path>,
+        silence: Option<Duration>,
         redirects: impl Fn() -> redirect::Policy,
     ) -> Result<Self, SettingsError> {
         let certificates = ca_bundle.map_or(Ok(Vec::new()), certificates)?;
-        let build = |builder: ClientBuilder| {
+        let build = |mut builder: ClientBuilder| {
+            if let Some(silence) = silence {
+                builder = builder.read_timeout(silence);
+            }
             builder
                 .user_agent(concat!("wharf/", env!("CARGO_PKG_VERSION")))
                 .connect_timeout(CONNECT)
-                .read_timeout(SILENCE)
                 .pool_idle_timeout(IDLE)
                 .redirect(redirects())
                 .tls_certs_merge(certificates.clone())

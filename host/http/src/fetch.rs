@@ -4,7 +4,7 @@
 //! connections, handed on in order; any other comes over one. A part that was cut off is asked for again from where it
 //! ended, on condition that the file is still the same one.
 
-use std::{io, ops::Range, path::Path};
+use std::{io, ops::Range, path::Path, time::Duration};
 
 use futures::StreamExt;
 use reqwest::{
@@ -36,6 +36,8 @@ const PROGRESS: u64 = 64 << 10;
 const REDIRECTS: usize = 10;
 /// How often a file that changes while it is fetched is begun again.
 const BEGINNINGS: usize = 3;
+/// How long a server may say nothing.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// Takes a file's bytes in order.
 pub trait Sink: Send {
@@ -125,7 +127,11 @@ impl Fetcher {
     /// When the file has no certificates that can be read.
     pub fn new(ca_bundle: Option<&Path>) -> Result<Self, SettingsError> {
         // Redirects are followed here: secrets are not taken along.
-        Ok(Self(Clients::new(ca_bundle, redirect::Policy::none)?))
+        Ok(Self(Clients::new(
+            ca_bundle,
+            Some(SILENCE),
+            redirect::Policy::none,
+        )?))
     }
 
     /// Fetches a file into a sink that has nothing in it.

@@ -55,13 +55,14 @@ mod tests {
             env: vec!["A=b".to_owned()],
             ..Config::default()
         };
-        let paths: Vec<_> = layers.iter().map(|file| file.path().to_owned()).collect();
+        let files: Vec<_> = layers.iter().map(|file| file.reopen().unwrap()).collect();
         let reference: Reference = "acme/app:1".parse().unwrap();
         let mut out = Vec::new();
         let image = NewImage {
             platform: &Platform::host(),
             config: &config,
-            layers: &paths,
+            layers: &files,
+            history: &[],
             reference: Some(&reference),
         };
         write(&mut out, &image).unwrap();

@@ -17,10 +17,41 @@ use crate::{
 /// How long a token lives when the registry does not say: what the specification says.
 const DEFAULT_LIFE: u64 = 60;
 
-/// Tokens and credentials that registries have accepted, by registry and repository.
+/// Tokens and credentials that registries have accepted, by what they are for.
 pub(crate) struct Authority {
     source: CredentialSource,
-    accepted: Mutex<HashMap<(String, String), (Pass, Option<Instant>)>>,
+    accepted: Mutex<HashMap<Purpose, (Pass, Option<Instant>)>>,
+}
+
+/// Registry, repository, and whether it is written to.
+type Purpose = (String, String, bool);
+
+/// What is done with a repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Nothing: the registry is asked whether it knows us.
+    Know,
+    /// It is read.
+    Pull,
+    /// It is written to, and blobs are taken from these other repositories of the registry.
+    Push { from: Vec<String> },
+}
+
+impl Access {
+    /// What a token has to be good for, in the words of token servers.
+    fn scopes(&self, repository: &str, asked: Option<&str>) -> Vec<String> {
+        match self {
+            Self::Know => asked.map(str::to_owned).into_iter().collect(),
+            Self::Pull => {
+                let own = || format!("repository:{repository}:pull");
+                vec![asked.map_or_else(own, str::to_owned)]
+            }
+            // Asked for all at once, so that one token does for the whole push.
+            Self::Push { from } => std::iter::once(format!("repository:{repository}:pull,push"))
+                .chain(from.iter().map(|other| format!("repository:{other}:pull")))
+                .collect(),
+        }
+    }
 }
 
 /// What is sent along with a request.
@@ -47,9 +78,15 @@ impl Authority {
     }
 
     /// Adds what the registry accepted before. The first request goes without.
-    pub(crate) fn sign(&self, request: RequestBuilder, place: &Place, repository: &str) -> RequestBuilder {
+    pub(crate) fn sign(
+        &self,
+        request: RequestBuilder,
+        place: &Place,
+        repository: &str,
+        access: &Access,
+    ) -> RequestBuilder {
         let accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
-        match accepted.get(&key(place, repository)) {
+        match accepted.get(&purpose(place, repository, access)) {
             Some((_, Some(end))) if *end <= Instant::now() => request,
             Some((Pass::Bearer(token), _)) => request.bearer_auth(token),
             Some((Pass::Basic { user, password }, _)) => request.basic_auth(user, Some(password)),
@@ -63,6 +100,7 @@ impl Authority {
         client: &Client,
         place: &Place,
         repository: &str,
+        access: &Access,
         refused: &Response,
     ) -> Result<(), NoPass> {
         let credential = self.credential(place).await;
@@ -76,7 +114,10 @@ impl Authority {
         let basic = challenges.iter().any(|challenge| challenge.scheme == "basic");
         let (pass, end) = match (bearer, credential) {
             (Some(challenge), credential) => {
-                let grant = token(client, place, repository, challenge, credential.as_ref()).await?;
+                let grant = {
+                    let scopes = access.scopes(repository, challenge.get("scope"));
+                    token(client, place, &scopes, challenge, credential.as_ref()).await?
+                };
                 // A token that ends while a request is under way is of no use.
                 let life = Duration::from_secs(grant.expires_in.unwrap_or(DEFAULT_LIFE).saturating_sub(5));
                 let token = grant
@@ -93,7 +134,7 @@ impl Authority {
             (None, _) => return Err(NoPass::Refused),
         };
         let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
-        accepted.insert(key(place, repository), (pass, end));
+        accepted.insert(purpose(place, repository, access), (pass, end));
         Ok(())
     }
 
@@ -114,8 +155,12 @@ impl Authority {
     }
 }
 
-fn key(place: &Place, repository: &str) -> (String, String) {
-    (place.base.clone(), repository.to_owned())
+fn purpose(place: &Place, repository: &str, access: &Access) -> Purpose {
+    (
+        place.base.clone(),
+        repository.to_owned(),
+        matches!(access, Access::Push { .. }),
+    )
 }
 
 #[derive(Deserialize)]
@@ -128,7 +173,7 @@ struct Grant {
 async fn token(
     client: &Client,
     place: &Place,
-    repository: &str,
+    scopes: &[String],
     challenge: &Challenge,
     credential: Option<&Credential>,
 ) -> Result<Grant, NoPass> {
@@ -143,22 +188,24 @@ async fn token(
             "{realm} would get the credentials without encryption"
         )));
     }
-    let own_scope = format!("repository:{repository}:pull");
-    let scope = challenge.get("scope").unwrap_or(&own_scope);
     let service = challenge.get("service").unwrap_or_default();
+    let query: Vec<(&str, &str)> = std::iter::once(("service", service))
+        .chain(scopes.iter().map(|scope| ("scope", scope.as_str())))
+        .collect();
     let request = match credential {
         Some(Credential::IdentityToken(refresh)) => client.post(realm).form(&[
             ("grant_type", "refresh_token"),
             ("client_id", "wharf"),
             ("service", service),
-            ("scope", scope),
+            ("scope", &scopes.join(" ")),
             ("refresh_token", refresh),
         ]),
         Some(Credential::Password { user, password }) => client
             .get(realm)
-            .query(&[("service", service), ("scope", scope), ("account", user)])
+            .query(&query)
+            .query(&[("account", user)])
             .basic_auth(user, Some(password)),
-        None => client.get(realm).query(&[("service", service), ("scope", scope)]),
+        None => client.get(realm).query(&query),
     };
     let response = request
         .send()

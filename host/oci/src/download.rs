@@ -79,16 +79,11 @@ impl Download {
     }
 
     async fn ask(&self, place: &Place, from: u64) -> Result<Response, Failure> {
-        let path = format!("blobs/{}", self.blob.digest);
-        let header = (from > 0).then(|| (header::RANGE, format!("bytes={from}-")));
-        self.transport
-            .get(&Ask {
-                place,
-                repository: &self.repository,
-                path,
-                header,
-            })
-            .await
+        let mut ask = Ask::get(place, &self.repository, format!("blobs/{}", self.blob.digest));
+        if from > 0 {
+            ask = ask.header(header::RANGE, format!("bytes={from}-"));
+        }
+        self.transport.ask(&ask).await
     }
 
     /// Carries the blob to its reader, from one place after the other if need be.

@@ -27,7 +27,7 @@ pub enum Error {
     },
     /// The registry wants credentials, or others.
     #[error(
-        "{registry} refused access to {reference}{}: check that the image exists, and log in with `docker login {registry}`",
+        "{registry} refused access to {reference}{}: check that the image exists, and log in with `wharf login {registry}`",
         user.as_ref().map(|user| format!(" for user {user}")).unwrap_or_default()
     )]
     Refused {
@@ -48,6 +48,16 @@ pub enum Error {
         /// Who was asked.
         registry: String,
         /// What was tried, with addresses, and why it failed.
+        why: String,
+    },
+    /// The registry does not do what it is asked.
+    #[error("{registry} does not accept {reference}: {why}")]
+    Rejected {
+        /// The image.
+        reference: String,
+        /// Who was asked.
+        registry: String,
+        /// What it says.
         why: String,
     },
     /// The image has no manifest for the platform.
@@ -87,6 +97,7 @@ pub(crate) enum Failure {
     NotFound,
     Refused { user: Option<String> },
     Unavailable { why: String },
+    Rejected { why: String },
     Damaged { what: String, why: String },
     Platform { wanted: String, have: Vec<String> },
 }
@@ -119,7 +130,9 @@ pub(crate) fn explain(reference: &str, registry: &Place, failures: Vec<(Place, F
     let brief = |(place, failure): &(Place, Failure)| match failure {
         Failure::NotFound => format!("{} does not have it", place.base),
         Failure::Refused { .. } => format!("{} refuses access", place.base),
-        Failure::Unavailable { why } | Failure::Damaged { why, .. } => format!("{}: {why}", place.base),
+        Failure::Unavailable { why } | Failure::Rejected { why } | Failure::Damaged { why, .. } => {
+            format!("{}: {why}", place.base)
+        }
         Failure::Platform { wanted, .. } => format!("{} does not have it for {wanted}", place.base),
     };
     let tried: Vec<String> = failures.iter().map(brief).collect();
@@ -137,6 +150,11 @@ pub(crate) fn explain(reference: &str, registry: &Place, failures: Vec<(Place, F
             reference,
             registry: place.name,
             user,
+        },
+        Some((place, Failure::Rejected { why })) => Error::Rejected {
+            reference,
+            registry: place.name,
+            why,
         },
         Some((_, Failure::Platform { wanted, have })) => Error::Platform {
             reference,

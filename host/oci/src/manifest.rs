@@ -32,25 +32,25 @@ pub struct LayerDescriptor {
 #[serde(rename_all = "PascalCase", default)]
 pub struct Config {
     /// `NAME=value`.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
     /// Put before the arguments.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub entrypoint: Vec<String>,
     /// Arguments when none are given.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub cmd: Vec<String>,
     /// Who runs it.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     pub user: String,
     /// Where it starts.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     pub working_dir: String,
     /// Labels.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// Ports as `80/tcp`.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub exposed_ports: BTreeMap<String, serde_json::Value>,
     /// Everything else, as it stands.
     #[serde(flatten)]
@@ -77,6 +77,29 @@ pub struct ResolvedImage {
     pub config: Config,
     /// Its layers, the lowest first.
     pub layers: Vec<LayerDescriptor>,
+    /// How they came to be, as far as the image says.
+    #[serde(default)]
+    pub history: Vec<History>,
+}
+
+/// How a layer came to be, or a change of the configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    /// When.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
+    /// By which command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_by: Option<String>,
+    /// Whose it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
+    /// What was said of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    /// There is no layer for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub empty_layer: bool,
 }
 
 /// A manifest or a list of manifests.
@@ -160,6 +183,8 @@ pub(crate) struct ConfigFile {
     #[serde(default, deserialize_with = "or_default")]
     pub(crate) config: Config,
     rootfs: Rootfs,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) history: Vec<History>,
 }
 
 #[derive(Deserialize)]

@@ -50,10 +50,24 @@ impl Places {
         order
     }
 
+    /// Where a registry's images are pushed: the registry itself, reached as a mirror says that is it.
+    pub(crate) fn itself(&self, registry: &str) -> Place {
+        let own = Place::registry(registry);
+        let mirrors = self.mirrors.get(&own.name).map(Vec::as_slice).unwrap_or_default();
+        mirrors
+            .iter()
+            .find(|mirror| mirror.name == own.name)
+            .cloned()
+            .unwrap_or(own)
+    }
+
     /// Notes that a place failed, when it is likely to fail again.
     pub(crate) fn remember(&self, place: &Place, failure: Failure) -> (Place, Failure) {
         tracing::debug!("{}: {failure:?}", place.base);
-        if matches!(failure, Failure::Unavailable { .. } | Failure::Damaged { .. }) {
+        if matches!(
+            failure,
+            Failure::Unavailable { .. } | Failure::Rejected { .. } | Failure::Damaged { .. }
+        ) {
             self.failed
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -84,6 +98,8 @@ mod tests {
         let insecure = Places::new(&[("lan:5000".to_owned(), "http://lan:5000".to_owned())]).unwrap();
         assert_eq!(insecure.of("lan:5000").len(), 1);
         assert!(insecure.of("lan:5000")[0].is_plain());
+        assert!(insecure.itself("lan:5000").is_plain());
+        assert_eq!(places.itself("docker.io").name, "docker.io");
         let first = places.of("docker.io").remove(0);
         places.remember(&first, Failure::NotFound);
         assert_eq!(

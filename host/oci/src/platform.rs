@@ -14,7 +14,7 @@ pub struct Platform {
     /// Such as `amd64`.
     pub architecture: String,
     /// Such as `v8`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
 }
 

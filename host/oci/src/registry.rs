@@ -1,6 +1,6 @@
 //! Registries: what a reference means there, and the layers of what it means.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{io::BufRead, path::PathBuf, sync::Arc};
 
 use reqwest::header;
 
@@ -34,8 +34,8 @@ pub struct RegistryConfig {
 /// Reaches registries. Clones share connections and tokens.
 #[derive(Clone)]
 pub struct Registry {
-    transport: Arc<Transport>,
-    places: Arc<Places>,
+    pub(crate) transport: Arc<Transport>,
+    pub(crate) places: Arc<Places>,
 }
 
 impl Registry {
@@ -54,6 +54,15 @@ impl Registry {
             transport: Arc::new(Transport::new(config.ca_bundle.as_deref(), credentials)?),
             places: Arc::new(Places::new(&config.mirrors)?),
         })
+    }
+
+    /// The same for somebody else: with connections in common, and credentials and tokens of their own.
+    #[must_use]
+    pub fn for_another(&self, credentials: CredentialSource) -> Self {
+        Self {
+            transport: Arc::new(self.transport.for_another(credentials)),
+            places: Arc::clone(&self.places),
+        }
     }
 
     /// What a reference means for a platform, as the first of mirrors and registry says that has it.
@@ -99,6 +108,7 @@ impl Registry {
                 platform: file.platform(platform)?,
                 layers: file.layers(manifest.layers)?,
                 config: file.config,
+                history: file.history,
             });
         }
         Err(Failure::damaged(
@@ -114,19 +124,9 @@ impl Registry {
         repository: &str,
         name: &str,
     ) -> Result<(Vec<u8>, String), Failure> {
-        let (path, header) = (
-            format!("manifests/{name}"),
-            Some((header::ACCEPT, ACCEPTED.join(", "))),
-        );
-        let (text, said) = self
-            .transport
-            .document(&Ask {
-                place,
-                repository,
-                path,
-                header,
-            })
-            .await?;
+        let ask = Ask::get(place, repository, format!("manifests/{name}"))
+            .header(header::ACCEPT, ACCEPTED.join(", "));
+        let (text, said) = self.transport.document(&ask).await?;
         let is_digest = name.contains(':');
         let expected = if is_digest { Some(name.to_owned()) } else { said };
         let found = digest::like(expected.as_deref().unwrap_or_default(), &text);
@@ -140,16 +140,8 @@ impl Registry {
     }
 
     async fn config(&self, place: &Place, repository: &str, expected: &str) -> Result<Vec<u8>, Failure> {
-        let (path, header) = (format!("blobs/{expected}"), None);
-        let (text, _) = self
-            .transport
-            .document(&Ask {
-                place,
-                repository,
-                path,
-                header,
-            })
-            .await?;
+        let ask = Ask::get(place, repository, format!("blobs/{expected}"));
+        let (text, _) = self.transport.document(&ask).await?;
         let found = digest::like(expected, &text);
         if found == expected {
             return Ok(text);
@@ -162,18 +154,26 @@ impl Registry {
 
     /// Fetches a layer: returns when the registry starts to send it, and the rest arrives while it is read.
     pub async fn fetch_layer(&self, image: &ResolvedImage, layer: &LayerDescriptor) -> Result<LayerReader> {
-        let parsed: Reference = image.reference.parse()?;
+        let blob = self.fetch_blob(&image.reference, layer).await?;
+        Ok(LayerReader::new(blob, &layer.diff_id))
+    }
+
+    /// Fetches a layer's bytes as the registry has them. Reading ends with an error unless they are those that the digest
+    /// names.
+    pub async fn fetch_blob(
+        &self,
+        reference: &str,
+        layer: &LayerDescriptor,
+    ) -> Result<Box<dyn BufRead + Send>> {
+        let parsed: Reference = reference.parse()?;
         let download = Download {
             transport: Arc::clone(&self.transport),
             places: Arc::clone(&self.places),
             registry: parsed.registry().to_owned(),
             repository: parsed.repository().to_owned(),
-            reference: image.reference.clone(),
+            reference: reference.to_owned(),
             blob: layer.clone(),
         };
-        Ok(LayerReader::new(
-            Box::new(download.start().await?),
-            &layer.diff_id,
-        ))
+        Ok(Box::new(download.start().await?))
     }
 }

@@ -90,6 +90,11 @@ impl Store {
         }
     }
 
+    /// A file for what is on its way elsewhere: without a name, gone with its handle.
+    pub fn passing_file(&self) -> Result<File> {
+        tempfile::tempfile_in(self.directory.join("drafts")).context(|| "a file on its way".to_owned())
+    }
+
     /// Makes a draft a blob.
     pub fn publish_log(&self, mut draft: LogDraft) -> Result<Digest> {
         let said = || "a new blob".to_owned();

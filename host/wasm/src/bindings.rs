@@ -11,6 +11,7 @@ wasmtime::component::bindgen!({
         "wharf:pipeline/host-sync": async | trappable,
         "wharf:pipeline/exports-sync": async | trappable,
         "wharf:pipeline/serve-sync": async | trappable,
+        "wharf:pipeline/registry-sync": async | trappable,
         default: trappable,
     },
     with: {
@@ -28,5 +29,6 @@ wasmtime::component::bindgen!({
         "wharf:pipeline/container.exec-options": wharf_graph::op::ExecOptions,
         "wharf:pipeline/service.service": wharf_graph::Service,
         "wharf:pipeline/service.service-options": wharf_graph::op::ServiceOptions,
+        "wharf:pipeline/publishing.publish-options": wharf_graph::publish::PublishOptions,
     },
 });

@@ -9,8 +9,9 @@ use futures::future::BoxFuture;
 use wasmtime::component::{HasData, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wharf_graph::{
-    Error, Node,
+    Container, Error, Node,
     op::{HostPort, SecretId},
+    publish::PublishOptions,
     read::{Answer, Question},
 };
 
@@ -37,6 +38,15 @@ pub trait Pipeline: Send + Sync {
     fn export_file<'a>(&'a self, node: &'a Arc<Node>, to: &'a Path) -> BoxFuture<'a, Result<(), Error>>;
     /// Writes a container as an archive to the user's disk.
     fn export_container<'a>(&'a self, node: &'a Arc<Node>, to: &'a Path) -> BoxFuture<'a, Result<(), Error>>;
+    /// Loads a container into the user's Docker under a name; returns the image's id.
+    fn load<'a>(&'a self, node: &'a Arc<Node>, name: &'a str) -> BoxFuture<'a, Result<String, Error>>;
+    /// Pushes a container to a registry; returns its reference with its digest.
+    fn publish<'a>(
+        &'a self,
+        container: &'a Container,
+        reference: &'a str,
+        options: &'a PublishOptions,
+    ) -> BoxFuture<'a, Result<String, Error>>;
     /// Allows the engine to ask for a secret's value.
     fn allow_secret(&self, secret: &SecretId);
     /// Allows the engine to ask for connections to a port that the user's machine knows.

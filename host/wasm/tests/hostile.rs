@@ -8,8 +8,9 @@ use std::{
 
 use futures::future::BoxFuture;
 use wharf_graph::{
-    Error, Node,
+    Container, Error, Node,
     op::{HostPort, SecretId},
+    publish::PublishOptions,
     read::{Answer, Question},
 };
 use wharf_wasm::{CallContext, CallError, Level, Limits, Module, Pipeline, Runtime, Value};
@@ -79,6 +80,19 @@ impl Pipeline for Nowhere {
 
     fn export_container<'a>(&'a self, _: &'a Arc<Node>, _: &'a Path) -> BoxFuture<'a, Result<(), Error>> {
         unreachable!("nothing here writes")
+    }
+
+    fn load<'a>(&'a self, _: &'a Arc<Node>, _: &'a str) -> BoxFuture<'a, Result<String, Error>> {
+        unreachable!("nothing here loads")
+    }
+
+    fn publish<'a>(
+        &'a self,
+        _: &'a Container,
+        _: &'a str,
+        _: &'a PublishOptions,
+    ) -> BoxFuture<'a, Result<String, Error>> {
+        unreachable!("nothing here publishes")
     }
 
     fn allow_secret(&self, _: &SecretId) {}

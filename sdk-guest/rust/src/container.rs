@@ -1,9 +1,9 @@
 //! Containers as values, with their builders and reads, and what is mounted in them: secrets and cache volumes.
 
-use crate::bindings::wharf::pipeline::{cache, container as raw, eval, exports, network, secret};
+use crate::bindings::wharf::pipeline::{cache, container as raw, eval, exports, network, registry, secret};
 use crate::{
-    CopyOptions, Directory, ExecOptions, File, Network, Platform, Result, Sharing, Stat, Variable,
-    text::owned,
+    CopyOptions, Directory, ExecOptions, File, Network, Platform, PublishOptions, Result, Sharing, Stat,
+    Variable, text::owned,
 };
 
 /// A value that stays with the caller until a step needs it. In no key, layer, log or database.
@@ -514,5 +514,26 @@ impl Container {
     /// Write the container as an OCI archive (a tar file) to `path` on the caller's disk.
     pub async fn export(&self, path: impl Into<String>) -> Result<()> {
         Ok(exports::export_container(&self.0, path.into()).await?)
+    }
+
+    /// Load the container as an image into the caller's own Docker, under this name: `acme/app:dev`. Returns the image's id.
+    pub async fn load(&self, name: impl Into<String>) -> Result<String> {
+        Ok(exports::load(&self.0, name.into()).await?)
+    }
+
+    /// Push the container as an image to a registry: `ghcr.io/acme/app:1.0`, with the tag `latest` unless it has one. The layers of
+    /// the image that it started from keep their digests; what the registry has is not sent again. Returns the reference
+    /// with the image's digest.
+    pub async fn publish(&self, reference: impl Into<String>) -> Result<String> {
+        Ok(registry::publish(&self.0, reference.into(), None).await?)
+    }
+
+    /// As [`Self::publish`], with further tags, platforms and a login.
+    pub async fn publish_opts(
+        &self,
+        reference: impl Into<String>,
+        options: &PublishOptions,
+    ) -> Result<String> {
+        Ok(registry::publish(&self.0, reference.into(), Some(&options.0)).await?)
     }
 }

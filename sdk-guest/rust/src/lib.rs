@@ -29,6 +29,7 @@ mod directory;
 mod error;
 mod exec;
 mod file;
+mod publish;
 mod service;
 mod text;
 mod wire;
@@ -45,12 +46,14 @@ pub use error::{Error, Result};
 pub use exec::ExecOptions;
 pub use file::File;
 pub use futures_util::{future::join_all, join};
+pub use publish::PublishOptions;
 pub use service::{Service, ServiceOptions};
 pub use wharf_sdk_macro::module;
 
 pub use bindings::wharf::pipeline::{
     cache::Sharing,
     network::Mode as Network,
+    publishing::Compression,
     service::{Port, Transport},
     types::{Denial, ExecFailure, ExitExpectation as Expect, FileKind, OtherError, Platform, Stat, Variable},
 };
@@ -58,9 +61,9 @@ pub use bindings::wharf::pipeline::{
 /// What most modules use.
 pub mod prelude {
     pub use crate::{
-        CacheVolume, Container, CopyOptions, Directory, Error, ExecOptions, Expect, File, Network, Platform,
-        Port, Result, Secret, Service, ServiceOptions, Sharing, Transport, git, host, http, image, join,
-        join_all, log,
+        CacheVolume, Compression, Container, CopyOptions, Directory, Error, ExecOptions, Expect, File,
+        Network, Platform, Port, PublishOptions, Result, Secret, Service, ServiceOptions, Sharing, Transport,
+        git, host, http, image, join, join_all, log,
     };
 }
 

@@ -84,6 +84,46 @@ fn an_engine_in_docker_is_started_once_looked_at_and_ended() {
 }
 
 #[test]
+fn images_go_to_docker_and_come_from_it() {
+    let world = OnDocker::new();
+    let module = guests::sdk(&world.0);
+    let call = |words: &[&str]| {
+        let mut command = world.0.command(["call", "-q", "-m"]);
+        command.arg(&module).args(words);
+        Done::of(command)
+    };
+    let name = format!("wharf-test-{}:made", world.name());
+    let made = [
+        "made",
+        "--image",
+        "busybox:latest",
+        "--args=sh",
+        "--args=-c",
+        "--args=echo from wharf > /greeting",
+    ];
+    let id = call(&[&made[..], &["load", "--name", &name]].concat())
+        .ok()
+        .to_owned();
+    assert!(id.starts_with("sha256:"), "{id}");
+    assert_eq!(
+        world.docker(&["run", "--rm", &name, "cat", "/greeting"]),
+        "from wharf"
+    );
+    let said = call(&[
+        "said-in-docker",
+        "--name",
+        &name,
+        "--args=cat",
+        "--args=/greeting",
+    ]);
+    assert_eq!(said.ok(), "from wharf");
+    world.docker(&["rmi", &name]);
+    call(&["said-in-docker", "--name", &name, "--args=cat"])
+        .exits(1)
+        .says(&name);
+}
+
+#[test]
 fn an_engine_in_docker_is_replaced_when_its_settings_change_and_remembers() {
     let mut world = OnDocker::new();
     assert_eq!(world.greet(&[]).ok(), "hello from wat");

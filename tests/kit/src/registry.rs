@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -38,19 +39,37 @@ impl Registry {
         Self::start_on(dir, IpAddr::V4(Ipv4Addr::LOCALHOST))
     }
 
+    /// Starts a registry on loopback that lets nobody in but this user.
+    pub fn start_for(dir: &Path, user: &str, password: &str) -> Result<Self> {
+        fs::create_dir_all(dir).map_err(Error::io("creating", dir))?;
+        let file = dir.join("htpasswd");
+        let mut htpasswd = Command::new(process::require("htpasswd", "apache2-utils")?);
+        let hashed = process::run(htpasswd.args(["-nbB", user, password]))?;
+        fs::write(&file, hashed.stdout).map_err(Error::io("writing", &file))?;
+        let auth = serde_json::json!({ "htpasswd": { "realm": "tests", "path": file } });
+        Self::start_with(dir, IpAddr::V4(Ipv4Addr::LOCALHOST), Some(auth))
+    }
+
     /// Starts a registry on one address of this host. Several may serve one directory that no one writes to.
     pub fn start_on(dir: &Path, address: IpAddr) -> Result<Self> {
+        Self::start_with(dir, address, None)
+    }
+
+    fn start_with(dir: &Path, address: IpAddr, auth: Option<serde_json::Value>) -> Result<Self> {
         let program = process::require("docker-registry", "docker-registry")?;
         fs::create_dir_all(dir).map_err(Error::io("creating", dir))?;
         let logs = tempfile::tempdir().map_err(Error::io("making a directory in", std::env::temp_dir()))?;
         let config = logs.path().join("config.yml");
         // JSON is YAML too, and quotes the path. Port 0: the system picks one, and the log says which.
-        let settings = serde_json::json!({
+        let mut settings = serde_json::json!({
             "version": "0.1",
             "log": { "level": "info", "accesslog": { "disabled": false } },
             "storage": { "filesystem": { "rootdirectory": dir }, "delete": { "enabled": true } },
             "http": { "addr": std::net::SocketAddr::new(address, 0).to_string() },
         });
+        if let Some(auth) = auth {
+            settings["auth"] = auth;
+        }
         fs::write(&config, settings.to_string()).map_err(Error::io("writing", &config))?;
         let (access, log) = (logs.path().join("access"), logs.path().join("log"));
         let args = ["serve".to_owned(), config.display().to_string()];

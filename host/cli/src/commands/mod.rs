@@ -8,6 +8,7 @@ pub(crate) mod engine;
 pub(crate) mod functions;
 pub(crate) mod init;
 pub(crate) mod inspect;
+pub(crate) mod login;
 
 use crate::error::Report;
 

@@ -25,6 +25,7 @@ fn kind(kind: Kind) -> &'static str {
         Kind::Upload => "upload",
         Kind::Files => "files",
         Kind::Service => "service",
+        Kind::Push => "push",
     }
 }
 

@@ -59,6 +59,9 @@ pub enum Planned {
     Failed(Error),
 }
 
+/// The name under which an archive of the caller's Docker is sent.
+pub const DOCKER_ARCHIVE: &str = "image.tar";
+
 /// A source that the caller has to pin first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a source of the graph was not pinned")]
@@ -87,8 +90,10 @@ impl Planner {
     pub fn unpinned(&self, node: &Arc<Node>, pins: &Pins) -> Vec<Arc<Node>> {
         let mut nodes = node.closure(|id| self.memo.contains_key(&id));
         nodes.retain(|node| match node.op() {
-            Op::Image { .. } => !pins.images.contains_key(&node.id()),
-            Op::HostDirectory { .. } | Op::HostFile(_) => !pins.uploads.contains_key(&node.id()),
+            Op::Image { .. } | Op::ImageArchive { .. } => !pins.images.contains_key(&node.id()),
+            Op::HostDirectory { .. } | Op::HostFile(_) | Op::DockerArchive(_) => {
+                !pins.uploads.contains_key(&node.id())
+            }
             Op::Fetch(request) => request.known_digest().is_none() && !pins.fetched.contains_key(&node.id()),
             Op::Git { .. } => !pins.commits.contains_key(&node.id()),
             _ => false,
@@ -123,6 +128,21 @@ impl Planner {
                 Ok(Planned::File(Location {
                     path: absolute("/", name),
                     ..root
+                }))
+            }
+            Op::ImageArchive { .. } => {
+                let pin = pins.images.get(&node.id()).ok_or(unpinned)?;
+                Ok(Planned::Container(Arc::new(image(
+                    node.id(),
+                    &pin.reference,
+                    pin,
+                ))))
+            }
+            Op::DockerArchive(name) => {
+                let content = *pins.uploads.get(&node.id()).ok_or(unpinned)?;
+                Ok(Planned::File(Location {
+                    path: absolute("/", DOCKER_ARCHIVE),
+                    ..upload(node.id(), content, name)
                 }))
             }
             Op::Fetch(request) => {
@@ -231,7 +251,13 @@ impl Planner {
                 options,
             )?)),
             Op::HostService { host, ports } => Planned::Service(Arc::new(Service::of_host(host, ports)?)),
-            Op::Image { .. } | Op::HostDirectory { .. } | Op::HostFile(_) | Op::Fetch(_) | Op::Git { .. } => {
+            Op::Image { .. }
+            | Op::ImageArchive { .. }
+            | Op::DockerArchive(_)
+            | Op::HostDirectory { .. }
+            | Op::HostFile(_)
+            | Op::Fetch(_)
+            | Op::Git { .. } => {
                 unreachable!("sources are folded above")
             }
         })

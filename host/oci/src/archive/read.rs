@@ -34,7 +34,11 @@ pub struct Archive {
 impl Archive {
     /// Reads what is in an archive: the image for a platform. Its layers stay in the file until they are asked for.
     pub fn open(file: File, platform: &Platform) -> Result<Self> {
-        let contents = Contents::read(plain(file)?)?;
+        let unreadable = |error| match error {
+            Error::Io(error) => explain(Failure::damaged("the file", error)),
+            other => other,
+        };
+        let contents = plain(file).and_then(Contents::read).map_err(unreadable)?;
         let opened = if contents.has("index.json") {
             oci(&contents, platform)
         } else {
@@ -53,13 +57,18 @@ impl Archive {
         &self.image
     }
 
-    /// Opens one of its layers.
-    pub fn layer(&self, layer: &LayerDescriptor) -> Result<LayerReader> {
+    /// A layer's bytes as the archive has them.
+    pub fn blob(&self, layer: &LayerDescriptor) -> Result<impl Read + Send + use<>> {
         let path = self
             .paths
             .get(&layer.digest)
             .map_or(layer.digest.as_str(), String::as_str);
-        let section = self.contents.open(path).map_err(explain)?;
+        self.contents.open(path).map_err(explain)
+    }
+
+    /// Opens one of its layers.
+    pub fn layer(&self, layer: &LayerDescriptor) -> Result<LayerReader> {
+        let section = self.blob(layer)?;
         Ok(LayerReader::new(
             Box::new(BufReader::with_capacity(256 << 10, section)),
             &layer.diff_id,
@@ -76,7 +85,7 @@ fn explain(failure: Failure) -> Error {
             have,
         },
         Failure::Damaged { what, why } => Error::Damaged { reference, what, why },
-        Failure::Unavailable { why } => Error::Damaged {
+        Failure::Unavailable { why } | Failure::Rejected { why } => Error::Damaged {
             reference,
             what: "a part".to_owned(),
             why,
@@ -124,6 +133,7 @@ fn oci(contents: &Contents, platform: &Platform) -> Result<Opened, Failure> {
         platform: file.platform(platform)?,
         config: file.config,
         layers,
+        history: file.history,
     };
     Ok((image, paths))
 }
@@ -153,6 +163,7 @@ fn docker(contents: &Contents, platform: &Platform) -> Result<Opened, Failure> {
             platform: file.platform(platform)?,
             config: file.config,
             layers,
+            history: file.history,
         },
         paths,
     ))

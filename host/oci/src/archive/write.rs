@@ -1,19 +1,19 @@
 //! Writing an image archive.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     fs::File,
-    io::{self, Read, Write},
-    path::PathBuf,
+    io::{Read, Seek, Write},
 };
 
 use serde_json::json;
 
 use super::{DockerEntry, blob_path};
 use crate::{
-    digest::{Hasher, sha256},
-    error::{Error, Result},
-    manifest::Config,
+    digest::Hasher,
+    document::ImageParts,
+    error::Result,
+    manifest::{Config, History, LayerDescriptor},
     platform::Platform,
     reference::Reference,
 };
@@ -25,7 +25,9 @@ pub struct NewImage<'a> {
     /// How its processes run.
     pub config: &'a Config,
     /// Its layers as plain tar files, the lowest first.
-    pub layers: &'a [PathBuf],
+    pub layers: &'a [File],
+    /// How its layers came to be; may be empty.
+    pub history: &'a [History],
     /// What it is called when it is loaded.
     pub reference: Option<&'a Reference>,
 }
@@ -35,43 +37,36 @@ pub fn write(out: impl Write, image: &NewImage<'_>) -> Result<String> {
     let mut tar = tar::Builder::new(out);
     let mut layers = Vec::new();
     let mut written = HashSet::new();
-    for path in image.layers {
-        let (digest, size) = measure(path)?;
+    for mut file in image.layers {
+        let (digest, size) = measure(file)?;
         if written.insert(digest.clone()) {
-            let file = File::open(path)?.take(size);
-            tar.append_data(&mut header(size), blob_path(&digest), file)?;
+            file.rewind()?;
+            tar.append_data(&mut header(size), blob_path(&digest), file.take(size))?;
         }
-        layers.push((digest, size));
+        layers.push(LayerDescriptor {
+            diff_id: digest.clone(),
+            digest,
+            size,
+            media_type: "application/vnd.oci.image.layer.v1.tar".to_owned(),
+        });
     }
-    let diff_ids: Vec<&str> = layers.iter().map(|(digest, _)| digest.as_str()).collect();
-    let mut file = json!({
-        "os": image.platform.os,
-        "architecture": image.platform.architecture,
-        "config": image.config,
-        "rootfs": { "type": "layers", "diff_ids": diff_ids },
-    });
-    let mut platform = json!({ "os": image.platform.os, "architecture": image.platform.architecture });
-    if let Some(variant) = &image.platform.variant {
-        file["variant"] = json!(variant);
-        platform["variant"] = json!(variant);
+    let parts = ImageParts {
+        platform: image.platform,
+        config: image.config,
+        layers: &layers,
+        history: image.history,
+        annotations: &BTreeMap::new(),
+    };
+    let config = parts.config();
+    let manifest = parts.manifest(&config);
+    for document in [&config, &manifest] {
+        append(&mut tar, &blob_path(&document.digest), &document.text)?;
     }
-    let config = document(&mut tar, None, &file)?;
-    let layer = |(digest, size): &(String, u64)| json!({ "mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest, "size": size });
-    let manifest = document(
-        &mut tar,
-        None,
-        &json!({
-            "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "config": { "mediaType": "application/vnd.oci.image.config.v1+json", "digest": config.0, "size": config.1 },
-            "layers": layers.iter().map(layer).collect::<Vec<_>>(),
-        }),
-    )?;
     let mut entry = json!({
-        "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "digest": manifest.0,
-        "size": manifest.1,
-        "platform": platform,
+        "mediaType": manifest.media_type,
+        "digest": manifest.digest,
+        "size": manifest.text.len(),
+        "platform": image.platform,
     });
     if let Some(reference) = image.reference {
         entry["annotations"] = json!({
@@ -85,35 +80,23 @@ pub fn write(out: impl Write, image: &NewImage<'_>) -> Result<String> {
         "manifests": [entry],
     });
     let docker = DockerEntry {
-        config: blob_path(&config.0),
+        config: blob_path(&config.digest),
         repo_tags: image
             .reference
             .filter(|reference| reference.tag().is_some())
             .map(|name| vec![name.familiar()]),
-        layers: layers.iter().map(|(digest, _)| blob_path(digest)).collect(),
+        layers: layers.iter().map(|layer| blob_path(&layer.digest)).collect(),
     };
-    document(&mut tar, Some("index.json"), &index)?;
-    document(&mut tar, Some("manifest.json"), &json!([docker]))?;
-    document(
-        &mut tar,
-        Some("oci-layout"),
-        &json!({ "imageLayoutVersion": "1.0.0" }),
-    )?;
+    append(&mut tar, "index.json", index.to_string().as_bytes())?;
+    append(&mut tar, "manifest.json", json!([docker]).to_string().as_bytes())?;
+    let layout = json!({ "imageLayoutVersion": "1.0.0" });
+    append(&mut tar, "oci-layout", layout.to_string().as_bytes())?;
     tar.into_inner()?.flush()?;
-    Ok(manifest.0)
+    Ok(manifest.digest)
 }
 
-/// Adds a document under its name, or as a blob; returns its digest and length.
-fn document(
-    tar: &mut tar::Builder<impl Write>,
-    name: Option<&str>,
-    value: &serde_json::Value,
-) -> Result<(String, u64)> {
-    let text = serde_json::to_vec(value).map_err(|error| Error::Io(io::Error::other(error)))?;
-    let (digest, size) = (sha256(&text), text.len() as u64);
-    let path = name.map_or_else(|| blob_path(&digest), str::to_owned);
-    tar.append_data(&mut header(size), path, &text[..])?;
-    Ok((digest, size))
+fn append(tar: &mut tar::Builder<impl Write>, path: &str, text: &[u8]) -> Result<()> {
+    Ok(tar.append_data(&mut header(text.len() as u64), path, text)?)
 }
 
 fn header(size: u64) -> tar::Header {
@@ -124,8 +107,8 @@ fn header(size: u64) -> tar::Header {
 }
 
 /// A file's digest and length.
-fn measure(path: &PathBuf) -> Result<(String, u64)> {
-    let mut file = File::open(path)?;
+fn measure(mut file: &File) -> Result<(String, u64)> {
+    file.rewind()?;
     let (mut hasher, mut size, mut buffer) = (Hasher::like("sha256:"), 0, vec![0; 256 << 10]);
     loop {
         let count = file.read(&mut buffer)?;

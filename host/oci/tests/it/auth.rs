@@ -76,7 +76,7 @@ fn token_dance(wanted: String, token: String) -> impl Fn(&Asked, &str) -> Does +
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_is_fetched_once_and_used_for_all() {
+async fn b15_a_token_is_fetched_once_and_used_for_all() {
     let (world, layer) = pushed();
     let password = secret();
     let front = Front::start(
@@ -99,7 +99,7 @@ async fn a_token_is_fetched_once_and_used_for_all() {
         matches!(&error, Error::Refused { user: Some(user), .. } if user == "ann"),
         "{error}"
     );
-    assert!(error.to_string().contains("docker login"), "{error}");
+    assert!(error.to_string().contains("wharf login"), "{error}");
     assert!(matches!(
         pull(&client(&[]), &front.address).await,
         Err(Error::Refused { user: None, .. })
@@ -107,14 +107,14 @@ async fn a_token_is_fetched_once_and_used_for_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_for_nobody_in_particular_is_fetched_without_credentials() {
+async fn b15_a_token_for_nobody_in_particular_is_fetched_without_credentials() {
     let (world, layer) = pushed();
     let front = Front::start(&world.registry.url(), token_dance(String::new(), secret())).await;
     assert_eq!(pull(&client(&[]), &front.address).await.unwrap(), layer);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_has_ended_is_fetched_anew() {
+async fn b15_a_token_that_has_ended_is_fetched_anew() {
     let (world, layer) = pushed();
     let front = Front::start(&world.registry.url(), |asked, own| {
         let dances = asked
@@ -150,7 +150,7 @@ fn docker_config(directory: &Path, host: &str, user: &str, password: &str) -> Cr
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_and_password_come_from_dockers_configuration() {
+async fn b15_a_name_and_password_come_from_dockers_configuration() {
     let (world, layer) = pushed();
     let (password, directory) = (secret(), tempfile::tempdir().unwrap());
     let wanted = basic("ann", &password);
@@ -175,7 +175,7 @@ async fn a_name_and_password_come_from_dockers_configuration() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn credentials_do_not_follow_a_redirect_to_another_host() {
+async fn b15_credentials_do_not_follow_a_redirect_to_another_host() {
     let (world, layer) = pushed();
     let elsewhere = Front::start(&world.registry.url(), |_, _| Does::Passes).await;
     let (password, target) = (secret(), elsewhere.url());
@@ -211,7 +211,7 @@ async fn credentials_do_not_follow_a_redirect_to_another_host() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_that_was_redirected_to_cannot_ask_for_credentials() {
+async fn b15_a_host_that_was_redirected_to_cannot_ask_for_credentials() {
     let (world, _) = pushed();
     let thief = Front::start(&world.registry.url(), |asked, own| {
         if asked.path.starts_with("/token") {

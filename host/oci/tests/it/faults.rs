@@ -37,7 +37,7 @@ async fn layer_of(world: &World) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_passes_is_waited_for() {
+async fn b15_what_passes_is_waited_for() {
     let (world, layer) = pushed();
     let front = Front::start(&world.registry.url(), |asked, _| match asked.before {
         0 => answer(StatusCode::TOO_MANY_REQUESTS, &[(header::RETRY_AFTER, "1")], ""),
@@ -50,7 +50,7 @@ async fn what_passes_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_does_not_pass_is_said() {
+async fn b15_what_does_not_pass_is_said() {
     let (world, _) = pushed();
     let text = r#"{ "errors": [{ "code": "UNKNOWN", "message": "the disk is full" }] }"#;
     let front = Front::start(&world.registry.url(), move |_, _| {
@@ -83,7 +83,7 @@ async fn what_does_not_pass_is_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cut_blob_is_taken_up_where_it_was_cut() {
+async fn b15_a_cut_blob_is_taken_up_where_it_was_cut() {
     let (world, layer) = pushed();
     let digest = layer_of(&world).await;
     let ends = move |asked: &Asked, _: &str| {
@@ -105,7 +105,7 @@ async fn a_cut_blob_is_taken_up_where_it_was_cut() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_without_ranges_is_read_from_the_start_again() {
+async fn b15_a_registry_without_ranges_is_read_from_the_start_again() {
     let (world, layer) = pushed();
     let digest = layer_of(&world).await;
     let front = Front::start(&world.registry.url(), move |asked, _| match asked.before {
@@ -118,7 +118,7 @@ async fn a_registry_without_ranges_is_read_from_the_start_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_blob_that_one_place_cannot_finish_another_does() {
+async fn b15_a_blob_that_one_place_cannot_finish_another_does() {
     let (world, layer) = pushed();
     let digest = layer_of(&world).await;
     let mirror = Front::start(&world.registry.url(), move |asked, _| match asked.before {
@@ -140,7 +140,7 @@ async fn a_blob_that_one_place_cannot_finish_another_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_bytes_are_refused() {
+async fn b15_wrong_bytes_are_refused() {
     let (world, layer) = pushed();
     let digest = layer_of(&world).await;
     let lies = Front::start(&world.registry.url(), move |asked, _| {
@@ -176,7 +176,7 @@ async fn wrong_bytes_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_layer_that_unpacks_to_something_else_is_refused() {
+async fn b15_a_layer_that_unpacks_to_something_else_is_refused() {
     let (world, _) = pushed();
     let registry = client(&[]);
     let mut image = resolve(&registry, world.registry.address()).await.unwrap();

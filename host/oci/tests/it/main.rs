@@ -7,4 +7,5 @@ mod auth;
 mod faults;
 mod front;
 mod pull;
+mod push;
 mod world;

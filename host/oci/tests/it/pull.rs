@@ -18,7 +18,7 @@ async fn matches(image: &ResolvedImage, registry: &wharf_oci::Registry, layers: 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_format_and_compression_arrives_as_it_was_pushed() {
+async fn b17_every_format_and_compression_arrives_as_it_was_pushed() {
     let world = World::new();
     let ways: [(&str, &[&str], &str); 4] = [
         ("app/gzip:1", &["--dest-compress-format=gzip"], "gzip"),
@@ -65,7 +65,7 @@ async fn every_format_and_compression_arrives_as_it_was_pushed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_index_yields_the_right_platform_or_says_what_there_is() {
+async fn b16_an_index_yields_the_right_platform_or_says_what_there_is() {
     let world = World::new();
     let mut entries = Vec::new();
     for (name, platform) in [("a", "linux/amd64"), ("b", "linux/arm/v6"), ("c", "linux/arm/v7")] {
@@ -114,7 +114,7 @@ async fn an_index_yields_the_right_platform_or_says_what_there_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mirrors_are_asked_in_order_and_then_the_registry() {
+async fn b15_mirrors_are_asked_in_order_and_then_the_registry() {
     let world = World::new();
     let layers = [world.layer("one", &noise(10_000))];
     world.push("library/tool:1", "linux/amd64", &layers, &[]);

@@ -58,10 +58,15 @@ impl World {
         };
         let reference: Reference = name.parse().unwrap();
         let file = tempfile::NamedTempFile::new_in(self.directory.path()).unwrap();
+        let files: Vec<_> = layers
+            .iter()
+            .map(|path| std::fs::File::open(path).unwrap())
+            .collect();
         let image = NewImage {
             platform: &platform,
             config: &config,
-            layers,
+            layers: &files,
+            history: &[],
             reference: Some(&reference),
         };
         write(file.as_file(), &image).unwrap();

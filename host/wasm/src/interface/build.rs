@@ -7,6 +7,7 @@ use wharf_graph::{
     Container, Directory, File, Secret, Volume,
     build::Edit,
     op::{Configure, CopyOptions, ExecOptions, Expect, FileEdit, Network, Sharing, Stdin},
+    publish::Login,
 };
 
 use super::convert;
@@ -743,5 +744,29 @@ impl image::Host for &mut State {
         Ok(self
             .table
             .push(Container::image(&reference, platform.map(convert::to_platform)))?)
+    }
+
+    fn of_archive(&mut self, file: Resource<File>, platform: Option<Platform>) -> Handle<Container> {
+        let platform = platform.map(convert::to_platform);
+        let container = Container::of_archive(self.table.get(&file)?, platform);
+        Ok(self.table.push(container)?)
+    }
+
+    fn of_docker(&mut self, name: String) -> Handle<Container> {
+        Ok(self.table.push(Container::of_docker(&name))?)
+    }
+
+    fn pull_as(
+        &mut self,
+        reference: String,
+        platform: Option<Platform>,
+        user: String,
+        password: Resource<Secret>,
+    ) -> Handle<Container> {
+        let password = self.table.get(&password)?.id.clone();
+        let (platform, login) = (platform.map(convert::to_platform), Login { user, password });
+        Ok(self
+            .table
+            .push(Container::image_as(&reference, platform, Some(login)))?)
     }
 }

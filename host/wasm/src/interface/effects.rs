@@ -211,6 +211,19 @@ macro_rules! exports {
                 })?;
                 Ok(pipeline.$name(&node, &path).await.map_err(convert::error))
             })*
+
+            async fn load(
+                accessor: &Accessor<T, Self>,
+                container: Resource<Container>,
+                name: String,
+            ) -> Outcome<String> {
+                let (pipeline, node) = accessor.with(|mut access| {
+                    let state = access.get();
+                    let node = Arc::clone(state.table.get(&container)?.node());
+                    Ok::<_, wasmtime::Error>((Arc::clone(&state.pipeline), node))
+                })?;
+                Ok(pipeline.load(&node, &name).await.map_err(convert::error))
+            }
         }
 
         impl exports_sync::Host for &mut State {
@@ -219,6 +232,11 @@ macro_rules! exports {
                 let path = self.host_path(&path);
                 Ok(self.pipeline.$name(&node, &path).await.map_err(convert::error))
             })*
+
+            async fn load(&mut self, container: Resource<Container>, name: String) -> Outcome<String> {
+                let node = Arc::clone(self.table.get(&container)?.node());
+                Ok(self.pipeline.load(&node, &name).await.map_err(convert::error))
+            }
         }
     };
 }

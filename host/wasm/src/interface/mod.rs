@@ -4,6 +4,7 @@ mod build;
 mod convert;
 mod effects;
 mod eval;
+mod registry;
 mod service;
 mod sources;
 

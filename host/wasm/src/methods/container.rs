@@ -6,13 +6,20 @@ use wharf_graph::{
     read::{Answer, Question},
 };
 
-use super::{Method, build, done, edits::edits, mismatch, param, path, read, text_of, texts};
+use super::{
+    Method, build, done,
+    edits::edits,
+    mismatch, param, path,
+    publish::{load, publish},
+    read, text_of, texts,
+};
 use crate::{Field, Handle, Param, Type, Value};
 
 pub(super) fn methods() -> Vec<Method> {
     let mut methods = reads();
     methods.extend(builders());
     methods.extend(edits(Handle::Container));
+    methods.extend([publish(), load()]);
     methods
 }
 

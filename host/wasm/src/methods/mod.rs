@@ -4,11 +4,12 @@
 mod container;
 mod edits;
 mod files;
+mod publish;
 mod service;
 
 use futures::future::BoxFuture;
 use wharf_graph::{
-    Directory, Error, File, Node, Service,
+    Directory, Error, File, Node, Secret, Service,
     read::{Answer, Question},
 };
 
@@ -35,8 +36,9 @@ enum Effect {
     Act(Act),
 }
 
-/// What a method does that asks more than one question.
-type Act = for<'a> fn(&'a Value, Arguments<'a>, &'a dyn Pipeline) -> BoxFuture<'a, Result<Value, Error>>;
+/// What a method does that asks more than one question; none where what it is given does not fit.
+type Act = for<'a> fn(&'a Value, Arguments<'a>, &'a dyn Pipeline) -> Option<Acting<'a>>;
+type Acting<'a> = BoxFuture<'a, Result<Value, Error>>;
 
 /// The methods of a handle; secrets and cache volumes have none.
 pub fn methods(handle: Handle) -> Vec<Method> {
@@ -73,7 +75,7 @@ impl Method {
                 let answer = pipeline.read(node(own).ok_or_else(misfit)?, question).await?;
                 value(answer)
             }
-            Effect::Act(act) => act(own, Arguments(arguments), pipeline).await,
+            Effect::Act(act) => act(own, Arguments(arguments), pipeline).ok_or_else(misfit)?.await,
         }
     }
 }
@@ -94,7 +96,7 @@ struct Arguments<'a>(&'a [Value]);
 
 impl<'a> Arguments<'a> {
     fn text(self, at: usize) -> Option<&'a str> {
-        match self.0.get(at)? {
+        match self.given(at)? {
             Value::String(text) | Value::Enum(text) => Some(text),
             _ => None,
         }
@@ -125,31 +127,24 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// An argument that may be left out, as text.
-    fn maybe_text(self, at: usize) -> Option<&'a str> {
-        match self.0.get(at)? {
-            Value::Option(Some(value)) => match value.as_ref() {
-                Value::String(text) => Some(text),
-                _ => None,
-            },
-            _ => None,
-        }
-    }
-
     fn port(self, at: usize) -> Option<u16> {
-        match self.0.get(at)? {
+        match self.given(at)? {
             Value::Integer(port) => u16::try_from(*port).ok(),
             _ => None,
         }
     }
 
-    /// An argument that may be left out, as a port.
-    fn maybe_port(self, at: usize) -> Option<u16> {
+    /// An argument, unless it was left out.
+    fn given(self, at: usize) -> Option<&'a Value> {
         match self.0.get(at)? {
-            Value::Option(Some(value)) => match value.as_ref() {
-                Value::Integer(port) => u16::try_from(*port).ok(),
-                _ => None,
-            },
+            Value::Option(given) => given.as_deref(),
+            value => Some(value),
+        }
+    }
+
+    fn secret(self, at: usize) -> Option<&'a Secret> {
+        match self.given(at)? {
+            Value::Secret(secret) => Some(secret),
             _ => None,
         }
     }
@@ -287,6 +282,9 @@ mod tests {
             include_str!("../../../../wit/service.wit"),
             include_str!("../../../../wit/serve.wit"),
             include_str!("../../../../wit/host.wit"),
+            include_str!("../../../../wit/registry.wit"),
+            include_str!("../../../../wit/exports.wit"),
+            include_str!("../../../../wit/image.wit"),
         ];
         let named: BTreeSet<&str> = named.into_iter().flat_map(interface).collect();
         for (handle, prefix) in [

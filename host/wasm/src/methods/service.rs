@@ -1,13 +1,13 @@
 //! Methods of services.
 
-use futures::future::{BoxFuture, FutureExt};
+use futures::FutureExt;
 use wharf_graph::{
     Error,
     op::HostPort,
     read::{Answer, Question},
 };
 
-use super::{Arguments, Method, act, mismatch, param, read, text_of, texts};
+use super::{Acting, Arguments, Method, act, mismatch, param, read, text_of, texts};
 use crate::{Pipeline, Type, Value, interface::endpoint};
 
 pub(super) fn methods() -> Vec<Method> {
@@ -69,21 +69,17 @@ pub(super) fn methods() -> Vec<Method> {
     ]
 }
 
-fn up<'a>(
-    own: &'a Value,
-    given: Arguments<'a>,
-    pipeline: &'a dyn Pipeline,
-) -> BoxFuture<'a, Result<Value, Error>> {
-    async move {
-        let (Value::Service(service), Some(texts)) = (own, given.texts(0)) else {
-            return mismatch();
-        };
+fn up<'a>(own: &'a Value, given: Arguments<'a>, pipeline: &'a dyn Pipeline) -> Option<Acting<'a>> {
+    let (Value::Service(service), texts) = (own, given.texts(0)?) else {
+        return None;
+    };
+    let up = async move {
         let ports = texts.iter().map(|text| forward(text));
         let ports = ports.collect::<Result<Vec<_>, _>>()?;
         pipeline.up(service.node(), &ports).await?;
         Ok(Value::Unit)
-    }
-    .boxed()
+    };
+    Some(up.boxed())
 }
 
 /// `8080:80`, or one number for both.
@@ -97,23 +93,19 @@ fn forward(text: &str) -> Result<HostPort, Error> {
     }
 }
 
-fn find_endpoint<'a>(
-    own: &'a Value,
-    given: Arguments<'a>,
-    pipeline: &'a dyn Pipeline,
-) -> BoxFuture<'a, Result<Value, Error>> {
-    async move {
-        let Value::Service(service) = own else {
-            return mismatch();
-        };
+fn find_endpoint<'a>(own: &'a Value, given: Arguments<'a>, pipeline: &'a dyn Pipeline) -> Option<Acting<'a>> {
+    let Value::Service(service) = own else {
+        return None;
+    };
+    let finding = async move {
         let ports = pipeline.read(service.node(), Question::Ports).await?;
         let hostname = pipeline.read(service.node(), Question::Hostname).await?;
         match (hostname, ports) {
             (Answer::Text(hostname), Answer::Ports(ports)) => {
-                endpoint(&hostname, &ports, given.maybe_port(0), given.maybe_text(1)).map(Value::String)
+                endpoint(&hostname, &ports, given.port(0), given.text(1)).map(Value::String)
             }
             _ => mismatch(),
         }
-    }
-    .boxed()
+    };
+    Some(finding.boxed())
 }

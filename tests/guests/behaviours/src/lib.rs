@@ -94,6 +94,11 @@ mod functions {
         image::pull(image).with_exec(args)
     }
 
+    /// What a command says in an image of the caller's Docker.
+    pub async fn said_in_docker(name: String, args: Vec<String>) -> Result<String> {
+        image::of_docker(name).with_exec(args).stdout().await
+    }
+
     /// A file of the directory, as text.
     pub async fn read(source: Directory, path: String) -> Result<String> {
         source.file(path).contents().await

@@ -80,6 +80,7 @@ async fn call(
         async move { settings.connect().await }.boxed()
     });
     let session = Session::new(connector, options, progress.events.clone());
+    session.offer_docker(Box::new(|name, to| pipeline::save_image(name, to).boxed()));
     let pipeline: Arc<dyn Pipeline> = Arc::new(ToEngine::new(session.clone(), progress.words.clone()));
     let ending = progress.ending();
     let context = CallContext {

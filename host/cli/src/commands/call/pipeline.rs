@@ -1,13 +1,17 @@
 //! What a module's reads and effects reach: the engine's session, and the run's progress.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use futures::future::{BoxFuture, FutureExt};
 use tokio::sync::mpsc::UnboundedSender;
 use wharf_client::Session;
 use wharf_graph::{
-    Error, Node, Op,
+    Container, Error, Node, Op,
     op::{HostPort, SecretId},
+    publish::{Publish, PublishOptions},
     read::{Answer, Question},
 };
 use wharf_wasm::{Level, Pipeline, Value};
@@ -41,6 +45,33 @@ impl Pipeline for ToEngine {
 
     fn export_container<'a>(&'a self, node: &'a Arc<Node>, to: &'a Path) -> BoxFuture<'a, Result<(), Error>> {
         self.session.export_container(node, to).boxed()
+    }
+
+    fn load<'a>(&'a self, node: &'a Arc<Node>, name: &'a str) -> BoxFuture<'a, Result<String, Error>> {
+        async move {
+            let daemon = docker().await?;
+            let directory = tempfile::tempdir().map_err(|error| Error::other("files", error.to_string()))?;
+            let archive = directory.path().join("image.tar");
+            self.session.export_container(node, &archive).await?;
+            let loaded = wharf_docker::load(&daemon, &archive, name).await;
+            loaded.map_err(|error| docker_error(&error))
+        }
+        .boxed()
+    }
+
+    fn publish<'a>(
+        &'a self,
+        container: &'a Container,
+        reference: &'a str,
+        options: &'a PublishOptions,
+    ) -> BoxFuture<'a, Result<String, Error>> {
+        async move {
+            let containers = std::iter::once(container).chain(&options.platforms);
+            let nodes: Vec<_> = containers.map(|container| Arc::clone(container.node())).collect();
+            let publish = Publish::new(container, reference, options);
+            self.session.publish(&nodes, &publish).await
+        }
+        .boxed()
     }
 
     fn allow_secret(&self, secret: &SecretId) {
@@ -79,6 +110,25 @@ impl Pipeline for ToEngine {
             })
             .ok();
     }
+}
+
+/// The user's own Docker, wherever the engine is.
+async fn docker() -> Result<wharf_docker::Daemon, Error> {
+    let host = std::env::var("DOCKER_HOST").ok();
+    let reached = wharf_docker::reach_at(host.as_deref()).await;
+    reached.map_err(|error| Error::Unavailable(error.to_string()))
+}
+
+/// What Docker refuses is the pipeline's failure, not Docker's absence.
+fn docker_error(error: &wharf_docker::DockerError) -> Error {
+    Error::other("docker", error.to_string())
+}
+
+/// Writes the archive of an image of the user's Docker.
+pub(super) async fn save_image(name: String, to: PathBuf) -> Result<(), Error> {
+    let daemon = docker().await?;
+    let saved = wharf_docker::save(&daemon, &name, &to).await;
+    saved.map_err(|error| docker_error(&error))
 }
 
 /// Allows the engine to ask for what an argument names: values of secrets, and connections to this machine.
