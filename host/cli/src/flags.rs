@@ -3,8 +3,9 @@
 use std::{collections::HashMap, ffi::OsString, fmt::Write as _, path::PathBuf};
 
 use wharf_wasm::{
-    Function, Handle, Param, Type, Value,
+    Case, Field, Function, Handle, Named, Param, Type, Value,
     args::{self, Place},
+    case_names,
     methods::methods,
 };
 
@@ -110,7 +111,7 @@ impl Flags {
             .unwrap_or_default();
         match (texts, &param.default, &param.ty) {
             ([only], _, ty) => args::parse(ty, only, place).map_err(|error| wrong(&error)),
-            ([], Some(default), ty) => args::from_json(ty, default, place).map_err(|error| wrong(&error)),
+            ([], Some(default), ty) => args::default(ty, default, place).map_err(|error| wrong(&error)),
             ([], None, Type::Option(_)) => Ok(Value::Option(None)),
             ([], None, Type::Bool) => Ok(Value::Bool(false)),
             ([], None, Type::List(_)) => Ok(Value::List(Vec::new())),
@@ -198,8 +199,11 @@ fn placeholder(ty: &Type) -> String {
         Type::Handle(Handle::Container) => "IMAGE".to_owned(),
         Type::Handle(Handle::Secret) => "env:NAME|file:PATH|cmd:COMMAND".to_owned(),
         Type::Handle(Handle::Volume) => "NAME".to_owned(),
-        Type::Enum(names) => names.join("|"),
+        Type::Enum(cases) => case_names(&cases.members, "|"),
         Type::Option(item) => placeholder(item),
+        Type::Record(Named { name, .. }) | Type::Variant(Named { name, .. }) if !name.is_empty() => {
+            name.to_uppercase()
+        }
         _ => "JSON".to_owned(),
     }
 }
@@ -256,6 +260,7 @@ pub(crate) fn explain(before: &str, function: &Function) -> String {
         );
     }
     let _ = writeln!(text, "Returns: {}", result_name(function));
+    text.push_str(&types(function));
     let methods = result_handle(function).map(methods).unwrap_or_default();
     if !methods.is_empty() {
         let rows: Vec<_> = methods
@@ -285,6 +290,63 @@ pub(crate) fn explain(before: &str, function: &Function) -> String {
     text
 }
 
+/// The types that the module's author named: what they hold, and how a value of one is written.
+fn types(function: &Function) -> String {
+    let mut text = String::new();
+    for ty in named_types(function) {
+        let (about, rows): (_, Vec<_>) = match ty {
+            Type::Record(record) => (&record.docs, record.members.iter().map(field_row).collect()),
+            Type::Variant(cases) | Type::Enum(cases) => {
+                (&cases.docs, cases.members.iter().map(case_row).collect())
+            }
+            _ => continue,
+        };
+        let about = about.trim().replace('\n', " ");
+        let about = if about.is_empty() {
+            about
+        } else {
+            format!(": {about}")
+        };
+        let _ = write!(text, "\nType {ty}{about}\n{}", columns(&rows));
+        if !matches!(ty, Type::Enum(_)) {
+            let _ = writeln!(text, "  written as {}", args::example(ty));
+        }
+    }
+    text
+}
+
+fn field_row(field: &Field) -> [String; 2] {
+    let docs = field.docs.trim().replace('\n', " ");
+    [format!("  {}: {}", field.name, field.ty), docs]
+}
+
+fn case_row(case: &Case) -> [String; 2] {
+    let carried = case.ty.as_ref().map(|ty| format!("({ty})")).unwrap_or_default();
+    let docs = case.docs.trim().replace('\n', " ");
+    [format!("  {}{carried}", case.name), docs]
+}
+
+/// The named types that a function takes or returns, and those in them, each once, in the order of their appearance.
+pub(crate) fn named_types(function: &Function) -> Vec<&Type> {
+    fn gather<'t>(ty: &'t Type, found: &mut Vec<&'t Type>) {
+        let name = match ty {
+            Type::Record(Named { name, .. }) => name,
+            Type::Variant(Named { name, .. }) | Type::Enum(Named { name, .. }) => name,
+            _ => "",
+        };
+        if !name.is_empty() && !found.contains(&ty) {
+            found.push(ty);
+        }
+        ty.parts().into_iter().for_each(|part| gather(part, found));
+    }
+    let mut found = Vec::new();
+    let params = function.params.iter().map(|param| &param.ty);
+    for ty in params.chain(&function.result) {
+        gather(ty, &mut found);
+    }
+    found
+}
+
 /// What a function returns, in a word.
 pub(crate) fn result_name(function: &Function) -> String {
     function
@@ -296,6 +358,8 @@ pub(crate) fn result_name(function: &Function) -> String {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+
+    use wharf_wasm::DefaultValue;
 
     use super::*;
 
@@ -310,7 +374,7 @@ mod tests {
 
     fn function() -> Function {
         let jobs = Param {
-            default: Some(2.into()),
+            default: Some(DefaultValue::Value(2.into())),
             ..param("jobs", Type::Integer(false, 32))
         };
         Function {
@@ -325,6 +389,7 @@ mod tests {
             ],
             result: Some(Type::Handle(Handle::Directory)),
             docs: "Builds it.".to_owned(),
+            is_check: false,
         }
     }
 
@@ -332,6 +397,7 @@ mod tests {
         let words: Vec<_> = words.iter().map(OsString::from).collect();
         let place = Place {
             directory: Path::new("/"),
+            project: Path::new("/"),
             scope: "test",
         };
         let values =
@@ -403,5 +469,50 @@ mod tests {
         for param in &function.params {
             assert!(text.contains(&format!("--{}", param.name)), "{text}");
         }
+    }
+
+    #[test]
+    fn named_types_are_explained_with_what_they_hold() {
+        let level = Type::Enum(Named {
+            name: "level".to_owned(),
+            docs: "How hard to try.".to_owned(),
+            members: ["fast", "slow"].map(Case::plain).into(),
+        });
+        let options = Type::Record(Named {
+            name: "build-options".to_owned(),
+            docs: "How to build.".to_owned(),
+            members: vec![
+                Field {
+                    name: "level".to_owned(),
+                    ty: level,
+                    docs: "As asked.".to_owned(),
+                },
+                Field {
+                    name: "jobs".to_owned(),
+                    ty: Type::Option(Box::new(Type::Integer(false, 32))),
+                    docs: String::new(),
+                },
+            ],
+        });
+        let function = Function {
+            params: vec![param("options", options)],
+            ..function()
+        };
+        let text = explain("", &function);
+        let types = text.split("Returns: ").nth(1).unwrap();
+        let types = types.split("\nWhat can follow").next().unwrap();
+        insta::assert_snapshot!(types, @r"
+        directory
+
+        Type build-options: How to build.
+          level: level       As asked.
+          jobs: option<u32>
+          written as {level: fast, jobs: 1}
+
+        Type level: How hard to try.
+          fast
+          slow
+        ");
+        assert!(usage("", &function).contains("--options BUILD-OPTIONS"));
     }
 }

@@ -7,7 +7,7 @@ use wharf_graph::{
 };
 
 use super::{Method, build, done, edits::edits, mismatch, param, path, read, text_of, texts};
-use crate::{Field, Handle, Type, Value};
+use crate::{Case, Field, Handle, Type, Value};
 
 pub(super) fn methods() -> Vec<Method> {
     let mut methods = reads();
@@ -121,13 +121,14 @@ fn configuration() -> Type {
     let field = |(name, ty): (&str, Type)| Field {
         name: name.to_owned(),
         ty,
+        docs: String::new(),
     };
-    Type::Record(fields.into_iter().map(field).collect())
+    Type::Record(fields.into_iter().map(field).collect::<Vec<_>>().into())
 }
 
 /// What is in it, and how its later commands run.
 fn builders() -> Vec<Method> {
-    let network = Type::Enum(vec!["none".to_owned(), "all".to_owned()]);
+    let network = Type::Enum(vec![Case::plain("none"), Case::plain("all")].into());
     vec![
         build(
             "rootfs",

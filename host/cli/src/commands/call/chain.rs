@@ -41,6 +41,7 @@ impl Chain {
             .map_err(|error| Report::usage(format!("the current directory cannot be read: {error}")))?;
         let place = Place {
             directory: &here,
+            project: &loaded.project,
             scope: &loaded.scope,
         };
         let (mut ending, mut words) = Flags::read(&function, "", words)?;

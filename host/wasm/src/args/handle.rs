@@ -1,0 +1,68 @@
+//! Handles from what users write: paths, images, sources of secrets, names of caches.
+
+use wharf_graph::{Container, Directory, File, Secret, Volume, op::SecretId};
+
+use super::{Place, Result, wrong};
+use crate::{
+    interface::host_filter,
+    types::{Handle, Type},
+    value::Value,
+};
+
+/// The handle that this text stands for.
+pub(super) fn parse(handle: Handle, ty: &Type, text: &str, place: Place<'_>) -> Result<Value> {
+    let on_disk = || {
+        if text.starts_with("https://") || text.starts_with("git+") {
+            return Err(wrong(
+                text,
+                ty,
+                "remote sources are not supported yet: download it and give the path",
+            ));
+        }
+        let path = place.directory.join(text);
+        let path = std::path::absolute(&path).unwrap_or(path);
+        if !path.exists() {
+            return Err(wrong(text, ty, &format!("{} does not exist", path.display())));
+        }
+        let is_right = if handle == Handle::Directory {
+            path.is_dir()
+        } else {
+            path.is_file()
+        };
+        if !is_right {
+            return Err(wrong(text, ty, &format!("{} is something else", path.display())));
+        }
+        path.to_str()
+            .map(str::to_owned)
+            .ok_or_else(|| wrong(text, ty, "its path is not UTF-8"))
+    };
+    Ok(match handle {
+        Handle::Directory => Value::Directory(Directory::host(&on_disk()?, host_filter())),
+        Handle::File => Value::File(File::host(&on_disk()?)),
+        Handle::Container => Value::Container(Container::image(text, None)),
+        Handle::Volume => Value::Volume(Volume::new(place.scope, text)),
+        Handle::Secret => {
+            let Some((scheme @ ("env" | "file" | "cmd"), source)) = text.split_once(':') else {
+                // What was written may be the secret itself: it is not repeated.
+                return Err(wrong(
+                    "…",
+                    ty,
+                    "write env:NAME, file:PATH or cmd:COMMAND, never the secret itself",
+                ));
+            };
+            let uri = if scheme == "file" {
+                format!("file:{}", place.directory.join(source).display())
+            } else {
+                text.to_owned()
+            };
+            let id = SecretId {
+                owner: place.scope.to_owned(),
+                uri,
+            };
+            Value::Secret(Secret {
+                name: source.to_owned(),
+                id,
+            })
+        }
+    })
+}
