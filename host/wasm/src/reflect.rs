@@ -42,6 +42,8 @@ pub struct Function {
     pub result: Option<Type>,
     /// What its author says of it.
     pub docs: String,
+    /// Does its author call it a check? It can then be called without arguments.
+    pub is_check: bool,
 }
 
 /// An interface that a module imports, in plain words.
@@ -74,6 +76,7 @@ pub(crate) struct ModuleDocs {
 struct FunctionDocs {
     name: String,
     docs: String,
+    check: bool,
     params: Vec<ParamDocs>,
 }
 
@@ -188,6 +191,7 @@ fn function(
         params: params.collect(),
         result: ty.results().next().map(|ty| convert(&ty, handles)),
         docs: own.map(|own| own.docs.clone()).unwrap_or_default(),
+        is_check: own.is_some_and(|own| own.check),
     }
 }
 
