@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, ffi::OsString, fmt::Write as _, path::PathBuf};
 
+use clap::CommandFactory;
 use wharf_wasm::{
     Case, Field, Function, Handle, Named, Param, Type, Value,
     args::{self, Place},
@@ -9,7 +10,7 @@ use wharf_wasm::{
     methods::methods,
 };
 
-use crate::{error::Report, suggest::nearest, table::columns};
+use crate::{args::Wharf, error::Report, suggest::nearest, table::columns};
 
 /// What follows the function, or one of its result's methods.
 #[derive(Debug, Default)]
@@ -137,6 +138,13 @@ impl Flags {
 
 /// The parameter that a flag names.
 fn find<'f>(function: &'f Function, flag: &str) -> Result<&'f Param, String> {
+    let is_own = |param: &Param| flag.strip_prefix("--") == Some(param.name.as_str());
+    if is_option_of_call(flag) && !function.params.iter().any(is_own) {
+        return Err(format!(
+            "{flag} comes before the function: wharf call {flag} ... {}",
+            function.name
+        ));
+    }
     let Some(name) = flag.strip_prefix("--") else {
         let name = &function.name;
         return Err(if function.params.is_empty() {
@@ -160,6 +168,20 @@ fn find<'f>(function: &'f Function, flag: &str) -> Result<&'f Param, String> {
                 .unwrap_or_default();
             format!("{} has no flag {flag}{meant}", function.name)
         })
+}
+
+/// Is this an option that `wharf call` takes before the function?
+fn is_option_of_call(flag: &str) -> bool {
+    let wharf = Wharf::command();
+    let is_written = |option: &clap::Arg| match flag.strip_prefix("--") {
+        Some(long) => option.get_long() == Some(long),
+        None => option
+            .get_short()
+            .is_some_and(|short| flag.strip_prefix('-') == Some(short.encode_utf8(&mut [0; 4]))),
+    };
+    wharf
+        .find_subcommand("call")
+        .is_some_and(|call| call.get_arguments().any(is_written))
 }
 
 /// The type inside an option.
@@ -444,6 +466,11 @@ mod tests {
         assert!(wrong(&["--source", ".", "--jobs", "many"]).contains("--jobs: \"many\" is no u32"));
         assert!(wrong(&["--source", ".", "--source", "."]).contains("given twice"));
         assert!(wrong(&["--source"]).contains("--source needs a value"));
+        assert!(
+            wrong(&["--progress", "plain"])
+                .contains("--progress comes before the function: wharf call --progress ... build")
+        );
+        assert!(wrong(&["-q"]).contains("-q comes before the function"));
         assert!(wrong(&["--source", "--jobs"]).contains("--source=--jobs"));
         let text = Function {
             result: Some(Type::String),

@@ -18,7 +18,7 @@ use wharf_graph::Error;
 use wharf_oci::{Registry, RegistryConfig};
 use wharf_proto::{
     MESSAGE_LIMIT, VERSION,
-    v1::{PruneReply, StatusReply, UsageReply, UsageRow, engine_server::EngineServer},
+    v1::{PruneReply, StatusReply, UsageReply, UsageRow, VerifyReply, engine_server::EngineServer},
 };
 use wharf_runner::{Runner, RunnerConfig};
 use wharf_store::{Store, StoreOptions};
@@ -259,6 +259,15 @@ impl Engine {
         };
         Ok(UsageReply {
             rows: usage.rows.into_iter().map(row).collect(),
+        })
+    }
+
+    pub(crate) async fn verify(&self) -> Result<VerifyReply, Error> {
+        let verified = self.with_store(Store::verify).await?;
+        Ok(VerifyReply {
+            results: verified.results,
+            files: verified.blobs,
+            damaged: verified.damaged,
         })
     }
 

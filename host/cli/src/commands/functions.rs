@@ -48,6 +48,7 @@ pub(crate) fn as_json(function: &Function) -> Value {
     json!({
         "name": function.name,
         "interface": function.interface,
+        "check": function.is_check,
         "docs": function.docs,
         "params": function.params.iter().map(param).collect::<Vec<_>>(),
         "result": function.result.as_ref().map(ToString::to_string),
