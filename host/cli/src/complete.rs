@@ -124,9 +124,8 @@ fn of_param(param: &Param) -> Arg {
 
 fn of_value(arg: Arg, ty: &Type) -> Arg {
     match ty {
-        Type::Enum(names) => arg.value_parser(PossibleValuesParser::new(names.clone())),
-        Type::Variant(cases) => {
-            let plain = cases.iter().filter(|case| case.ty.is_none());
+        Type::Enum(cases) | Type::Variant(cases) => {
+            let plain = cases.members.iter().filter(|case| case.ty.is_none());
             arg.value_parser(PossibleValuesParser::new(plain.map(|case| case.name.clone())))
         }
         Type::Handle(Handle::Directory) => arg.value_hint(ValueHint::DirPath),
@@ -144,6 +143,8 @@ fn first_line(docs: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use wharf_wasm::Case;
+
     use super::*;
 
     fn offered(functions: &[Function], words: &[&str]) -> Vec<String> {
@@ -168,7 +169,10 @@ mod tests {
             name: "build".to_owned(),
             interface: None,
             params: vec![
-                param("mode", Type::Enum(vec!["fast".to_owned(), "small".to_owned()])),
+                param(
+                    "mode",
+                    Type::Enum(vec![Case::plain("fast"), Case::plain("small")].into()),
+                ),
                 param("verbose", Type::Bool),
             ],
             result: Some(Type::Handle(Handle::Container)),

@@ -51,6 +51,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<(), Report> {
     }
     let place = Place {
         directory: &loaded.project,
+        project: &loaded.project,
         scope: &loaded.scope,
     };
     let checks = checks
