@@ -122,15 +122,12 @@ fn seccomp() -> Found {
 fn cgroups() -> Found {
     let root = Path::new(CGROUPS);
     let unified = std::fs::read_to_string(root.join("cgroup.controllers"));
-    let (version, lacking): (_, Vec<_>) = match &unified {
-        Ok(controllers) => {
-            let has = |name: &&str| controllers.split_whitespace().any(|there| there == *name);
-            (2, CONTROLLERS.into_iter().filter(|name| !has(name)).collect())
-        }
-        Err(_) => {
-            let lacks = |name: &&str| access(root.join(name), Access::WRITE_OK).is_err();
-            (1, CONTROLLERS.into_iter().filter(lacks).collect())
-        }
+    let (version, lacking): (_, Vec<_>) = if let Ok(controllers) = &unified {
+        let has = |name: &&str| controllers.split_whitespace().any(|there| there == *name);
+        (2, CONTROLLERS.into_iter().filter(|name| !has(name)).collect())
+    } else {
+        let lacks = |name: &&str| access(root.join(name), Access::WRITE_OK).is_err();
+        (1, CONTROLLERS.into_iter().filter(lacks).collect())
     };
     if unified.is_ok() && access(root, Access::WRITE_OK).is_err() {
         return Found::Limited(format!(

@@ -3,6 +3,8 @@
 //! same on every target.
 
 #![allow(
+    clippy::new_without_default,
+    clippy::result_large_err,
     missing_docs,
     unreachable_pub,
     reason = "as in the bindings; the types of the crate say what is what"
