@@ -1,14 +1,16 @@
 //! `cargo xtask generate` and `drift`: files that follow from other files of the repository.
 //!
-//! These are the `-sync` twins of the interfaces with asynchronous functions, and the schema of wharf.toml.
+//! These are the `-sync` twins of the interfaces with asynchronous functions, the schema of wharf.toml, and the reference of the
+//! command line, which the program itself prints.
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use clap::Args;
 use wharf_testkit::paths;
 
-use crate::shell::Done;
+use crate::shell::{self, Done, Failure};
 
 /// Whether to write or to look.
 #[derive(Debug, Args)]
@@ -20,16 +22,36 @@ pub(crate) struct Options {
 
 /// Writes, or checks, every generated file.
 pub(crate) fn run(options: &Options) -> Done {
-    let mut stale = Vec::new();
+    settle(files()?.into_iter().chain([command_line()?]), options.check)
+}
+
+/// What this program writes by itself.
+fn files() -> Result<Vec<(PathBuf, String)>, Failure> {
+    let mut files = twins()?;
     let schema = paths::workspace().join("host/scaffold/template/wharf.schema.json");
-    let generated = twins()?
-        .into_iter()
-        .chain([(schema, wharf_build::manifest_schema())]);
+    files.push((schema, wharf_build::manifest_schema()));
+    Ok(files)
+}
+
+/// The reference of the command line, as `wharf` itself has it.
+fn command_line() -> Result<(PathBuf, String), Failure> {
+    let mut wharf = shell::cargo();
+    wharf.args(["run", "--quiet", "--package", "wharf-cli", "--", "__reference"]);
+    let output = wharf.stderr(Stdio::inherit()).output()?;
+    if !output.status.success() {
+        return Err(format!("`{}` failed ({})", shell::line_of(&wharf), output.status).into());
+    }
+    let path = paths::workspace().join("docs/reference/cli.md");
+    Ok((path, String::from_utf8(output.stdout)?))
+}
+
+fn settle(generated: impl IntoIterator<Item = (PathBuf, String)>, check: bool) -> Done {
+    let mut stale = Vec::new();
     for (path, text) in generated {
         if fs::read_to_string(&path).is_ok_and(|now| now == text) {
             continue;
         }
-        if options.check {
+        if check {
             stale.push(
                 path.strip_prefix(paths::workspace())
                     .unwrap_or(&path)
@@ -48,7 +70,7 @@ pub(crate) fn run(options: &Options) -> Done {
 }
 
 /// The twin of every interface with asynchronous functions, by its path.
-fn twins() -> Result<Vec<(PathBuf, String)>, Box<dyn std::error::Error>> {
+fn twins() -> Result<Vec<(PathBuf, String)>, Failure> {
     let dir = paths::workspace().join("wit");
     let mut twins = Vec::new();
     for entry in fs::read_dir(&dir).map_err(|error| format!("reading {}: {error}", dir.display()))? {
@@ -104,6 +126,6 @@ mod tests {
 
     #[test]
     fn what_is_generated_is_up_to_date() {
-        run(&Options { check: true }).unwrap();
+        settle(files().unwrap(), true).unwrap();
     }
 }

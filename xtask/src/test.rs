@@ -10,6 +10,9 @@ use wharf_testkit::{paths, shared};
 use crate::setup;
 use crate::shell::{self, Done, Failure};
 
+/// What module authors depend on.
+const SDK: &str = "wharf-sdk";
+
 /// How to run the tests.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -46,7 +49,17 @@ pub(crate) fn run(options: &Options) -> Done {
     let shared = share(options)?;
     let done = shell::run(runner(options)?.envs(shared.variables.iter().map(|(name, value)| (*name, value))));
     drop(shared);
-    done
+    done?;
+    examples(options)
+}
+
+/// Runs the examples in the SDK's documentation, which nextest does not: authors copy them.
+fn examples(options: &Options) -> Done {
+    let is_wanted = options.package.is_empty() || options.package.iter().any(|package| package == SDK);
+    if !is_wanted || !options.runner.is_empty() {
+        return Ok(());
+    }
+    shell::run(shell::cargo().args(["test", "--doc", "--package", SDK]))
 }
 
 /// Starts what the tests share.

@@ -29,7 +29,7 @@ pub enum BuildError {
         message: String,
     },
     /// No cargo.
-    #[error("cargo is needed to build {0}, and is not installed: see https://rustup.rs")]
+    #[error("cargo is needed to build {0}, and is not installed")]
     NoCargo(PathBuf),
     /// The standard library for WebAssembly is missing.
     #[error("Rust's target for WebAssembly is not installed: run `rustup target add wasm32-wasip2`")]

@@ -8,7 +8,16 @@ use crate::engine_choice::EngineChoice;
 
 /// Runs pipelines written as typed, sandboxed modules, in containers, and remembers every result.
 #[derive(Debug, Parser)]
-#[command(name = "wharf", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(
+    name = "wharf",
+    version,
+    max_term_width = 100,
+    after_help = "`wharf init` begins a module; `wharf doctor` says whether pipelines can run here.",
+    after_long_help = "A first pipeline:\n  wharf init hello && cd hello\n  wharf functions\n  wharf call hello --name Ada\n\n\
+                       Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 the pipeline \
+                       failed, 2 the command line or wharf.toml is wrong, 3 a capability was denied, 4 an engine or a \
+                       registry cannot be reached, 130 interrupted."
+)]
 pub(crate) struct Wharf {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -24,6 +33,8 @@ pub(crate) enum Command {
     Functions(FunctionsArgs),
     /// Call a module's function
     Call(CallArgs),
+    /// Run a module's checks: the functions that are marked as such
+    Check(CheckArgs),
     /// Show what a module is, takes and asks for; builds and runs nothing
     Inspect(InspectArgs),
     /// Log in to a registry, for pulling and publishing
@@ -34,7 +45,9 @@ pub(crate) enum Command {
     Engine(EngineCommand),
     /// Look at and prune what the engine remembers
     Cache(CacheCommand),
-    /// Print a shell's completions
+    /// Say where an engine would run, and what is missing
+    Doctor(DoctorArgs),
+    /// Print what a shell reads to complete commands, and functions, flags and methods of modules
     Completions(CompletionsArgs),
     /// Print the version
     Version,
@@ -164,6 +177,31 @@ pub(crate) struct CallArgs {
 pub(crate) enum FunctionCall {
     #[command(external_subcommand)]
     Words(Vec<OsString>),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// The checks to run; all of them when none is named
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    #[command(flatten)]
+    pub(crate) module: ModuleArg,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+    #[command(flatten)]
+    pub(crate) loudness: Loudness,
+    /// List them and run none
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Run every step although its result is remembered
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+    /// End a check after this time: 90s, 30m, 2h
+    #[arg(long, value_parser = duration, value_name = "TIME", default_value = "1h")]
+    pub(crate) timeout: Duration,
 }
 
 #[derive(Debug, Args)]
@@ -297,13 +335,63 @@ pub(crate) enum CacheAction {
         #[arg(long)]
         all: bool,
     },
+    /// Read all that is remembered, and forget what is damaged or missing: it is made again when it is asked for
+    Verify {
+        #[command(flatten)]
+        engine: EngineArgs,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Look at this engine only: auto, docker, local or unix://PATH
+    // Read as text: what is wrong with it is a finding.
+    #[arg(long)]
+    pub(crate) engine: Option<String>,
+    /// Certificates that registries and steps with network trust; the host's own by default
+    #[arg(long, env = "WHARF_CA_CERT", value_name = "PATH", hide_env_values = true)]
+    pub(crate) ca_cert: Option<PathBuf>,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct CompletionsArgs {
     /// The shell
     #[arg(value_enum)]
-    pub(crate) shell: clap_complete::Shell,
+    pub(crate) shell: Shell,
+}
+
+/// A shell that can ask for completions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shell {
+    /// source <(wharf completions bash), in ~/.bashrc
+    Bash,
+    /// source <(wharf completions zsh), in ~/.zshrc
+    Zsh,
+    /// wharf completions fish | source, in ~/.config/fish/config.fish
+    Fish,
+    /// eval (wharf completions elvish | slurp), in ~/.elvish/rc.elv
+    Elvish,
+    /// wharf completions powershell | Out-String | Invoke-Expression, in $PROFILE
+    Powershell,
+}
+
+impl Shell {
+    /// What it is called.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Bash => "bash",
+            Self::Zsh => "zsh",
+            Self::Fish => "fish",
+            Self::Elvish => "elvish",
+            Self::Powershell => "powershell",
+        }
+    }
 }
 
 /// A time as people write it: a number and a unit.

@@ -5,6 +5,8 @@ use std::{fmt::Write as _, process::ExitCode};
 use wharf_client::{ConnectError, LaunchError};
 use wharf_graph::{Error, ExecFailure};
 
+use crate::printable;
+
 /// How a command ended, as its exit code says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
@@ -28,7 +30,9 @@ pub(crate) struct Report(Box<Parts>);
 struct Parts {
     ended: Ended,
     message: String,
-    /// What a step printed last, or a function's usage: shown as it is, below the message.
+    /// What a step printed last: below the message, unless it was shown already.
+    log: Option<String>,
+    /// More text, such as a function's usage: shown as it is, below the message.
     detail: Option<String>,
     hint: Option<String>,
 }
@@ -38,6 +42,7 @@ impl Report {
         Self(Box::new(Parts {
             ended,
             message: message.into(),
+            log: None,
             detail: None,
             hint: None,
         }))
@@ -65,27 +70,40 @@ impl Report {
         self
     }
 
-    /// The same, told by an exit code of its own.
+    /// Without what the failed step printed, which its reader has seen.
+    pub(crate) fn without_log(mut self) -> Self {
+        self.0.log = None;
+        self
+    }
+
+    /// How the process ends.
     pub(crate) fn ended(&self) -> Ended {
         self.0.ended
     }
 
     /// The whole text.
     pub(crate) fn text(&self) -> String {
+        format!("wharf: {}", self.words())
+    }
+
+    /// The text without the program's name in front.
+    pub(crate) fn words(&self) -> String {
         let Parts {
             message,
+            log,
             detail,
             hint,
             ..
         } = &*self.0;
-        let mut text = format!("wharf: {}\n", message.trim_end());
-        if let Some(detail) = detail {
-            let _ = writeln!(text, "{}", detail.trim_end());
+        let mut text = format!("{}\n", message.trim_end());
+        for more in [log, detail].into_iter().flatten() {
+            let _ = writeln!(text, "{}", more.trim_end());
         }
         if let Some(hint) = hint {
             let _ = writeln!(text, "  hint: {}", hint.trim_end());
         }
-        text
+        // Steps, modules and registries have their say in it.
+        printable::lines(&text)
     }
 
     /// Prints it and says how the process ends.
@@ -106,7 +124,8 @@ impl From<Error> for Report {
         let message = error.to_string();
         match error {
             Error::Exec(failure) => {
-                let report = Self::failed(message).with_detail(last_words(&failure));
+                let mut report = Self::failed(message);
+                report.0.log = Some(last_words(&failure)).filter(|log| !log.is_empty());
                 if failure.log.is_empty() {
                     return report;
                 }
@@ -140,6 +159,12 @@ fn last_words(failure: &ExecFailure) -> String {
 
 impl From<ConnectError> for Report {
     fn from(error: ConnectError) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<&ConnectError> for Report {
+    fn from(error: &ConnectError) -> Self {
         let message = error.to_string();
         let report = Self::new(Ended::Unreachable, message);
         match error {
@@ -149,9 +174,10 @@ impl From<ConnectError> for Report {
             ConnectError::Launch(LaunchError::Ended { .. } | LaunchError::Silent { .. }) => {
                 report.with_hint("`wharf engine logs` shows all it said")
             }
-            ConnectError::Launch(LaunchError::Io { .. })
-            | ConnectError::Version { .. }
-            | ConnectError::Place(_) => report,
+            ConnectError::Launch(LaunchError::Io { .. }) | ConnectError::Place(_) => {
+                report.with_hint("`wharf doctor` shows where an engine could run, and what is missing")
+            }
+            ConnectError::Version { .. } => report,
         }
     }
 }

@@ -2,13 +2,15 @@
 
 use std::{collections::HashMap, ffi::OsString, fmt::Write as _, path::PathBuf};
 
+use clap::CommandFactory;
 use wharf_wasm::{
-    Function, Handle, Param, Type, Value,
+    Case, Field, Function, Handle, Named, Param, Type, Value,
     args::{self, Place},
+    case_names,
     methods::methods,
 };
 
-use crate::{error::Report, suggest::nearest, table::columns};
+use crate::{args::Wharf, error::Report, suggest::nearest, table::columns};
 
 /// What follows the function, or one of its result's methods.
 #[derive(Debug, Default)]
@@ -110,7 +112,7 @@ impl Flags {
             .unwrap_or_default();
         match (texts, &param.default, &param.ty) {
             ([only], _, ty) => args::parse(ty, only, place).map_err(|error| wrong(&error)),
-            ([], Some(default), ty) => args::from_json(ty, default, place).map_err(|error| wrong(&error)),
+            ([], Some(default), ty) => args::default(ty, default, place).map_err(|error| wrong(&error)),
             ([], None, Type::Option(_)) => Ok(Value::Option(None)),
             ([], None, Type::Bool) => Ok(Value::Bool(false)),
             ([], None, Type::List(_)) => Ok(Value::List(Vec::new())),
@@ -136,6 +138,13 @@ impl Flags {
 
 /// The parameter that a flag names.
 fn find<'f>(function: &'f Function, flag: &str) -> Result<&'f Param, String> {
+    let is_own = |param: &Param| flag.strip_prefix("--") == Some(param.name.as_str());
+    if is_option_of_call(flag) && !function.params.iter().any(is_own) {
+        return Err(format!(
+            "{flag} comes before the function: wharf call {flag} ... {}",
+            function.name
+        ));
+    }
     let Some(name) = flag.strip_prefix("--") else {
         let name = &function.name;
         return Err(if function.params.is_empty() {
@@ -159,6 +168,20 @@ fn find<'f>(function: &'f Function, flag: &str) -> Result<&'f Param, String> {
                 .unwrap_or_default();
             format!("{} has no flag {flag}{meant}", function.name)
         })
+}
+
+/// Is this an option that `wharf call` takes before the function?
+fn is_option_of_call(flag: &str) -> bool {
+    let wharf = Wharf::command();
+    let is_written = |option: &clap::Arg| match flag.strip_prefix("--") {
+        Some(long) => option.get_long() == Some(long),
+        None => option
+            .get_short()
+            .is_some_and(|short| flag.strip_prefix('-') == Some(short.encode_utf8(&mut [0; 4]))),
+    };
+    wharf
+        .find_subcommand("call")
+        .is_some_and(|call| call.get_arguments().any(is_written))
 }
 
 /// The type inside an option.
@@ -207,8 +230,11 @@ fn placeholder(ty: &Type) -> String {
         Type::Handle(Handle::Secret) => "env:NAME|file:PATH|cmd:COMMAND".to_owned(),
         Type::Handle(Handle::Volume) => "NAME".to_owned(),
         Type::Handle(Handle::Service) => "tcp://HOST:PORT".to_owned(),
-        Type::Enum(names) => names.join("|"),
+        Type::Enum(cases) => case_names(&cases.members, "|"),
         Type::Option(item) => placeholder(item),
+        Type::Record(Named { name, .. }) | Type::Variant(Named { name, .. }) if !name.is_empty() => {
+            name.to_uppercase()
+        }
         _ => "JSON".to_owned(),
     }
 }
@@ -280,6 +306,7 @@ pub(crate) fn explain(before: &str, function: &Function) -> String {
         }
     }
     let _ = writeln!(text, "Returns: {}", result_name(function));
+    text.push_str(&types(function));
     let methods = result_handle(function).map(methods).unwrap_or_default();
     if !methods.is_empty() {
         let rows: Vec<_> = methods
@@ -309,6 +336,63 @@ pub(crate) fn explain(before: &str, function: &Function) -> String {
     text
 }
 
+/// The types that the module's author named: what they hold, and how a value of one is written.
+fn types(function: &Function) -> String {
+    let mut text = String::new();
+    for ty in named_types(function) {
+        let (about, rows): (_, Vec<_>) = match ty {
+            Type::Record(record) => (&record.docs, record.members.iter().map(field_row).collect()),
+            Type::Variant(cases) | Type::Enum(cases) => {
+                (&cases.docs, cases.members.iter().map(case_row).collect())
+            }
+            _ => continue,
+        };
+        let about = about.trim().replace('\n', " ");
+        let about = if about.is_empty() {
+            about
+        } else {
+            format!(": {about}")
+        };
+        let _ = write!(text, "\nType {ty}{about}\n{}", columns(&rows));
+        if !matches!(ty, Type::Enum(_)) {
+            let _ = writeln!(text, "  written as {}", args::example(ty));
+        }
+    }
+    text
+}
+
+fn field_row(field: &Field) -> [String; 2] {
+    let docs = field.docs.trim().replace('\n', " ");
+    [format!("  {}: {}", field.name, field.ty), docs]
+}
+
+fn case_row(case: &Case) -> [String; 2] {
+    let carried = case.ty.as_ref().map(|ty| format!("({ty})")).unwrap_or_default();
+    let docs = case.docs.trim().replace('\n', " ");
+    [format!("  {}{carried}", case.name), docs]
+}
+
+/// The named types that a function takes or returns, and those in them, each once, in the order of their appearance.
+pub(crate) fn named_types(function: &Function) -> Vec<&Type> {
+    fn gather<'t>(ty: &'t Type, found: &mut Vec<&'t Type>) {
+        let name = match ty {
+            Type::Record(Named { name, .. }) => name,
+            Type::Variant(Named { name, .. }) | Type::Enum(Named { name, .. }) => name,
+            _ => "",
+        };
+        if !name.is_empty() && !found.contains(&ty) {
+            found.push(ty);
+        }
+        ty.parts().into_iter().for_each(|part| gather(part, found));
+    }
+    let mut found = Vec::new();
+    let params = function.params.iter().map(|param| &param.ty);
+    for ty in params.chain(&function.result) {
+        gather(ty, &mut found);
+    }
+    found
+}
+
 /// What a function returns, in a word.
 pub(crate) fn result_name(function: &Function) -> String {
     function
@@ -320,6 +404,8 @@ pub(crate) fn result_name(function: &Function) -> String {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+
+    use wharf_wasm::DefaultValue;
 
     use super::*;
 
@@ -334,7 +420,7 @@ mod tests {
 
     fn function() -> Function {
         let jobs = Param {
-            default: Some(2.into()),
+            default: Some(DefaultValue::Value(2.into())),
             ..param("jobs", Type::Integer(false, 32))
         };
         Function {
@@ -349,6 +435,7 @@ mod tests {
             ],
             result: Some(Type::Handle(Handle::Directory)),
             docs: "Builds it.".to_owned(),
+            is_check: false,
         }
     }
 
@@ -356,6 +443,7 @@ mod tests {
         let words: Vec<_> = words.iter().map(OsString::from).collect();
         let place = Place {
             directory: Path::new("/"),
+            project: Path::new("/"),
             scope: "test",
         };
         let values =
@@ -402,6 +490,11 @@ mod tests {
         assert!(wrong(&["--source", ".", "--jobs", "many"]).contains("--jobs: \"many\" is no u32"));
         assert!(wrong(&["--source", ".", "--source", "."]).contains("given twice"));
         assert!(wrong(&["--source"]).contains("--source needs a value"));
+        assert!(
+            wrong(&["--progress", "plain"])
+                .contains("--progress comes before the function: wharf call --progress ... build")
+        );
+        assert!(wrong(&["-q"]).contains("-q comes before the function"));
         assert!(wrong(&["--source", "--jobs"]).contains("--source=--jobs"));
         let text = Function {
             result: Some(Type::String),
@@ -428,5 +521,50 @@ mod tests {
             assert!(text.contains(&format!("--{}", param.name)), "{text}");
         }
         assert!(text.contains("git+https://") && !text.contains("FILE"), "{text}");
+    }
+
+    #[test]
+    fn named_types_are_explained_with_what_they_hold() {
+        let level = Type::Enum(Named {
+            name: "level".to_owned(),
+            docs: "How hard to try.".to_owned(),
+            members: ["fast", "slow"].map(Case::plain).into(),
+        });
+        let options = Type::Record(Named {
+            name: "build-options".to_owned(),
+            docs: "How to build.".to_owned(),
+            members: vec![
+                Field {
+                    name: "level".to_owned(),
+                    ty: level,
+                    docs: "As asked.".to_owned(),
+                },
+                Field {
+                    name: "jobs".to_owned(),
+                    ty: Type::Option(Box::new(Type::Integer(false, 32))),
+                    docs: String::new(),
+                },
+            ],
+        });
+        let function = Function {
+            params: vec![param("options", options)],
+            ..function()
+        };
+        let text = explain("", &function);
+        let types = text.split("Returns: ").nth(1).unwrap();
+        let types = types.split("\nWhat can follow").next().unwrap();
+        insta::assert_snapshot!(types, @r"
+        directory
+
+        Type build-options: How to build.
+          level: level       As asked.
+          jobs: option<u32>
+          written as {level: fast, jobs: 1}
+
+        Type level: How hard to try.
+          fast
+          slow
+        ");
+        assert!(usage("", &function).contains("--options BUILD-OPTIONS"));
     }
 }

@@ -1,7 +1,9 @@
 //! The `wharf` command: finds and calls modules, chooses an engine, shows what happens.
 
 mod args;
+mod colour;
 mod commands;
+mod complete;
 mod engine_choice;
 mod error;
 mod flags;
@@ -10,10 +12,14 @@ mod module;
 mod output;
 mod panic;
 mod places;
+mod printable;
 mod progress;
+mod reference;
 mod resolver;
+mod run;
 mod suggest;
 mod table;
+mod toolchain;
 
 use std::process::ExitCode;
 
@@ -33,22 +39,35 @@ fn main() -> ExitCode {
         wharf_runner::helper_main();
     }
     panic::install();
+    complete::answer();
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|first| first == reference::COMMAND)
+    {
+        return match output::text(&reference::page()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(report) => report.tell(),
+        };
+    }
     let outcome = match Wharf::try_parse() {
         Ok(wharf) => run(wharf.command),
         Err(error) => return error::of_clap(&error),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(report) => report.tell(),
     }
 }
 
-fn run(command: Command) -> Result<(), error::Report> {
-    match command {
+fn run(command: Command) -> Result<ExitCode, error::Report> {
+    let done = match command {
+        // It says how things are by its exit code, too.
+        Command::Doctor(args) => return commands::doctor::run(&args),
         Command::Init(args) => commands::init::run(&args),
         Command::Build(args) => commands::build::run(&args),
         Command::Functions(args) => commands::functions::run(&args),
         Command::Call(args) => commands::call::run(&args),
+        Command::Check(args) => commands::check::run(&args),
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Login(args) => commands::login::login(&args),
         Command::Logout(args) => commands::login::logout(&args),
@@ -56,5 +75,6 @@ fn run(command: Command) -> Result<(), error::Report> {
         Command::Cache(args) => commands::cache::run(args),
         Command::Completions(args) => commands::completions::run(&args),
         Command::Version => output::line(&format!("wharf {}", env!("CARGO_PKG_VERSION"))),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }

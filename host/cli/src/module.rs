@@ -16,6 +16,7 @@ use crate::{
     places::Places,
     progress::Style,
     suggest::nearest,
+    toolchain,
 };
 
 /// A module that is ready to be called.
@@ -175,12 +176,21 @@ impl From<LoadError> for Report {
 impl From<BuildError> for Report {
     fn from(error: BuildError) -> Self {
         let message = error.to_string();
+        let hint = match error {
+            BuildError::NoCargo(_) => Some(format!("`{}` installs it", toolchain::INSTALL_RUST)),
+            BuildError::NoTarget => Some("`wharf doctor` shows what else is missing".to_owned()),
+            _ => None,
+        };
         let ended = match error {
             BuildError::NotAModule(_) | BuildError::NoCargoManifest(_) | BuildError::Manifest { .. } => {
                 Ended::Usage
             }
             _ => Ended::Failed,
         };
-        Self::new(ended, message)
+        let report = Self::new(ended, message);
+        match hint {
+            Some(hint) => report.with_hint(hint),
+            None => report,
+        }
     }
 }

@@ -21,6 +21,23 @@ pub struct Daemon {
     pub(crate) docker: Docker,
 }
 
+impl Daemon {
+    /// Its version and the API's that is spoken with it, for people.
+    pub async fn version(&self) -> String {
+        let api = self.docker.client_version();
+        let api = format!("API {}.{}", api.major_version, api.minor_version);
+        let version = tokio::time::timeout(ANSWER_LIMIT, self.docker.version()).await;
+        match version
+            .ok()
+            .and_then(Result::ok)
+            .and_then(|answer| answer.version)
+        {
+            Some(version) => format!("version {version}, {api}"),
+            None => api,
+        }
+    }
+}
+
 /// The daemon that the options name, when it is there, lets this user in and is new enough.
 pub async fn reach(options: &DockerOptions) -> Result<Daemon, DockerError> {
     reach_at(options.host.as_deref()).await

@@ -23,7 +23,7 @@ use wharf_http::{Fetcher, SettingsError};
 use wharf_oci::{Registry, RegistryConfig};
 use wharf_proto::{
     MESSAGE_LIMIT, VERSION,
-    v1::{PruneReply, StatusReply, UsageReply, UsageRow, engine_server::EngineServer},
+    v1::{PruneReply, StatusReply, UsageReply, UsageRow, VerifyReply, engine_server::EngineServer},
 };
 use wharf_runner::{Runner, RunnerConfig};
 use wharf_store::{Store, StoreOptions};
@@ -278,6 +278,15 @@ impl Engine {
         };
         Ok(UsageReply {
             rows: usage.rows.into_iter().map(row).collect(),
+        })
+    }
+
+    pub(crate) async fn verify(&self) -> Result<VerifyReply, Error> {
+        let verified = self.with_store(Store::verify).await?;
+        Ok(VerifyReply {
+            results: verified.results,
+            files: verified.blobs,
+            damaged: verified.damaged,
         })
     }
 

@@ -259,6 +259,12 @@ impl v1::engine_server::Engine for Service {
         ))
     }
 
+    async fn verify(&self, _: Request<v1::VerifyRequest>) -> Result<Response<v1::VerifyReply>, Status> {
+        Ok(Response::new(
+            self.0.verify().await.map_err(|error| internal(&error))?,
+        ))
+    }
+
     async fn stop(&self, _: Request<v1::StopRequest>) -> Result<Response<v1::StopReply>, Status> {
         self.0.stopping.cancel();
         Ok(Response::new(v1::StopReply {}))

@@ -102,18 +102,35 @@ pub(crate) struct Slots {
 
 #[derive(Debug, Default)]
 struct Ready {
-    isolated: Vec<Slot>,
-    connected: Vec<Slot>,
+    isolated: Kept,
+    connected: Kept,
     /// No more are wanted.
     ended: bool,
 }
 
+/// Containers of one kind.
+#[derive(Debug, Default)]
+struct Kept {
+    slots: Vec<Slot>,
+    /// How many more are being made.
+    making: usize,
+}
+
 impl Ready {
-    fn of(&mut self, network: NetworkMode) -> &mut Vec<Slot> {
+    fn of(&mut self, network: NetworkMode) -> &mut Kept {
         match network {
             NetworkMode::None => &mut self.isolated,
             NetworkMode::Bridged => &mut self.connected,
         }
+    }
+
+    /// Is one more to be made? Whoever is told so makes it.
+    fn wants(&mut self, network: NetworkMode) -> bool {
+        let ended = self.ended;
+        let kept = self.of(network);
+        let wants = !ended && kept.slots.len() + kept.making < READY;
+        kept.making += usize::from(wants);
+        wants
     }
 }
 
@@ -141,7 +158,7 @@ impl Slots {
             return self.make_of_mode(&system, network).await;
         }
         let ready = loop {
-            match self.ready().of(network).pop() {
+            match self.ready().of(network).slots.pop() {
                 // Somebody may have killed it.
                 Some(slot) if slot.process.has_ended() => {}
                 found => break found,
@@ -159,14 +176,13 @@ impl Slots {
     fn refill(self: &Arc<Self>, network: NetworkMode) {
         let slots = Arc::clone(self);
         tokio::spawn(async move {
-            while !slots.ready().ended && slots.ready().of(network).len() < READY {
-                match slots.make_of_mode(&slots.usual, network).await {
-                    Ok(slot) => {
-                        let mut ready = slots.ready();
-                        if !ready.ended {
-                            ready.of(network).push(slot);
-                        }
-                    }
+            while slots.ready().wants(network) {
+                let made = slots.make_of_mode(&slots.usual, network).await;
+                let mut ready = slots.ready();
+                ready.of(network).making -= 1;
+                match made {
+                    Ok(slot) if !ready.ended => ready.of(network).slots.push(slot),
+                    Ok(_) => return,
                     // The next step meets it, too, and says it.
                     Err(error) => return tracing::debug!("no container was made in advance: {error}"),
                 }
@@ -205,8 +221,8 @@ impl Slots {
     pub(crate) fn end(&self) {
         let mut ready = self.ready();
         ready.ended = true;
-        ready.isolated.clear();
-        ready.connected.clear();
+        ready.isolated.slots.clear();
+        ready.connected.slots.clear();
         drop(ready);
         self.makers.helper.end();
     }

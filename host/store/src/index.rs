@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     path::Path,
-    sync::{Mutex, PoisonError},
+    sync::{Condvar, Mutex, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -20,8 +20,9 @@ use crate::{
 /// How many results of one operation are compared by content.
 const CANDIDATES: usize = 16;
 
-/// How many connections are kept for the next who reads.
-const IDLE_READERS: usize = 16;
+/// How many read at once; more wait. SQLite keeps the files of closed connections open for as long as another connection has
+/// a lock, so what was once open stays open.
+const READERS: usize = 16;
 
 /// A remembered result.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,8 +80,16 @@ create table if not exists notes (name blob primary key, body blob not null) str
 #[derive(Debug)]
 pub(crate) struct Index {
     writer: Mutex<Connection>,
-    readers: Mutex<Vec<Connection>>,
+    readers: Mutex<Readers>,
+    /// Told when a reader is done.
+    done: Condvar,
     path: std::path::PathBuf,
+}
+
+#[derive(Debug, Default)]
+struct Readers {
+    idle: Vec<Connection>,
+    busy: usize,
 }
 
 impl Index {
@@ -90,6 +99,7 @@ impl Index {
         Ok(Self {
             writer: Mutex::new(writer),
             readers: Mutex::default(),
+            done: Condvar::new(),
             path: path.to_owned(),
         })
     }
@@ -99,17 +109,23 @@ impl Index {
     }
 
     pub(crate) fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        let idle = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let reader = match idle {
-            Some(reader) => reader,
-            None => connect(&self.path)?,
+        let idle = {
+            let readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut readers = self
+                .done
+                .wait_while(readers, |readers| readers.busy >= READERS)
+                .unwrap_or_else(PoisonError::into_inner);
+            readers.busy += 1;
+            readers.idle.pop()
         };
-        let outcome = work(&reader);
-        let mut idle = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < IDLE_READERS {
-            idle.push(reader);
-        }
-        outcome
+        let reader = idle.map_or_else(|| connect(&self.path), Ok);
+        let outcome = reader.and_then(|reader| Ok((work(&reader)?, reader)));
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        readers.busy -= 1;
+        self.done.notify_one();
+        let (found, reader) = outcome?;
+        readers.idle.push(reader);
+        Ok(found)
     }
 
     pub(crate) fn meta(&self, name: &str) -> Result<Option<String>> {

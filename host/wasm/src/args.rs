@@ -1,19 +1,19 @@
-//! Arguments as users write them: one parser, led by the type, that takes plain text and JSON.
+//! Arguments as users write them: one parser, led by the type, that takes plain text, JSON and WAVE.
 
+mod example;
+mod handle;
 mod remote;
 
-use std::path::Path;
+use std::{fmt, path::Path};
 
-use serde_json::Value as Json;
-use wharf_graph::{
-    Container, Directory, File, Secret, Service, Volume,
-    op::{HostPort, SecretId},
-};
+pub use example::example;
+use serde_json::{Map, Value as Json};
 
 use crate::{
-    interface::host_filter,
-    types::{Handle, Type},
+    reflect::DefaultValue,
+    types::{Case, Field, Named, Type, case_names},
     value::Value,
+    written,
 };
 
 /// Where handles are made from text.
@@ -21,18 +21,45 @@ use crate::{
 pub struct Place<'p> {
     /// Where relative paths start.
     pub directory: &'p Path,
+    /// Where paths start that are defaults: the module's own directory.
+    pub project: &'p Path,
     /// Who secrets and caches belong to.
     pub scope: &'p str,
 }
 
-/// Text that does not fit a type.
+/// What does not fit a type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no {wanted}{hint}")]
 pub struct ArgumentError {
-    text: String,
-    wanted: String,
-    hint: String,
+    /// The fields and items that lead there, the outermost first.
+    within: Vec<String>,
+    what: String,
 }
+
+impl fmt::Display for ArgumentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for outer in &self.within {
+            write!(f, "{outer}: ")?;
+        }
+        f.write_str(&self.what)
+    }
+}
+
+impl ArgumentError {
+    fn new(what: impl Into<String>) -> Self {
+        Self {
+            within: Vec::new(),
+            what: what.into(),
+        }
+    }
+
+    /// The same, found inside something.
+    fn inside(mut self, outer: impl Into<String>) -> Self {
+        self.within.insert(0, outer.into());
+        self
+    }
+}
+
+type Result<T, E = ArgumentError> = std::result::Result<T, E>;
 
 fn wrong(text: &str, ty: &Type, hint: &str) -> ArgumentError {
     let hint = if hint.is_empty() {
@@ -40,15 +67,39 @@ fn wrong(text: &str, ty: &Type, hint: &str) -> ArgumentError {
     } else {
         format!(": {hint}")
     };
-    ArgumentError {
-        text: text.to_owned(),
-        wanted: ty.to_string(),
-        hint,
-    }
+    ArgumentError::new(format!("{text:?} is no {ty}{hint}"))
 }
 
 /// A value of this type from what a user wrote.
-pub fn parse(ty: &Type, text: &str, place: Place<'_>) -> Result<Value, ArgumentError> {
+///
+/// # Errors
+/// When it is none; the text is repeated unless it may hold a secret.
+pub fn parse(ty: &Type, text: &str, place: Place<'_>) -> Result<Value> {
+    match ty {
+        Type::Option(inner) => Ok(Value::Option(Some(Box::new(parse(inner, text, place)?)))),
+        Type::Handle(handle) => handle::parse(*handle, ty, text, place),
+        Type::List(inner) if !text.trim_start().starts_with('[') => {
+            Ok(Value::List(vec![parse(inner, text, place)?]))
+        }
+        Type::Enum(cases) => named_case(cases, text, ty),
+        Type::Variant(cases) if cases.members.iter().any(|case| case.name == text) => {
+            named_case(cases, text, ty)
+        }
+        Type::Record(_) | Type::Variant(_) | Type::List(_) | Type::Tuple(_) | Type::Flags(_) => {
+            let json = written::read(text).map_err(|why| {
+                ArgumentError::new(format!("this is no {ty}: {why}; write it as {}", example(ty)))
+            })?;
+            from_json(ty, &json, place)
+        }
+        Type::Result(..) | Type::Other(_) => {
+            Err(wrong(text, ty, "this type cannot be written on a command line"))
+        }
+        _ => plain(ty, text),
+    }
+}
+
+/// A value of a plain type.
+fn plain(ty: &Type, text: &str) -> Result<Value> {
     let number = || wrong(text, ty, "write a number such as 3");
     match ty {
         Type::Bool => match text {
@@ -76,78 +127,107 @@ pub fn parse(ty: &Type, text: &str, place: Place<'_>) -> Result<Value, ArgumentE
                 _ => Err(wrong(text, ty, "write one character")),
             }
         }
-        Type::String => Ok(Value::String(text.to_owned())),
-        Type::Option(inner) => Ok(Value::Option(Some(Box::new(parse(inner, text, place)?)))),
-        Type::Enum(names) => {
-            if names.iter().any(|name| name == text) {
-                return Ok(Value::Enum(text.to_owned()));
+        _ => Ok(Value::String(text.to_owned())),
+    }
+}
+
+/// What is used for a parameter of this type when nothing is written.
+///
+/// # Errors
+/// When the module's default does not fit its type, or leads out of its directory.
+pub fn default(ty: &Type, default: &DefaultValue, place: Place<'_>) -> Result<Value> {
+    match default {
+        DefaultValue::Value(json) => from_json(ty, json, place),
+        DefaultValue::Path(path) => {
+            let leaves = Path::new(path).components().any(|part| {
+                !matches!(
+                    part,
+                    std::path::Component::Normal(_) | std::path::Component::CurDir
+                )
+            });
+            if leaves {
+                return Err(wrong(
+                    path,
+                    ty,
+                    "a module's default path lies in its own directory",
+                ));
             }
-            Err(wrong(text, ty, &format!("write one of {}", names.join(", "))))
+            let inside = Place {
+                directory: place.project,
+                ..place
+            };
+            parse(ty, path, inside)
         }
-        Type::Handle(handle) => parse_handle(*handle, ty, text, place),
-        Type::List(inner) if !text.trim_start().starts_with('[') => {
-            Ok(Value::List(vec![parse(inner, text, place)?]))
+    }
+}
+
+/// A case that carries nothing, by its name.
+fn named_case(cases: &Named<Case>, text: &str, ty: &Type) -> Result<Value> {
+    match (cases.members.iter().find(|case| case.name == text), ty) {
+        (
+            Some(Case {
+                ty: Some(carried), ..
+            }),
+            _,
+        ) => {
+            let carried = example(carried);
+            let carried = carried
+                .strip_prefix('(')
+                .and_then(|text| text.strip_suffix(')'))
+                .unwrap_or(&carried);
+            Err(ArgumentError::new(format!(
+                "{text} carries a value: write {text}({carried})"
+            )))
         }
-        Type::Variant(cases) if cases.iter().any(|case| case.name == text && case.ty.is_none()) => {
-            Ok(Value::Variant(text.to_owned(), None))
-        }
-        Type::Result(..) | Type::Other(_) => {
-            Err(wrong(text, ty, "this type cannot be written on a command line"))
-        }
-        _ => {
-            let json: Json = serde_json::from_str(text).map_err(|_| wrong(text, ty, "write it as JSON"))?;
-            from_json(ty, &json, place)
+        (Some(_), Type::Enum(_)) => Ok(Value::Enum(text.to_owned())),
+        (Some(_), _) => Ok(Value::Variant(text.to_owned(), None)),
+        (None, _) => {
+            let names = case_names(&cases.members, ", ");
+            Err(wrong(text, ty, &format!("write one of {names}")))
         }
     }
 }
 
 /// A value of this type from JSON: for defaults and inner values.
-pub fn from_json(ty: &Type, json: &Json, place: Place<'_>) -> Result<Value, ArgumentError> {
-    let misfit = || wrong(&json.to_string(), ty, "");
+fn from_json(ty: &Type, json: &Json, place: Place<'_>) -> Result<Value> {
+    let misfit = || match json {
+        Json::Null => ArgumentError::new(format!("nothing is no {ty}: write {}", example(ty))),
+        Json::Bool(_) | Json::Number(_) => wrong(&json.to_string(), ty, &format!("write {}", example(ty))),
+        _ => ArgumentError::new(format!("this is no {ty}: write {}", example(ty))),
+    };
     match (ty, json) {
         (Type::Option(_), Json::Null) => Ok(Value::Option(None)),
-        (Type::Option(inner), _) => Ok(Value::Option(Some(Box::new(from_json(inner, json, place)?)))),
+        (Type::Option(inner), _) => {
+            let json = some(inner, json).unwrap_or(json);
+            Ok(Value::Option(Some(Box::new(from_json(inner, json, place)?))))
+        }
         (Type::List(inner), Json::Array(items)) => items
             .iter()
-            .map(|item| from_json(inner, item, place))
-            .collect::<Result<_, _>>()
+            .enumerate()
+            .map(|(at, item)| {
+                from_json(inner, item, place).map_err(|error| error.inside(format!("item {}", at + 1)))
+            })
+            .collect::<Result<_>>()
             .map(Value::List),
         (Type::Tuple(types), Json::Array(items)) if types.len() == items.len() => {
-            let values = types
-                .iter()
-                .zip(items)
-                .map(|(ty, item)| from_json(ty, item, place));
-            values.collect::<Result<_, _>>().map(Value::Tuple)
+            let values = types.iter().zip(items).enumerate().map(|(at, (ty, item))| {
+                from_json(ty, item, place).map_err(|error| error.inside(format!("value {}", at + 1)))
+            });
+            values.collect::<Result<_>>().map(Value::Tuple)
         }
-        (Type::Record(fields), Json::Object(map)) => {
-            if let Some(unknown) = map
-                .keys()
-                .find(|key| fields.iter().all(|field| field.name != **key))
-            {
-                return Err(wrong(
-                    &json.to_string(),
-                    ty,
-                    &format!("it has no field {unknown}"),
-                ));
-            }
-            let value = |field: &crate::types::Field| {
-                let json = map.get(&field.name).unwrap_or(&Json::Null);
-                Ok((field.name.clone(), from_json(&field.ty, json, place)?))
-            };
-            fields
-                .iter()
-                .map(value)
-                .collect::<Result<_, _>>()
-                .map(Value::Record)
-        }
+        (Type::Record(record), Json::Object(map)) => from_fields(record, map, ty, place),
         (Type::Variant(cases), Json::Object(map)) if map.len() == 1 => {
             let (name, inner) = map.iter().next().ok_or_else(misfit)?;
-            let case = cases.iter().find(|case| case.name == *name).ok_or_else(misfit)?;
-            let ty = case.ty.as_ref().ok_or_else(misfit)?;
-            Ok(Value::Variant(
-                name.clone(),
-                Some(Box::new(from_json(ty, inner, place)?)),
-            ))
+            let Some(case) = cases.members.iter().find(|case| case.name == *name) else {
+                return named_case(cases, name, ty);
+            };
+            let Some(carried) = &case.ty else {
+                return Err(ArgumentError::new(format!(
+                    "{name} carries nothing: write {name} alone"
+                )));
+            };
+            let value = from_json(carried, inner, place).map_err(|error| error.inside(name))?;
+            Ok(Value::Variant(name.clone(), Some(Box::new(value))))
         }
         (Type::Flags(names), Json::Array(items)) => {
             let name = |item: &Json| {
@@ -162,6 +242,8 @@ pub fn from_json(ty: &Type, json: &Json, place: Place<'_>) -> Result<Value, Argu
                 .map(Value::Flags)
                 .ok_or_else(misfit)
         }
+        (Type::Variant(cases) | Type::Enum(cases), Json::String(text)) => named_case(cases, text, ty),
+        (Type::Record(_) | Type::List(_) | Type::Tuple(_) | Type::Flags(_), _) => Err(misfit()),
         (_, Json::String(text)) => parse(ty, text, place),
         (Type::Bool | Type::Integer(..) | Type::Float(_), Json::Bool(_) | Json::Number(_)) => {
             parse(ty, &json.to_string(), place)
@@ -170,98 +252,106 @@ pub fn from_json(ty: &Type, json: &Json, place: Place<'_>) -> Result<Value, Argu
     }
 }
 
-fn parse_handle(handle: Handle, ty: &Type, text: &str, place: Place<'_>) -> Result<Value, ArgumentError> {
-    if matches!(handle, Handle::Directory | Handle::File)
-        && let Some(source) = remote::parse(handle, text, place)
-    {
-        return source.map_err(|hint| wrong(text, ty, &hint));
-    }
-    let on_disk = || {
-        let path = place.directory.join(text);
-        let path = std::path::absolute(&path).unwrap_or(path);
-        if !path.exists() {
-            return Err(wrong(text, ty, &format!("{} does not exist", path.display())));
-        }
-        let is_right = if handle == Handle::Directory {
-            path.is_dir()
-        } else {
-            path.is_file()
-        };
-        if !is_right {
-            return Err(wrong(text, ty, &format!("{} is something else", path.display())));
-        }
-        path.to_str()
-            .map(str::to_owned)
-            .ok_or_else(|| wrong(text, ty, "its path is not UTF-8"))
+/// What is in `some(…)`, unless the type itself has a place for that name.
+fn some<'j>(inner: &Type, json: &'j Json) -> Option<&'j Json> {
+    let is_own = match inner {
+        Type::Record(record) => record.members.iter().any(|field| field.name == "some"),
+        Type::Variant(cases) => cases.members.iter().any(|case| case.name == "some"),
+        _ => false,
     };
-    Ok(match handle {
-        Handle::Directory => Value::Directory(Directory::host(&on_disk()?, host_filter())),
-        Handle::File => Value::File(File::host(&on_disk()?)),
-        Handle::Container => Value::Container(Container::image(text, None)),
-        Handle::Volume => Value::Volume(Volume::new(place.scope, text)),
-        Handle::Service => Value::Service(host_service(ty, text)?),
-        Handle::Secret => {
-            let Some((scheme @ ("env" | "file" | "cmd"), source)) = text.split_once(':') else {
-                // What was written may be the secret itself: it is not repeated.
-                return Err(wrong(
-                    "…",
-                    ty,
-                    "write env:NAME, file:PATH or cmd:COMMAND, never the secret itself",
-                ));
-            };
-            let uri = if scheme == "file" {
-                format!("file:{}", place.directory.join(source).display())
-            } else {
-                text.to_owned()
-            };
-            let id = SecretId {
-                owner: place.scope.to_owned(),
-                uri,
-            };
-            Value::Secret(Secret {
-                name: source.to_owned(),
-                id,
-            })
-        }
-    })
+    match json {
+        Json::Object(map) if map.len() == 1 && !is_own => map.get("some"),
+        _ => None,
+    }
 }
 
-/// A service of the caller's machine: `tcp://host:port`.
-fn host_service(ty: &Type, text: &str) -> Result<Service, ArgumentError> {
-    let misfit = || wrong(text, ty, "write tcp://HOST:PORT, such as tcp://localhost:5432");
-    let (host, port) = text
-        .strip_prefix("tcp://")
-        .and_then(|rest| rest.trim_end_matches('/').rsplit_once(':'))
-        .ok_or_else(misfit)?;
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let port: u16 = port.parse().map_err(|_| misfit())?;
-    if host.is_empty() || port == 0 {
-        return Err(misfit());
+fn from_fields(record: &Named<Field>, map: &Map<String, Json>, ty: &Type, place: Place<'_>) -> Result<Value> {
+    let names = || {
+        let names: Vec<_> = record.members.iter().map(|field| field.name.as_str()).collect();
+        names.join(", ")
+    };
+    if let Some(unknown) = map
+        .keys()
+        .find(|key| record.members.iter().all(|field| field.name != **key))
+    {
+        return Err(ArgumentError::new(format!(
+            "{ty} has no field {unknown}; it has {}",
+            names()
+        )));
     }
-    Ok(Service::host(
-        host,
-        &[HostPort {
-            host: port,
-            service: port,
-        }],
-    ))
+    let value = |field: &Field| {
+        let value = match (map.get(&field.name), &field.ty) {
+            (Some(json), ty) => from_json(ty, json, place).map_err(|error| error.inside(&field.name))?,
+            (None, Type::Option(_)) => Value::Option(None),
+            (None, wanted) => {
+                let what = format!("{ty} needs a field {}, a {wanted}", field.name);
+                return Err(ArgumentError::new(what));
+            }
+        };
+        Ok((field.name.clone(), value))
+    };
+    record
+        .members
+        .iter()
+        .map(value)
+        .collect::<Result<_>>()
+        .map(Value::Record)
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
-    use super::{Place, parse};
-    use crate::types::{Field, Handle, Type};
+    use serde_json::json;
+
+    use super::{DefaultValue, Place, default, parse};
+    use crate::types::{Case, Field, Handle, Named, Type};
+
+    fn place() -> Place<'static> {
+        Place {
+            directory: Path::new("/"),
+            project: Path::new("/usr"),
+            scope: "test",
+        }
+    }
 
     fn text(ty: &Type, text: &str) -> Result<String, String> {
-        let place = Place {
-            directory: Path::new("/"),
-            scope: "test",
-        };
-        parse(ty, text, place)
+        parse(ty, text, place())
             .map(|value| value.to_json().to_string())
             .map_err(|error| error.to_string())
+    }
+
+    fn field(name: &str, ty: Type) -> Field {
+        Field {
+            name: name.to_owned(),
+            ty,
+            docs: String::new(),
+        }
+    }
+
+    fn carrying(name: &str, ty: Type) -> Case {
+        Case {
+            ty: Some(ty),
+            ..Case::plain(name)
+        }
+    }
+
+    fn level() -> Type {
+        Type::Enum(Named {
+            name: "level".to_owned(),
+            ..Named::from(vec![Case::plain("fast"), Case::plain("slow")])
+        })
+    }
+
+    fn options() -> Type {
+        Type::Record(Named {
+            name: "options".to_owned(),
+            ..Named::from(vec![
+                field("source", Type::Handle(Handle::Directory)),
+                field("level", level()),
+                field("token", Type::Option(Box::new(Type::Handle(Handle::Secret)))),
+            ])
+        })
     }
 
     #[test]
@@ -274,19 +364,92 @@ mod tests {
         );
         assert_eq!(text(&Type::Integer(true, 64), "-1").unwrap(), "-1");
         assert_eq!(text(&Type::Bool, "").unwrap(), "true");
-        assert_eq!(
-            text(&Type::List(Box::new(Type::String)), "[\"a\",\"b\"]").unwrap(),
-            "[\"a\",\"b\"]"
+        let texts = Type::List(Box::new(Type::String));
+        for written in ["[\"a\",\"b\"]", "[a, b]"] {
+            assert_eq!(text(&texts, written).unwrap(), "[\"a\",\"b\"]");
+        }
+        assert_eq!(text(&texts, "a").unwrap(), "[\"a\"]");
+        assert!(text(&level(), "medium").unwrap_err().contains("fast, slow"));
+    }
+
+    #[test]
+    fn b47_records_are_read_as_json_and_as_wave() {
+        let read = "{\"source\":\"<directory>\",\"level\":\"slow\",\"token\":null}";
+        for written in [
+            "{\"source\": \"tmp\", \"level\": \"slow\"}",
+            "{source: tmp, level: slow, token: none}",
+        ] {
+            assert_eq!(text(&options(), written).unwrap(), read);
+        }
+        assert!(text(&options(), "{source: tmp, level: fast, token: some(env:X)}").is_ok());
+        for (written, why) in [
+            ("{source: tmp}", "options needs a field level, a level"),
+            (
+                "{source: tmp, level: medium}",
+                "level: \"medium\" is no level: write one of fast, slow",
+            ),
+            (
+                "{source: nowhere, level: fast}",
+                "source: \"nowhere\" is no directory: /nowhere does not exist",
+            ),
+            (
+                "{sauce: tmp}",
+                "options has no field sauce; it has source, level, token",
+            ),
+            (
+                "{source: tmp",
+                "this is no options: expected `,` or `}` at character 13; write it as {source: ./dir, level: fast, token: env:NAME}",
+            ),
+            ("[1]", "this is no options"),
+        ] {
+            let found = text(&options(), written).unwrap_err();
+            assert!(found.contains(why), "{written}: {found}");
+        }
+        let refused = text(&options(), "{source: tmp, level: fast, token: hunter22}").unwrap_err();
+        assert!(
+            !refused.contains("hunter22") && refused.contains("env:NAME"),
+            "{refused}"
         );
-        assert_eq!(text(&Type::List(Box::new(Type::String)), "a").unwrap(), "[\"a\"]");
-        let record = Type::Record(vec![Field {
-            name: "n".to_owned(),
-            ty: Type::Integer(false, 32),
-        }]);
-        assert_eq!(text(&record, "{\"n\": 3}").unwrap(), "{\"n\":3}");
-        assert!(text(&record, "{\"m\": 3}").unwrap_err().contains("no field m"));
-        let names = Type::Enum(vec!["fast".to_owned(), "slow".to_owned()]);
-        assert!(text(&names, "medium").unwrap_err().contains("fast, slow"));
+    }
+
+    #[test]
+    fn b47_cases_are_read_by_name() {
+        let pair = Type::Tuple(vec![Type::String, Type::Integer(false, 8)]);
+        let cases = Type::Variant(
+            vec![
+                Case::plain("here"),
+                carrying("git", Type::String),
+                carrying("pair", pair),
+            ]
+            .into(),
+        );
+        assert_eq!(text(&cases, "here").unwrap(), "\"here\"");
+        for written in ["git(\"x\")", "git(x)", "{\"git\": \"x\"}", "{git: x}"] {
+            assert_eq!(text(&cases, written).unwrap(), "{\"git\":\"x\"}");
+        }
+        assert_eq!(text(&cases, "pair(x, 3)").unwrap(), "{\"pair\":[\"x\",3]}");
+        for (written, why) in [
+            ("git", "git carries a value: write git(\"...\")"),
+            ("pair", "write pair(\"...\", 1)"),
+            ("here(1)", "here carries nothing"),
+            ("svn(x)", "write one of here, git, pair"),
+            ("pair(x, 300)", "pair: value 2: \"300\" is no u8"),
+        ] {
+            let found = text(&cases, written).unwrap_err();
+            assert!(found.contains(why), "{written}: {found}");
+        }
+    }
+
+    #[test]
+    fn default_paths_lie_in_the_modules_directory() {
+        let directory = Type::Handle(Handle::Directory);
+        let made = |path: &str| default(&directory, &DefaultValue::Path(path.to_owned()), place());
+        assert!(made("bin").is_ok() && made(".").is_ok());
+        for path in ["../etc", "/etc", "bin/../../etc"] {
+            assert!(made(path).unwrap_err().to_string().contains("its own directory"));
+        }
+        let value = default(&level(), &DefaultValue::Value(json!("slow")), place());
+        assert_eq!(value.unwrap().to_json(), json!("slow"));
     }
 
     #[test]

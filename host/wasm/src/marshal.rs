@@ -62,7 +62,11 @@ pub(crate) fn lower(store: &mut Store<State>, value: Value, ty: &Type) -> wasmti
             )
         }
         Value::Record(fields) => {
-            let types: &[Field] = if let Type::Record(types) = ty { types } else { &[] };
+            let types: &[Field] = if let Type::Record(record) = ty {
+                &record.members
+            } else {
+                &[]
+            };
             let pairs = fields.into_iter().zip(types);
             let field = |((name, value), field): ((String, Value), &Field)| {
                 Ok((name, lower(store, value, &field.ty)?))
@@ -71,7 +75,7 @@ pub(crate) fn lower(store: &mut Store<State>, value: Value, ty: &Type) -> wasmti
         }
         Value::Variant(case, value) => {
             let own = if let Type::Variant(cases) = ty {
-                cases.iter().find(|own| own.name == case)
+                cases.members.iter().find(|own| own.name == case)
             } else {
                 None
             };

@@ -1,5 +1,7 @@
 //! What a component exports and imports, read from its own types; what its author said, from a section it carries.
 
+use std::fmt;
+
 use serde::Deserialize;
 use wasmtime::{
     Engine,
@@ -9,7 +11,10 @@ use wasmtime::{
     },
 };
 
-use crate::types::{Case, Field, Handle, Type};
+use crate::{
+    described::{TypeDocs, describe},
+    types::{Case, Field, Handle, Type},
+};
 
 /// The package whose interfaces modules import.
 pub(crate) const PACKAGE: &str = "wharf:pipeline/";
@@ -25,8 +30,26 @@ pub struct Param {
     pub ty: Type,
     /// What its author says of it.
     pub docs: String,
-    /// Its value when none is given.
-    pub default: Option<serde_json::Value>,
+    /// What is used when no value is given.
+    pub default: Option<DefaultValue>,
+}
+
+/// What is used for a parameter when no value is given.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DefaultValue {
+    /// A value.
+    Value(serde_json::Value),
+    /// A path in the module's own directory.
+    Path(String),
+}
+
+impl fmt::Display for DefaultValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Value(value) => write!(f, "{value}"),
+            Self::Path(path) => write!(f, "{path} in the module's directory"),
+        }
+    }
 }
 
 /// A function.
@@ -42,6 +65,8 @@ pub struct Function {
     pub result: Option<Type>,
     /// What its author says of it.
     pub docs: String,
+    /// Does its author call it a check? It can then be called without arguments.
+    pub is_check: bool,
 }
 
 /// An interface that a module imports, in plain words.
@@ -59,6 +84,7 @@ pub struct Capability {
 pub(crate) struct Docs {
     pub(crate) module: ModuleDocs,
     functions: Vec<FunctionDocs>,
+    types: Vec<TypeDocs>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -74,7 +100,9 @@ pub(crate) struct ModuleDocs {
 struct FunctionDocs {
     name: String,
     docs: String,
+    check: bool,
     params: Vec<ParamDocs>,
+    result: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -82,7 +110,17 @@ struct FunctionDocs {
 struct ParamDocs {
     name: String,
     docs: String,
+    #[serde(rename = "type")]
+    ty: String,
     default: Option<serde_json::Value>,
+    default_path: Option<String>,
+}
+
+impl ParamDocs {
+    fn default(&self) -> Option<DefaultValue> {
+        let path = || self.default_path.clone().map(DefaultValue::Path);
+        self.default.clone().map(DefaultValue::Value).or_else(path)
+    }
 }
 
 /// The author's words in a component's bytes.
@@ -176,19 +214,28 @@ fn function(
     let own = docs.functions.iter().find(|function| function.name == name);
     let params = ty.params().map(|(name, ty)| {
         let own = own.and_then(|own| own.params.iter().find(|param| param.name == name));
+        let mut ty = convert(&ty, handles);
+        if let Some(own) = own {
+            describe(&mut ty, &own.ty, &docs.types);
+        }
         Param {
             name: name.to_owned(),
-            ty: convert(&ty, handles),
+            ty,
             docs: own.map(|own| own.docs.clone()).unwrap_or_default(),
-            default: own.and_then(|own| own.default.clone()),
+            default: own.and_then(ParamDocs::default),
         }
     });
+    let mut result = ty.results().next().map(|ty| convert(&ty, handles));
+    if let (Some(result), Some(written)) = (&mut result, own.and_then(|own| own.result.as_ref())) {
+        describe(result, written, &docs.types);
+    }
     Function {
         name: name.to_owned(),
         interface: interface.map(str::to_owned),
         params: params.collect(),
-        result: ty.results().next().map(|ty| convert(&ty, handles)),
+        result,
         docs: own.map(|own| own.docs.clone()).unwrap_or_default(),
+        is_check: own.is_some_and(|own| own.check),
     }
 }
 
@@ -211,25 +258,23 @@ fn convert(ty: &ComponentType, handles: &[(ResourceType, Handle)]) -> Type {
         ComponentType::List(list) => Type::List(Box::new(inner(&list.ty()))),
         ComponentType::Option(option) => Type::Option(Box::new(inner(&option.ty()))),
         ComponentType::Tuple(tuple) => Type::Tuple(tuple.types().map(|ty| inner(&ty)).collect()),
-        ComponentType::Record(record) => Type::Record(
-            record
-                .fields()
-                .map(|field| Field {
-                    name: field.name.to_owned(),
-                    ty: inner(&field.ty),
-                })
-                .collect(),
-        ),
-        ComponentType::Variant(variant) => Type::Variant(
-            variant
-                .cases()
-                .map(|case| Case {
-                    name: case.name.to_owned(),
-                    ty: case.ty.as_ref().map(&inner),
-                })
-                .collect(),
-        ),
-        ComponentType::Enum(names) => Type::Enum(names.names().map(str::to_owned).collect()),
+        ComponentType::Record(record) => {
+            let field = |field: wasmtime::component::types::Field<'_>| Field {
+                name: field.name.to_owned(),
+                ty: inner(&field.ty),
+                docs: String::new(),
+            };
+            Type::Record(record.fields().map(field).collect::<Vec<_>>().into())
+        }
+        ComponentType::Variant(variant) => {
+            let case = |case: wasmtime::component::types::Case<'_>| Case {
+                name: case.name.to_owned(),
+                ty: case.ty.as_ref().map(&inner),
+                docs: String::new(),
+            };
+            Type::Variant(variant.cases().map(case).collect::<Vec<_>>().into())
+        }
+        ComponentType::Enum(names) => Type::Enum(names.names().map(Case::plain).collect::<Vec<_>>().into()),
         ComponentType::Flags(names) => Type::Flags(names.names().map(str::to_owned).collect()),
         ComponentType::Result(result) => Type::Result(
             result.ok().map(|ty| Box::new(inner(&ty))),

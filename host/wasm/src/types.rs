@@ -19,6 +19,27 @@ pub enum Handle {
     Service,
 }
 
+/// The fields of a record or the cases of an enum or variant, under the name that its author gave.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Named<M> {
+    /// Its name; empty when none is known.
+    pub name: String,
+    /// What its author says of it.
+    pub docs: String,
+    /// Its fields or cases, in order.
+    pub members: Vec<M>,
+}
+
+impl<M> From<Vec<M>> for Named<M> {
+    fn from(members: Vec<M>) -> Self {
+        Self {
+            name: String::new(),
+            docs: String::new(),
+            members,
+        }
+    }
+}
+
 /// A field of a record.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Field {
@@ -26,15 +47,36 @@ pub struct Field {
     pub name: String,
     /// Its type.
     pub ty: Type,
+    /// What its author says of it.
+    pub docs: String,
 }
 
-/// A case of a variant.
+/// A case of an enum or variant.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Case {
     /// Its name.
     pub name: String,
-    /// What it carries.
+    /// What it carries; an enum's cases carry nothing.
     pub ty: Option<Type>,
+    /// What its author says of it.
+    pub docs: String,
+}
+
+impl Case {
+    /// A case that carries nothing.
+    pub fn plain(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            ty: None,
+            docs: String::new(),
+        }
+    }
+}
+
+/// The names of an enum's or variant's cases, divided by `divider`.
+pub fn case_names(cases: &[Case], divider: &str) -> String {
+    let names: Vec<_> = cases.iter().map(|case| case.name.as_str()).collect();
+    names.join(divider)
 }
 
 /// A type.
@@ -59,17 +101,33 @@ pub enum Type {
     /// Several of different types.
     Tuple(Vec<Type>),
     /// Named fields.
-    Record(Vec<Field>),
+    Record(Named<Field>),
     /// One of several cases.
-    Variant(Vec<Case>),
+    Variant(Named<Case>),
     /// One of several names.
-    Enum(Vec<String>),
+    Enum(Named<Case>),
     /// Any of several names.
     Flags(Vec<String>),
     /// One of the host's handles.
     Handle(Handle),
     /// What this host cannot pass, in words.
     Other(String),
+}
+
+impl Type {
+    /// The types that it is made of.
+    pub fn parts(&self) -> Vec<&Type> {
+        match self {
+            Self::List(inner) | Self::Option(inner) => vec![inner],
+            Self::Tuple(types) => types.iter().collect(),
+            Self::Result(ok, error) => ok.iter().chain(error).map(Box::as_ref).collect(),
+            Self::Record(record) => record.members.iter().map(|field| &field.ty).collect(),
+            Self::Variant(cases) | Self::Enum(cases) => {
+                cases.members.iter().filter_map(|case| case.ty.as_ref()).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
 }
 
 impl fmt::Display for Type {
@@ -92,18 +150,23 @@ impl fmt::Display for Type {
             Self::Result(Some(ok), _) => write!(f, "{ok}"),
             Self::Result(None, _) => write!(f, "nothing"),
             Self::Tuple(items) => write!(f, "tuple<{}>", list(items)),
-            Self::Record(fields) => {
-                let fields: Vec<_> = fields
+            Self::Record(Named { name, .. })
+            | Self::Variant(Named { name, .. })
+            | Self::Enum(Named { name, .. })
+                if !name.is_empty() =>
+            {
+                f.write_str(name)
+            }
+            Self::Record(record) => {
+                let fields: Vec<_> = record
+                    .members
                     .iter()
                     .map(|field| format!("{}: {}", field.name, field.ty))
                     .collect();
                 write!(f, "{{{}}}", fields.join(", "))
             }
-            Self::Variant(cases) => {
-                let cases: Vec<_> = cases.iter().map(|case| case.name.clone()).collect();
-                write!(f, "{}", cases.join("|"))
-            }
-            Self::Enum(names) | Self::Flags(names) => write!(f, "{}", names.join("|")),
+            Self::Variant(cases) | Self::Enum(cases) => f.write_str(&case_names(&cases.members, "|")),
+            Self::Flags(names) => f.write_str(&names.join("|")),
             Self::Handle(handle) => write!(f, "{handle}"),
             Self::Other(what) => write!(f, "{what}"),
         }

@@ -7,6 +7,18 @@ use crate::{
 };
 
 /// A value that stays with the caller until a step needs it. In no key, layer, log or database.
+///
+/// ```
+/// use wharf_sdk::prelude::*;
+///
+/// async fn publish(wheel: Directory, token: Secret) -> Result<()> {
+///     let upload = image::pull("python:3.11-slim")
+///         .with_network(Network::All)
+///         .with_secret_variable("TWINE_PASSWORD", &token)
+///         .with_mounted_directory("/dist", &wheel);
+///     upload.with_exec(["twine", "upload", "/dist/*"]).sync().await
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Secret(pub(crate) secret::Secret);
 
@@ -36,6 +48,15 @@ impl Secret {
 
 /// A directory that outlives runs, for package managers and build tools. It belongs to the module that names it, and is
 /// never part of a snapshot or an image.
+///
+/// ```
+/// use wharf_sdk::prelude::*;
+///
+/// fn with_pip_cache(base: &Container) -> Container {
+///     let volume = CacheVolume::new("pip").with_sharing(Sharing::Locked);
+///     base.with_mounted_cache("/root/.cache/pip", &volume)
+/// }
+/// ```
 #[derive(Debug)]
 pub struct CacheVolume(pub(crate) cache::Volume);
 
@@ -78,6 +99,30 @@ impl CacheVolume {
 
 /// A container: a root file system, the configuration of its processes, and mounts. Every builder returns a new one and
 /// leaves this as it was.
+///
+/// ```
+/// use wharf_sdk::prelude::*;
+///
+/// /// Builds once, and runs tests and linter at the same time.
+/// async fn check(source: Directory) -> Result<String> {
+///     let built = image::pull("rust:1-slim")
+///         .with_workdir("/src")
+///         .with_directory(".", &source)
+///         .with_env_variable("CARGO_TERM_COLOR", "never")
+///         .with_exec(["cargo", "build", "--offline"]);
+///     let (tests, lints) = (built.with_exec(["cargo", "test"]), built.with_exec(["cargo", "clippy"]));
+///     let (tests, lints) = join!(tests.stdout(), lints.stderr());
+///     Ok(tests? + &lints?)
+/// }
+///
+/// /// A small image with the program alone.
+/// fn slim(built: &Container) -> Container {
+///     Container::new()
+///         .with_file("/app", &built.file("/src/target/release/app"))
+///         .with_entrypoint(["/app"])
+///         .with_exposed_port(8080, "tcp")
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Container(pub(crate) raw::Container);
 

@@ -4,6 +4,15 @@ use crate::bindings::wharf::pipeline::{eval, exports, filesystem as raw};
 use crate::{File, Result, Stat, text::owned};
 
 /// What of a directory is taken, and how it arrives. All settings are optional.
+///
+/// ```
+/// use wharf_sdk::prelude::*;
+///
+/// fn sources(project: &Directory) -> Directory {
+///     let options = CopyOptions::new().include(["src/**", "Cargo.*"]).exclude(["**/*.bak"]);
+///     project.filter(&options)
+/// }
+/// ```
 #[derive(Debug)]
 pub struct CopyOptions(pub(crate) raw::CopyOptions);
 
@@ -56,6 +65,20 @@ impl CopyOptions {
 }
 
 /// A directory tree. Every builder returns a new one and leaves this as it was.
+///
+/// ```
+/// use wharf_sdk::prelude::*;
+///
+/// /// The directory with a version in it, and how many scripts it has.
+/// async fn prepared(source: Directory, version: String) -> Result<(Directory, u64)> {
+///     let scripts = source.glob("**/*.sh").await?.len();
+///     if source.exists("VERSION").await? {
+///         return Err("there is a version already".into());
+///     }
+///     let prepared = source.without_directory("tmp").with_new_file("VERSION", version);
+///     Ok((prepared, scripts as u64))
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Directory(pub(crate) raw::Directory);
 

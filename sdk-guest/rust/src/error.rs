@@ -9,6 +9,26 @@ use crate::{Denial, ExecFailure, OtherError};
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a read, an effect or a module's function failed.
+///
+/// ```
+/// use wharf_sdk::prelude::*;
+///
+/// /// What the tests printed, also when they fail.
+/// async fn output(tests: Container) -> Result<String> {
+///     match tests.stdout().await {
+///         Err(Error::Exec(failure)) if failure.exit_code == 1 => Ok(failure.stdout_tail),
+///         other => other,
+///     }
+/// }
+///
+/// fn port(text: &str) -> Result<u16> {
+///     let port: u16 = text.parse()?;
+///     if port < 1024 {
+///         return Err(Error::with_code("bad-port", format!("{port} is for root")));
+///     }
+///     Ok(port)
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Error {

@@ -6,6 +6,22 @@ use crate::bindings::wharf::pipeline::container as raw;
 use crate::{Expect, Secret};
 
 /// How a step runs. All settings are optional: no input, exit code 0 expected, entrypoint not used.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use wharf_sdk::prelude::*;
+///
+/// /// The linter's exit code, whatever it is.
+/// async fn lint(base: Container) -> Result<i32> {
+///     let options = ExecOptions::new()
+///         .stdin("print('hello')\n")
+///         .expect(Expect::Any)
+///         .timeout(Duration::from_secs(60))
+///         .reason("lint");
+///     base.with_exec_opts(["ruff", "check", "-"], &options).exit_code().await
+/// }
+/// ```
 #[derive(Debug)]
 pub struct ExecOptions(pub(crate) raw::ExecOptions);
 

@@ -4,6 +4,22 @@ use crate::bindings::wharf::pipeline::{eval, exports, filesystem as raw};
 use crate::{Directory, Result, Stat};
 
 /// One file. Every builder returns a new one and leaves this as it was.
+///
+/// ```
+/// use wharf_sdk::prelude::*;
+///
+/// async fn first_line(file: File) -> Result<String> {
+///     if file.size().await? > 1_000_000 {
+///         return Err("that is too much to look at".into());
+///     }
+///     let text = file.contents().await?;
+///     Ok(text.lines().next().unwrap_or_default().to_owned())
+/// }
+///
+/// fn licence() -> File {
+///     File::new("LICENSE", "Do as you like.\n").with_name("COPYING")
+/// }
+/// ```
 #[derive(Debug)]
 pub struct File(pub(crate) raw::File);
 

@@ -1,4 +1,14 @@
 //! The caller's own files and environment, as far as they were granted. Relative paths start at the project's directory.
+//!
+//! ```
+//! use wharf_sdk::prelude::*;
+//!
+//! /// The project's sources, and whether this is a machine of the CI.
+//! async fn project() -> Result<(Directory, bool)> {
+//!     let sources = host::directory_opts("src", &CopyOptions::new().exclude(["*.bak"]));
+//!     Ok((sources, host::env_variable("CI").await?.is_some()))
+//! }
+//! ```
 
 use crate::bindings::wharf::pipeline::host as raw;
 use crate::{CopyOptions, Directory, File, Result, Service};

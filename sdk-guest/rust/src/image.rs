@@ -1,4 +1,13 @@
 //! The right to start from images: of registries, of archives, of the caller's Docker.
+//!
+//! ```
+//! use wharf_sdk::prelude::*;
+//!
+//! fn bases() -> (Container, Container) {
+//!     let arm = Platform { os: "linux".into(), architecture: "arm64".into(), cpu: None };
+//!     (image::pull("alpine:3.20"), image::pull_for("alpine:3.20", &arm))
+//! }
+//! ```
 
 use crate::bindings::wharf::pipeline::image as raw;
 use crate::{Container, File, Platform, Secret};

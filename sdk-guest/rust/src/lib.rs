@@ -20,8 +20,8 @@
 //! Builders (`with_exec`, `with_directory` …) return at once: they describe. Reads (`stdout`, `contents`, `entries` …) are
 //! awaited: they run what is missing. Await several at once with [`join!`] or [`join_all`].
 //!
-//! The crate compiles natively too, so that editors and unit tests of pure code work; what talks to a host works only in
-//! WebAssembly.
+//! The crate compiles natively too: editors complete, unit tests of pure code run, and `testing` shows what a function plans
+//! without an engine. What runs steps works only in `wharf call`.
 
 mod bindings;
 mod container;
@@ -29,6 +29,8 @@ mod directory;
 mod error;
 mod exec;
 mod file;
+#[cfg(not(target_arch = "wasm32"))]
+mod native;
 mod publish;
 mod service;
 mod text;
@@ -39,6 +41,8 @@ pub mod host;
 pub mod http;
 pub mod image;
 pub mod log;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
 
 pub use container::{CacheVolume, Container, Secret};
 pub use directory::{CopyOptions, Directory};
@@ -48,7 +52,7 @@ pub use file::File;
 pub use futures_util::{future::join_all, join};
 pub use publish::PublishOptions;
 pub use service::{Service, ServiceOptions};
-pub use wharf_sdk_macro::module;
+pub use wharf_sdk_macro::{Type, module};
 
 pub use bindings::wharf::pipeline::{
     cache::Sharing,
@@ -63,13 +67,17 @@ pub mod prelude {
     pub use crate::{
         CacheVolume, Compression, Container, CopyOptions, Directory, Error, ExecOptions, Expect, File,
         Network, Platform, Port, PublishOptions, Result, Secret, Service, ServiceOptions, Sharing, Transport,
-        git, host, http, image, join, join_all, log,
+        Type, git, host, http, image, join, join_all, log,
     };
 }
 
 /// What the module macro's expansion needs. No part of the interface.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::{bindings::wharf::pipeline as wit, wire::Wire};
+    pub use crate::{
+        bindings::wharf::pipeline as wit,
+        wire::{Choice, Number, Wire, cross},
+    };
+    pub use wharf_sdk_macro::Wire;
     pub use wit_bindgen;
 }

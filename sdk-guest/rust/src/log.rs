@@ -1,4 +1,18 @@
 //! Words for the person who watches the run, shown among the steps under the module's name.
+//!
+//! ```
+//! use wharf_sdk::prelude::*;
+//!
+//! async fn each(files: Vec<File>) -> Result<u64> {
+//!     let mut bytes = 0;
+//!     for (done, file) in files.iter().enumerate() {
+//!         log::progress(done as u64, files.len() as u64);
+//!         bytes += file.size().await?;
+//!     }
+//!     log::info(format!("{bytes} bytes in {} files", files.len()));
+//!     Ok(bytes)
+//! }
+//! ```
 
 use crate::bindings::wharf::pipeline::log as raw;
 

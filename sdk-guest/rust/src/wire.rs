@@ -1,17 +1,44 @@
 //! How the author's types become what crosses to the host and back. A type that authors may use in a signature has an
-//! implementation of [`Wire`]; types of their own can get one by derive without a change here.
+//! implementation of [`Wire`]; types of their own get one by derive. So do the types that the module macro generates for
+//! those: what is equal in form is then made of each other by [`cross`], and neither side names the other.
+
+use std::convert::Infallible;
 
 use crate::bindings::wharf::pipeline::{cache, container, filesystem, secret, service, types};
 use crate::{CacheVolume, Container, Directory, Error, File, Secret, Service};
 
 /// A type that can cross between a module and its host.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot cross between a module and its callers",
+    label = "has no place in the interface",
+    note = "plain types (bool, numbers, char, String, Vec, Option, tuples), Container, Directory, File, Secret, CacheVolume and \
+            Service can cross, and structs and enums of the author's own with `#[derive(wharf_sdk::Type)]`"
+)]
 pub trait Wire: Sized {
-    /// The generated type in its place.
+    /// Its parts, in a form without names of its own.
     type Raw;
-    /// From the generated type.
+    /// From its parts.
     fn lift(raw: Self::Raw) -> Self;
-    /// To the generated type.
+    /// To its parts.
     fn lower(self) -> Self::Raw;
+}
+
+/// From one type to another of the same parts.
+pub fn cross<From: Wire, To: Wire<Raw = From::Raw>>(from: From) -> To {
+    To::lift(from.lower())
+}
+
+/// Which case of an enum, counted from 0.
+#[derive(Clone, Copy, Debug)]
+pub struct Number(pub u32);
+
+/// What the first case of a variant carries, or one of the others.
+#[derive(Debug)]
+pub enum Choice<First, Others> {
+    /// The first case.
+    This(First),
+    /// A case behind it.
+    Next(Others),
 }
 
 macro_rules! itself {
@@ -42,7 +69,15 @@ itself!(
     i32,
     i64,
     f32,
-    f64
+    f64,
+    Infallible,
+    container::Container,
+    filesystem::Directory,
+    filesystem::File,
+    secret::Secret,
+    cache::Volume,
+    service::Service,
+    types::Error
 );
 
 macro_rules! converted {

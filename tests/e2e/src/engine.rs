@@ -1,6 +1,7 @@
 //! Engines and runs for tests.
 
 use std::{
+    collections::HashSet,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Arc,
@@ -333,13 +334,18 @@ impl Run {
     ) -> Result<Answer, Error> {
         let session = self.session.clone();
         let mut asked = std::pin::pin!(session.read(container.node(), Question::Stdout));
-        let (mut answer, mut running) = (None, 0);
-        while answer.is_none() || running > 0 {
+        let (mut answer, mut running) = (None, HashSet::new());
+        while answer.is_none() || !running.is_empty() {
             tokio::select! {
                 answered = &mut asked, if answer.is_none() => answer = Some(answered),
                 Some(event) = self.events.recv() => match event.what {
-                    Some(event::What::Started(_)) => running += 1,
-                    Some(event::What::Finished(_)) => running -= 1,
+                    Some(event::What::Started(_)) => {
+                        running.insert(event.key);
+                    }
+                    // Whoever joined later was not told of the start.
+                    Some(event::What::Finished(_)) => {
+                        running.remove(&event.key);
+                    }
                     Some(event::What::Log(log)) => piece(&log.bytes),
                     _ => {}
                 },

@@ -14,11 +14,20 @@ pub fn source(name: &str) -> PathBuf {
 
 /// The component made with the SDK, built by `wharf` itself.
 pub fn sdk(world: &World) -> PathBuf {
-    let directory = source("behaviours");
+    built(world, "behaviours").join(".wharf/module.wasm")
+}
+
+/// The directory of the module whose functions take and return types of their own.
+pub fn types(world: &World) -> PathBuf {
+    built(world, "types")
+}
+
+fn built(world: &World, name: &str) -> PathBuf {
+    let directory = source(name);
     world
         .wharf(["build".as_ref(), "-m".as_ref(), directory.as_os_str()])
         .ok();
-    directory.join(".wharf/module.wasm")
+    directory
 }
 
 /// The component made with wit-bindgen and `wit/` alone, built by cargo alone.

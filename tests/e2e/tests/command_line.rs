@@ -261,7 +261,13 @@ fn what_cannot_be_written_fails_and_says_where() {
         "-o",
         target.to_str().expect("a path in UTF-8"),
     ];
-    call(&world, &module, &words).exits(1).says("in-the-way/out");
+    call(&world, &module, &words)
+        .exits(2)
+        .says("in-the-way is a file, not a directory");
+    assert!(
+        world.processes().is_empty(),
+        "a pipeline ran for a result without a place"
+    );
     assert_eq!(std::fs::read(&file).expect("the file"), b"mine");
     let missing = ["read", "--source", "no-such-directory", "--path", "a.txt"];
     call(&world, &module, &missing)
@@ -521,9 +527,81 @@ fn a_terminal_shows_what_is_done_and_keeps_a_failures_log() {
     let again = live("echo said; sleep 0.5");
     again.exits(0).says("1 step: 1 remembered");
     assert!(!again.stderr.contains('✓'), "{}", again.stderr);
-    live("echo before; exit 7")
+    let failed = live("echo before; exit 7");
+    failed
         .exits(1)
         .says("✗ sh -c 'echo before; exit 7'")
         .says("  │ before\n")
-        .says("exit code 7");
+        .says("exit code 7")
+        .says("`wharf engine logs ");
+    // What stands above is not said again by the error.
+    assert!(!failed.stderr.contains("  | before"), "{}", failed.stderr);
+}
+
+#[test]
+fn what_a_step_prints_cannot_steer_the_terminal() {
+    let world = world();
+    let module = guests::sdk(&world);
+    let script =
+        "printf '\\033[2J\\033]0;title\\007\\033[31mred\\033[0m\\r\\n'; printf '\\033[1A' >&2; exit 1";
+    for progress in ["plain", "tty"] {
+        let mut command = world.command(["call", "--progress", progress, "-m"]);
+        let script = format!("--args={script}");
+        command.arg(&module).args([
+            "made",
+            "--image",
+            "busybox:latest",
+            "--args",
+            "sh",
+            "--args=-c",
+            &script,
+        ]);
+        let done = Done::of(command);
+        done.exits(1).says("red");
+        for sequence in ["\x1b[2J", "\x1b]0;", "\x07", "\x1b[31m"] {
+            assert!(!done.stderr.contains(sequence), "{progress}: {:?}", done.stderr);
+        }
+    }
+    // Colours alone pass, where somebody wants them.
+    let mut command = world.command(["call", "--progress", "plain", "-m"]);
+    let script = format!("--args={script}");
+    command
+        .arg(&module)
+        .args([
+            "made",
+            "--image",
+            "busybox:latest",
+            "--args",
+            "sh",
+            "--args=-c",
+            &script,
+        ])
+        .env("CLICOLOR_FORCE", "1");
+    let done = Done::of(command);
+    done.exits(1).says("| \x1b[31mred\x1b[0m");
+    assert!(!done.stderr.contains("\x1b[2J"), "{:?}", done.stderr);
+}
+
+#[test]
+fn what_is_damaged_in_the_store_is_found_and_made_again() {
+    let world = world();
+    let prints = |words: &[&str]| made(&world, words).ok().to_owned();
+    assert_eq!(prints(&["file", "--path", "/d/a"]), "one");
+    let whole = world.wharf(["cache", "verify"]);
+    assert!(whole.ok().ends_with("all whole"), "{}", whole.text());
+    // A layer is gone, as after an accident with the disk.
+    world.wharf(["engine", "stop"]).ok();
+    let layers = std::fs::read_dir(world.path("wharf/store/layers")).expect("the layers");
+    for layer in layers.flatten() {
+        std::fs::remove_dir_all(layer.path()).expect("a layer is removed");
+    }
+    let damaged = world.wharf(["cache", "verify", "--json"]);
+    damaged.exits(1).says("are forgotten").says("made again");
+    let found: serde_json::Value = serde_json::from_str(damaged.text()).expect("JSON");
+    assert!(
+        found["damaged"].as_array().is_some_and(|all| !all.is_empty()),
+        "{found}"
+    );
+    world.wharf(["cache", "verify"]).exits(0);
+    assert_eq!(prints(&["file", "--path", "/d/a"]), "one");
 }

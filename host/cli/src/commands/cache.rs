@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wharf_client::proto::{PruneRequest, UsageRequest};
+use wharf_client::proto::{PruneRequest, UsageRequest, VerifyReply, VerifyRequest};
 
 use crate::{
     args::{CacheAction, CacheCommand},
@@ -32,6 +32,7 @@ pub(crate) fn run(command: CacheCommand) -> Result<(), Report> {
             };
             runtime.block_on(prune(&EngineSettings::of(&engine)?, request))
         }
+        CacheAction::Verify { engine, json } => runtime.block_on(verify(&EngineSettings::of(&engine)?, json)),
     }
 }
 
@@ -62,4 +63,35 @@ async fn prune(settings: &EngineSettings, request: PruneRequest) -> Result<(), R
         freed.count,
         bytes(freed.bytes)
     ))
+}
+
+/// Fails when something was damaged, although that is forgotten by then: whoever asks wants to hear of it.
+async fn verify(settings: &EngineSettings, json: bool) -> Result<(), Report> {
+    let connection = settings.connect().await?;
+    let VerifyReply {
+        results,
+        files,
+        damaged,
+    } = connection.client().verify(VerifyRequest {}).await?.into_inner();
+    if json {
+        output::json(&serde_json::json!({"results": results, "files": files, "damaged": damaged}))?;
+    } else {
+        output::line(&format!(
+            "{results} results and {files} files: {}",
+            if damaged.is_empty() {
+                "all whole".to_owned()
+            } else {
+                format!("{} damaged", damaged.len())
+            }
+        ))?;
+    }
+    if damaged.is_empty() {
+        return Ok(());
+    }
+    let list: String = damaged.iter().map(|what| format!("  {what}\n")).collect();
+    Err(
+        Report::failed("these were damaged or missing, and are forgotten:")
+            .with_detail(list)
+            .with_hint("nothing is lost: they are made again when they are asked for"),
+    )
 }

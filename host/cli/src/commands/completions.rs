@@ -1,16 +1,11 @@
 //! `wharf completions`.
 
-use clap::CommandFactory;
+use crate::{args::CompletionsArgs, complete, error::Report, output};
 
-use crate::{
-    args::{CompletionsArgs, Wharf},
-    error::Report,
-    output,
-};
-
-/// Prints a shell's completions.
+/// Prints what a shell reads to complete `wharf`.
 pub(crate) fn run(args: &CompletionsArgs) -> Result<(), Report> {
-    let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Wharf::command(), "wharf", &mut script);
+    let name = args.shell.name();
+    let script = complete::script(name)
+        .ok_or_else(|| Report::usage(format!("there are no completions for {name}")))?;
     output::bytes(&script)
 }

@@ -1,7 +1,7 @@
 //! `wharf functions`.
 
 use serde_json::{Value, json};
-use wharf_wasm::Function;
+use wharf_wasm::{Case, DefaultValue, Field, Function, Param, Type};
 
 use crate::{
     args::FunctionsArgs, error::Report, flags, module, output, places::Places, progress::Style,
@@ -35,12 +35,36 @@ pub(crate) fn table(functions: &[Function]) -> String {
 
 /// A function with everything that is known of it.
 pub(crate) fn as_json(function: &Function) -> Value {
-    let param = |param: &wharf_wasm::Param| json!({"name": param.name, "type": param.ty.to_string(), "docs": param.docs, "default": param.default});
+    let param = |param: &Param| {
+        let mut value =
+            json!({"name": param.name, "type": param.ty.to_string(), "docs": param.docs, "default": null});
+        match &param.default {
+            Some(DefaultValue::Value(default)) => value["default"] = default.clone(),
+            Some(DefaultValue::Path(path)) => value["default_path"] = json!(path),
+            None => {}
+        }
+        value
+    };
     json!({
         "name": function.name,
         "interface": function.interface,
+        "check": function.is_check,
         "docs": function.docs,
         "params": function.params.iter().map(param).collect::<Vec<_>>(),
         "result": function.result.as_ref().map(ToString::to_string),
+        "types": flags::named_types(function).into_iter().map(type_as_json).collect::<Vec<_>>(),
     })
+}
+
+/// A type that the module's author named.
+fn type_as_json(ty: &Type) -> Value {
+    let case = |case: &Case| json!({"name": case.name, "type": case.ty.as_ref().map(ToString::to_string), "docs": case.docs});
+    let field = |field: &Field| json!({"name": field.name, "type": field.ty.to_string(), "docs": field.docs});
+    let (kind, docs, members): (_, _, Vec<_>) = match ty {
+        Type::Record(record) => ("record", &record.docs, record.members.iter().map(field).collect()),
+        Type::Variant(cases) => ("variant", &cases.docs, cases.members.iter().map(case).collect()),
+        Type::Enum(cases) => ("enum", &cases.docs, cases.members.iter().map(case).collect()),
+        _ => return Value::Null,
+    };
+    json!({"name": ty.to_string(), "kind": kind, "docs": docs, "members": members})
 }

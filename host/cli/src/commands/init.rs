@@ -1,10 +1,10 @@
 //! `wharf init`.
 
-use std::{path::Path, process::Command};
+use std::path::Path;
 
 use wharf_scaffold::{Project, ProjectName, ScaffoldError};
 
-use crate::{args::InitArgs, error::Report, output};
+use crate::{args::InitArgs, error::Report, output, toolchain::Toolchain};
 
 /// Writes a new module and says what to do next.
 pub(crate) fn run(args: &InitArgs) -> Result<(), Report> {
@@ -36,7 +36,8 @@ pub(crate) fn run(args: &InitArgs) -> Result<(), Report> {
         output::aside("  .gitignore is yours, and should name .wharf\n");
     }
     output::aside("next:\n");
-    for command in missing() {
+    let toolchain = super::runtime()?.block_on(Toolchain::look());
+    for command in toolchain.commands() {
         output::aside(&format!("  {command}\n"));
     }
     if args.directory != Path::new(".") {
@@ -44,23 +45,6 @@ pub(crate) fn run(args: &InitArgs) -> Result<(), Report> {
     }
     output::aside("  wharf functions\n  wharf call hello --name Ada\n  wharf call count --source .\n");
     Ok(())
-}
-
-/// What has to be installed before a module can be built, as commands.
-fn missing() -> Vec<&'static str> {
-    let Ok(sysroot) = Command::new("rustc").args(["--print", "sysroot"]).output() else {
-        return vec![
-            "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh    # Rust, which modules are written in",
-            "rustup target add wasm32-wasip2",
-        ];
-    };
-    let sysroot = String::from_utf8_lossy(&sysroot.stdout);
-    let target = Path::new(sysroot.trim()).join("lib/rustlib/wasm32-wasip2");
-    if target.is_dir() {
-        Vec::new()
-    } else {
-        vec!["rustup target add wasm32-wasip2    # what modules are compiled for"]
-    }
 }
 
 impl From<ScaffoldError> for Report {

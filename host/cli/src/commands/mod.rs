@@ -3,7 +3,9 @@
 pub(crate) mod build;
 pub(crate) mod cache;
 pub(crate) mod call;
+pub(crate) mod check;
 pub(crate) mod completions;
+pub(crate) mod doctor;
 pub(crate) mod engine;
 pub(crate) mod functions;
 pub(crate) mod init;

@@ -13,10 +13,14 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 use wharf_client::proto::{Event, Finished, Kind, Outcome, event::What};
 
 use super::{Tally, View, Word};
-use crate::table::seconds;
+use crate::{
+    colour::{Colour, Paint},
+    printable::{self, Keep},
+    table::seconds,
+};
 
 /// Lines of a failed step's log that stay.
-const KEPT_LINES: usize = 10;
+const KEPT_LINES: usize = 20;
 /// Bytes of a line without an end that are kept.
 const LINE_LIMIT: usize = 4096;
 
@@ -31,7 +35,7 @@ pub(super) fn suits_here() -> bool {
 pub(super) struct Screen {
     columns: usize,
     rows: usize,
-    colours: bool,
+    paint: Paint,
     /// Looks again before each frame: terminals change their size.
     follows: bool,
 }
@@ -41,7 +45,7 @@ impl Screen {
         let mut screen = Self {
             columns: 80,
             rows: 24,
-            colours: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            paint: Paint::of_stderr(),
             follows: true,
         };
         screen.look();
@@ -57,19 +61,10 @@ impl Screen {
         }
     }
 
-    fn paint(self, colour: u8, text: &str) -> String {
-        if self.colours {
-            format!("\x1b[{colour}m{text}\x1b[0m")
-        } else {
-            text.to_owned()
-        }
+    fn paint(self, colour: Colour, text: &str) -> String {
+        self.paint.paint(colour, text)
     }
 }
-
-const GREEN: u8 = 32;
-const RED: u8 = 31;
-const CYAN: u8 = 36;
-const GREY: u8 = 90;
 
 /// Work that was begun.
 struct Work {
@@ -79,6 +74,8 @@ struct Work {
     /// The last lines, the newest last; the last one may have no end yet.
     lines: VecDeque<String>,
     open: Vec<u8>,
+    /// The cursor went back to the line's beginning: what comes next is drawn over it.
+    returned: bool,
 }
 
 impl Work {
@@ -86,17 +83,23 @@ impl Work {
         for byte in bytes {
             match byte {
                 b'\n' => self.end_line(),
-                // Programs draw over a line: what comes last is what counts.
-                b'\r' => self.open.clear(),
-                _ if self.open.len() < LINE_LIMIT => self.open.push(*byte),
-                _ => {}
+                b'\r' => self.returned = true,
+                _ => {
+                    if std::mem::take(&mut self.returned) {
+                        self.open.clear();
+                    }
+                    if self.open.len() < LINE_LIMIT {
+                        self.open.push(*byte);
+                    }
+                }
             }
         }
     }
 
     fn end_line(&mut self) {
-        let line = printable(&String::from_utf8_lossy(&self.open));
+        let line = plain(&String::from_utf8_lossy(&self.open));
         self.open.clear();
+        self.returned = false;
         if line.trim().is_empty() {
             return;
         }
@@ -107,24 +110,8 @@ impl Work {
     }
 }
 
-/// Without what would move the cursor or change colours.
-fn printable(text: &str) -> String {
-    let mut out = String::new();
-    let mut letters = text.chars().peekable();
-    while let Some(letter) = letters.next() {
-        match letter {
-            // A control sequence ends with a letter.
-            '\x1b' if letters.peek() == Some(&'[') => {
-                letters
-                    .by_ref()
-                    .find(|end| end.is_ascii_alphabetic() || *end == '~');
-            }
-            '\t' => out.push_str("    "),
-            control if control.is_control() => {}
-            letter => out.push(letter),
-        }
-    }
-    out
+fn plain(text: &str) -> String {
+    printable::line(text, Keep::Nothing)
 }
 
 /// The beginning of a text that fits, with a sign where it was cut.
@@ -162,8 +149,8 @@ pub(super) struct Live {
     done: usize,
     /// What modules say of how far they are.
     reached: HashMap<String, (u64, u64)>,
-    /// Lines of the frame that is on the screen.
-    drawn: usize,
+    /// Widths of the lines of the frame that is on the screen.
+    drawn: Vec<usize>,
 }
 
 impl Live {
@@ -176,16 +163,23 @@ impl Live {
             remembered: 0,
             done: 0,
             reached: HashMap::new(),
-            drawn: 0,
+            drawn: Vec::new(),
         }
     }
 
     /// Takes the frame off the screen; the cursor stands where it began.
     fn erase(&mut self, out: &mut Vec<u8>) {
-        if self.drawn > 0 {
-            let _ = write!(out, "\x1b[{}A\r\x1b[J", self.drawn);
-            self.drawn = 0;
+        if self.drawn.is_empty() {
+            return;
         }
+        // A terminal that became narrower since has broken its lines.
+        self.screen.look();
+        let rows: usize = self
+            .drawn
+            .drain(..)
+            .map(|width| width.div_ceil(self.screen.columns).max(1))
+            .sum();
+        let _ = write!(out, "\x1b[{rows}A\r\x1b[J");
     }
 
     /// A line that stays.
@@ -205,7 +199,7 @@ impl Live {
             format!(
                 "{mark} {}  {}",
                 cut(&work.title, room),
-                self.screen.paint(GREY, end)
+                self.screen.paint(Colour::Grey, end)
             )
         };
         match finished.outcome() {
@@ -216,21 +210,27 @@ impl Live {
                 self.done += 1;
                 // Sending files and fetching images is worth a line when somebody has waited for it.
                 if work.kind == Kind::Step || finished.microseconds > 500_000 {
-                    let line = line(self.screen.paint(GREEN, "✓"), &took);
+                    let line = line(self.screen.paint(Colour::Green, "✓"), &took);
                     self.keep(&line, out);
                 }
             }
             Outcome::Cancelled => {
-                let line = line(self.screen.paint(GREY, "■"), &format!("stopped after {took}"));
+                let line = line(
+                    self.screen.paint(Colour::Grey, "■"),
+                    &format!("stopped after {took}"),
+                );
                 self.keep(&line, out);
             }
             Outcome::Failed => {
-                let line = line(self.screen.paint(RED, "✗"), &format!("failed after {took}"));
+                let line = line(
+                    self.screen.paint(Colour::Red, "✗"),
+                    &format!("failed after {took}"),
+                );
                 self.keep(&line, out);
                 work.end_line();
                 for line in &work.lines {
                     let line = cut(line, self.screen.columns.saturating_sub(4));
-                    self.keep(&format!("  {} {line}", self.screen.paint(RED, "│")), out);
+                    self.keep(&format!("  {} {line}", self.screen.paint(Colour::Red, "│")), out);
                 }
             }
         }
@@ -253,20 +253,24 @@ impl Live {
             let title = cut(&work.title, columns.saturating_sub(took.width() + 5));
             frame.push(format!(
                 "{} {title}  {}",
-                self.screen.paint(CYAN, "●"),
-                self.screen.paint(GREY, &took)
+                self.screen.paint(Colour::Cyan, "●"),
+                self.screen.paint(Colour::Grey, &took)
             ));
-            let open = printable(&String::from_utf8_lossy(&work.open));
+            let open = plain(&String::from_utf8_lossy(&work.open));
             let open = Some(open).filter(|line| !line.trim().is_empty());
             let lines: Vec<&String> = work.lines.iter().chain(&open).collect();
             for line in &lines[lines.len().saturating_sub(tail.min(3))..] {
                 let line = cut(line, columns.saturating_sub(4));
                 frame.push(format!(
                     "  {} {}",
-                    self.screen.paint(GREY, "│"),
-                    self.screen.paint(GREY, &line)
+                    self.screen.paint(Colour::Grey, "│"),
+                    self.screen.paint(Colour::Grey, &line)
                 ));
             }
+        }
+        let more = self.order.len() - shown;
+        if more > 0 && shown + 2 <= rows / 2 {
+            frame.push(self.screen.paint(Colour::Grey, &format!("  … and {more} more")));
         }
         let mut sums = Vec::new();
         for (count, word) in [
@@ -288,7 +292,7 @@ impl Live {
         sums.push(clock(self.begun.elapsed()));
         frame.push(
             self.screen
-                .paint(GREY, &cut(&sums.join(" · "), columns.saturating_sub(1))),
+                .paint(Colour::Grey, &cut(&sums.join(" · "), columns.saturating_sub(1))),
         );
         frame
     }
@@ -299,7 +303,7 @@ impl View for Live {
         let key = &event.key;
         match &event.what {
             Some(What::Started(started)) => {
-                let title = printable(&started.title.replace('\n', " "));
+                let title = plain(&started.title.replace('\n', " "));
                 let work = Work {
                     title: match started.kind() {
                         Kind::Service => format!("service: {title}"),
@@ -309,6 +313,7 @@ impl View for Live {
                     since: Instant::now(),
                     lines: VecDeque::new(),
                     open: Vec::new(),
+                    returned: false,
                 };
                 if self.works.insert(key.clone(), work).is_none() {
                     self.order.push(key.clone());
@@ -322,8 +327,8 @@ impl View for Live {
             Some(What::Finished(finished)) => self.finished(key, finished, out),
             Some(What::Explained(explained)) => {
                 let title = explained.title.replace('\n', " ");
-                let line = format!("{}: {}", printable(&title), explained.reason);
-                self.keep(&self.screen.paint(GREY, &line), out);
+                let line = format!("{}: {}", plain(&title), plain(&explained.reason));
+                self.keep(&self.screen.paint(Colour::Grey, &line), out);
             }
             Some(What::Ready(ready)) => {
                 if let Some(work) = self.works.get(key) {
@@ -333,13 +338,13 @@ impl View for Live {
                     let title = cut(&work.title, room);
                     let line = format!(
                         "{} {title}  {}",
-                        self.screen.paint(GREEN, "▲"),
-                        self.screen.paint(GREY, &end)
+                        self.screen.paint(Colour::Green, "▲"),
+                        self.screen.paint(Colour::Grey, &end)
                     );
                     self.keep(&line, out);
                 }
             }
-            Some(What::Notice(notice)) => self.keep(&format!("wharf: {}", notice.text), out),
+            Some(What::Notice(notice)) => self.keep(&format!("wharf: {}", plain(&notice.text)), out),
             None => {}
         }
     }
@@ -348,13 +353,13 @@ impl View for Live {
         match word {
             Word::Said { module, level, text } => {
                 let colour = match *level {
-                    "error" => RED,
-                    "warning" => 33,
-                    _ => GREY,
+                    "error" => Colour::Red,
+                    "warning" => Colour::Yellow,
+                    _ => Colour::Grey,
                 };
-                let who = self.screen.paint(colour, &format!("{module}: {level}:"));
+                let who = self.screen.paint(colour, &format!("{}: {level}:", plain(module)));
                 for line in text.lines() {
-                    self.keep(&format!("{who} {}", printable(line)), out);
+                    self.keep(&format!("{who} {}", plain(line)), out);
                 }
             }
             Word::Reached {
@@ -370,15 +375,15 @@ impl View for Live {
     fn pause(&mut self, _out: &mut Vec<u8>) {}
 
     fn tick(&mut self, out: &mut Vec<u8>) {
-        self.screen.look();
         // One update for terminals that can wait for its end; the others do not know these sequences and pass over them.
         out.extend_from_slice(b"\x1b[?2026h");
         self.erase(out);
+        self.screen.look();
         let frame = self.frame();
         for line in &frame {
             let _ = writeln!(out, "{line}");
         }
-        self.drawn = frame.len();
+        self.drawn = frame.iter().map(|line| plain(line).width()).collect();
         out.extend_from_slice(b"\x1b[?2026l");
     }
 
@@ -400,7 +405,7 @@ mod tests {
         Live::new(Screen {
             columns,
             rows,
-            colours: false,
+            paint: Paint::NONE,
             follows: false,
         })
     }
@@ -447,7 +452,11 @@ mod tests {
         let mut live = live(40, 24);
         start(&mut live, 1, "make all");
         start(&mut live, 2, "cp a b");
-        log(&mut live, 1, "one\ntwo\nthree\n\n\x1b[31mfour\x1b[0m\n10%\r20%");
+        log(
+            &mut live,
+            1,
+            "one\ntwo\nthree\n\n\x1b[31mfour\x1b[0m\x1b[2K\r\n10%\r20%\r",
+        );
         assert_eq!(finish(&mut live, 2, Outcome::Hit), "");
         assert_eq!(
             live.frame(),
@@ -468,17 +477,28 @@ mod tests {
         start(&mut live, 2, "make docs");
         let mut out = Vec::new();
         live.tick(&mut out);
-        assert_eq!(live.drawn, 3);
+        assert_eq!(live.drawn.len(), 3);
         let done = finish(&mut live, 1, Outcome::Done);
         assert_eq!(done, "\x1b[3A\r\x1b[J✓ make all  1.2 s\n");
         let lines: String = (0..20).map(|line| format!("line {line}\n")).collect();
         log(&mut live, 2, &(lines + "the end"));
         let failed = finish(&mut live, 2, Outcome::Failed);
         assert!(
-            failed.starts_with("✗ make docs  failed after 1.2 s\n  │ line 11\n"),
+            failed.starts_with("✗ make docs  failed after 1.2 s\n  │ line 1\n"),
             "{failed}"
         );
         assert!(failed.ends_with("  │ line 19\n  │ the end\n"), "{failed}");
+    }
+
+    #[test]
+    fn a_frame_on_a_terminal_that_became_narrower_is_taken_off_whole() {
+        let mut live = live(40, 24);
+        start(&mut live, 1, "make everything that there is to make");
+        let mut out = Vec::new();
+        live.tick(&mut out);
+        live.screen.columns = 20;
+        // The title's line is broken into two, the sums' is not.
+        assert!(finish(&mut live, 1, Outcome::Done).starts_with("\x1b[3A\r\x1b[J"));
     }
 
     #[test]

@@ -14,7 +14,10 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use wharf_client::proto::Event;
 
 pub(crate) use self::tally::Tally;
-use crate::args::{Loudness, ProgressKind};
+use crate::{
+    args::{Loudness, ProgressKind},
+    colour::Paint,
+};
 
 /// How often a terminal is drawn on.
 const FRAME: std::time::Duration = std::time::Duration::from_millis(100);
@@ -120,7 +123,7 @@ fn view(style: Style) -> Box<dyn View> {
     match style.kind {
         ProgressKind::Json => Box::new(json::Json::default()),
         _ if style.is_live() => Box::new(live::Live::new(live::Screen::of_terminal())),
-        _ => Box::new(plain::Plain::new(style)),
+        _ => Box::new(plain::Plain::new(style, Paint::of_stderr())),
     }
 }
 

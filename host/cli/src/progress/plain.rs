@@ -5,13 +5,19 @@ use std::{collections::HashMap, io::Write, time::Duration};
 use wharf_client::proto::{Event, Finished, Kind, Outcome, event::What};
 
 use super::{Style, Tally, Titles, View, Word, short};
-use crate::table::seconds;
+use crate::{
+    colour::Paint,
+    printable::{self, Keep},
+    table::seconds,
+};
 
 /// A line of output that has no end yet is shown at this length.
 const LINE_LIMIT: usize = 16 * 1024;
 
 pub(super) struct Plain {
     style: Style,
+    /// What is kept of steps' colours.
+    keep: Keep,
     titles: Titles,
     /// Work whose start was not shown yet: what is remembered ends as it starts, and one line is enough for it.
     fresh: Vec<Vec<u8>>,
@@ -20,9 +26,14 @@ pub(super) struct Plain {
 }
 
 impl Plain {
-    pub(super) fn new(style: Style) -> Self {
+    pub(super) fn new(style: Style, paint: Paint) -> Self {
         Self {
             style,
+            keep: if paint.is_on() {
+                Keep::Colours
+            } else {
+                Keep::Nothing
+            },
             titles: Titles::new(),
             fresh: Vec::new(),
             partial: HashMap::new(),
@@ -67,7 +78,8 @@ impl Plain {
         // Programs draw over a line with carriage returns: what a terminal would show last is what is shown.
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let last = line.rsplit(|byte| *byte == b'\r').next().unwrap_or_default();
-        self.line(key, &format!("| {}", String::from_utf8_lossy(last)), out);
+        let last = printable::line(&String::from_utf8_lossy(last), self.keep);
+        self.line(key, &format!("| {last}"), out);
     }
 
     fn finished(&mut self, key: &[u8], finished: &Finished, out: &mut Vec<u8>) {
@@ -87,7 +99,10 @@ impl Plain {
         let text = match finished.outcome() {
             Outcome::Hit => format!("remembered: {title}"),
             Outcome::Done => format!("done{name} in {took}"),
-            Outcome::Failed => format!("FAILED{name} after {took}: {}", finished.error.trim_end()),
+            Outcome::Failed => format!(
+                "FAILED{name} after {took}: {}",
+                printable::lines(finished.error.trim_end())
+            ),
             Outcome::Cancelled => format!("stopped{name} after {took}"),
         };
         self.line(key, &text, out);
@@ -99,7 +114,7 @@ impl View for Plain {
         let key = &event.key;
         match &event.what {
             Some(What::Started(started)) => {
-                let title = started.title.replace('\n', " ");
+                let title = printable::line(&started.title.replace('\n', " "), Keep::Nothing);
                 let title = match started.kind() {
                     Kind::Service => format!("service: {title}"),
                     _ => title,
@@ -117,8 +132,8 @@ impl View for Plain {
                     key,
                     &format!(
                         "why: {}: {}",
-                        explained.title.replace('\n', " "),
-                        explained.reason
+                        printable::line(&explained.title.replace('\n', " "), Keep::Nothing),
+                        printable::line(&explained.reason, Keep::Nothing)
                     ),
                     out,
                 );
@@ -129,7 +144,7 @@ impl View for Plain {
                 self.line(key, &format!("healthy after {took}"), out);
             }
             Some(What::Notice(notice)) => {
-                let _ = writeln!(out, "wharf: {}", notice.text);
+                let _ = writeln!(out, "wharf: {}", printable::lines(&notice.text));
             }
             None => {}
         }
@@ -140,6 +155,7 @@ impl View for Plain {
             Word::Said { level: "info", .. } | Word::Reached { .. } if self.style.quiet => {}
             Word::Said { module, level, text } => {
                 for line in text.lines() {
+                    let line = printable::line(line, self.keep);
                     let _ = writeln!(out, "{module}: {level}: {line}");
                 }
             }
@@ -172,11 +188,12 @@ mod tests {
     use crate::args::ProgressKind;
 
     fn shown(quiet: bool, events: Vec<(u8, What)>) -> String {
-        let mut plain = Plain::new(Style {
+        let style = Style {
             kind: ProgressKind::Plain,
             quiet,
             verbose: false,
-        });
+        };
+        let mut plain = Plain::new(style, Paint::NONE);
         let mut out = Vec::new();
         for (key, what) in events {
             plain.event(

@@ -178,6 +178,11 @@ impl Networks {
     }
 }
 
+/// Sets the packet filter's rules in the network namespace that this thread is in.
+pub(crate) fn try_rules() -> io::Result<()> {
+    rules::install(&POOL, &[])
+}
+
 /// What is done once for the machine.
 fn set_up(resolvers: &[Ipv4Addr]) -> io::Result<Socket> {
     let said = |what: &str| {

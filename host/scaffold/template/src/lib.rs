@@ -52,8 +52,29 @@ fn greeting(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use wharf_sdk::testing;
+
     #[test]
     fn a_greeting_has_the_name() {
         assert_eq!(super::greeting("Ada"), "Hello, Ada!");
+    }
+
+    // What a function plans is compared as text; nothing runs, and reads are answered here.
+    #[test]
+    fn files_are_counted_in_a_container() {
+        let source = testing::directory("source");
+        let plan = testing::Planner::new()
+            .answer("stdout", "3 total\n")
+            .plan(super::functions::count(source, "*.txt".to_owned()));
+        assert_eq!(plan.returned, Ok("3 total\n".to_owned()));
+        let planned = r#"
+container 1
+  image::pull("busybox:latest")
+  .with_directory("/src", source)
+  .with_workdir("/src")
+  .with_exec(["sh", "-c", "find . -type f -name \"$1\" | sort | xargs wc -l", "count", "*.txt"])
+container 1.stdout() -> "3 total\n"
+"#;
+        assert_eq!(plan.to_string(), planned.trim_start());
     }
 }

@@ -110,6 +110,7 @@ mod tests {
 
     fn read(handle: Handle, text: &str) -> Option<Result<Value, String>> {
         let place = Place {
+            project: Path::new("/usr"),
             directory: Path::new("/"),
             scope: "test",
         };

@@ -13,7 +13,7 @@ use super::{
     publish::{load, publish},
     read, text_of, texts,
 };
-use crate::{Field, Handle, Param, Type, Value};
+use crate::{Case, DefaultValue, Field, Handle, Param, Type, Value};
 
 pub(super) fn methods() -> Vec<Method> {
     let mut methods = reads();
@@ -128,13 +128,14 @@ fn configuration() -> Type {
     let field = |(name, ty): (&str, Type)| Field {
         name: name.to_owned(),
         ty,
+        docs: String::new(),
     };
-    Type::Record(fields.into_iter().map(field).collect())
+    Type::Record(fields.into_iter().map(field).collect::<Vec<_>>().into())
 }
 
 /// What is in it, and how its later commands run.
 fn builders() -> Vec<Method> {
-    let network = Type::Enum(vec!["none".to_owned(), "all".to_owned()]);
+    let network = Type::Enum(vec![Case::plain("none"), Case::plain("all")].into());
     vec![
         build(
             "rootfs",
@@ -255,7 +256,7 @@ fn builders() -> Vec<Method> {
             vec![
                 param("port", Type::Integer(false, 16), "The port."),
                 Param {
-                    default: Some("tcp".into()),
+                    default: Some(DefaultValue::Value("tcp".into())),
                     ..param("protocol", Type::String, "tcp or udp.")
                 },
             ],

@@ -11,7 +11,7 @@ use super::{
     Method, bool_of, build, done, edits::edits, mismatch, names_of, param, path, read, size_of, text_of,
     texts,
 };
-use crate::{Handle, Type, Value};
+use crate::{DefaultValue, Handle, Type, Value};
 
 fn on_directory(own: &Value, then: impl FnOnce(&Directory) -> Option<Directory>) -> Option<Value> {
     match own {
@@ -23,7 +23,7 @@ fn on_directory(own: &Value, then: impl FnOnce(&Directory) -> Option<Directory>)
 /// Of a directory.
 pub(super) fn directory() -> Vec<Method> {
     let mut within = path("Where to look.");
-    within.default = Some(json!("/"));
+    within.default = Some(DefaultValue::Value(json!("/")));
     let mut methods = vec![
         read(
             "entries",

@@ -182,6 +182,7 @@ fn signature(name: &str, docs: &str, params: Vec<Param>, result: Option<Type>) -
         params,
         result,
         docs: docs.to_owned(),
+        is_check: false,
     }
 }
 

@@ -4,19 +4,16 @@ use futures::FutureExt;
 use wharf_graph::publish::{Compression, Login, PublishOptions};
 
 use super::{Arguments, Method, act, param, texts};
-use crate::{Handle, Param, Type, Value};
+use crate::{Case, DefaultValue, Handle, Param, Type, Value};
 
 pub(super) fn publish() -> Method {
-    let compression = Type::Enum(vec![
-        "gzip".to_owned(),
-        "zstd".to_owned(),
-        "uncompressed".to_owned(),
-    ]);
+    let names = ["gzip", "zstd", "uncompressed"];
+    let compression = Type::Enum(names.map(Case::plain).to_vec().into());
     let params = vec![
         param("reference", Type::String, "Where to: ghcr.io/acme/app:1.0."),
         texts("tag", "A further tag; may be repeated."),
         Param {
-            default: Some("gzip".into()),
+            default: Some(DefaultValue::Value("gzip".into())),
             ..param("compression", compression, "How new layers are compressed.")
         },
         texts(

@@ -1,15 +1,25 @@
 //! The expansion: the author's module as it was, and beside it the component's exports.
 
-use proc_macro2::{Literal, Span, TokenStream};
+use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote};
 use syn::{Error, Item, ItemMod, Result, Visibility, spanned::Spanned};
 
-use crate::{docs, function::Function, manifest::Manifest, types::Reader, wit};
+use crate::{
+    docs::{self, Section},
+    function::Function,
+    manifest::Manifest,
+    names::snake,
+    own::Checked,
+    source::Source,
+    wit,
+    world::{self, World},
+};
 
 /// Expands `#[wharf_sdk::module]`. The manifest is read last: what is wrong with the source is said first.
 pub(crate) fn module(
     arguments: TokenStream,
     item: TokenStream,
+    source: impl FnOnce() -> Source,
     manifest: impl FnOnce() -> Result<Manifest>,
 ) -> Result<TokenStream> {
     if !arguments.is_empty() {
@@ -32,17 +42,18 @@ pub(crate) fn module(
             "`#[wharf_sdk::module]` needs the functions in place: `mod name { … }`",
         ));
     };
-    let mut types = Reader::default();
-    let functions = read_functions(items, &mut types)?;
+    let functions = read_functions(items)?;
     if functions.is_empty() {
         return Err(Error::new(
             name.span(),
             "this module has no function that callers could use: write a `pub async fn` in it",
         ));
     }
+    let world = World::gather(functions, &source())?;
+    let section = Section::of(&world)?;
     let manifest = manifest()?;
-    let exports = exports(&name, &manifest, &functions, &types);
-    let section = Literal::byte_string(docs::section(&manifest, &module_docs, &functions).as_bytes());
+    let exports = exports(&name, &manifest, &world);
+    let section = Literal::byte_string(section.text(&manifest, &module_docs).as_bytes());
     Ok(quote! {
         // On other targets nothing calls the functions: they are there for editors and unit tests.
         #[cfg_attr(not(target_arch = "wasm32"), allow(dead_code))]
@@ -63,35 +74,32 @@ pub(crate) fn module(
     })
 }
 
-fn read_functions(items: &mut [Item], types: &mut Reader) -> Result<Vec<Function>> {
+fn read_functions(items: &mut [Item]) -> Result<Vec<Function>> {
+    let mut all = Checked::default();
     let mut functions = Vec::new();
-    let mut failed: Option<Error> = None;
     for item in items {
-        let Item::Fn(item) = item else { continue };
-        if !matches!(item.vis, Visibility::Public(_)) {
-            continue;
-        }
-        // All mistakes at once, each at its place.
-        match Function::read(item, types) {
-            Ok(function) => functions.push(function),
-            Err(error) => match &mut failed {
-                Some(errors) => errors.combine(error),
-                None => failed = Some(error),
-            },
+        if let Item::Fn(item) = item
+            && matches!(item.vis, Visibility::Public(_))
+        {
+            functions.extend(all.keep(Function::read(item)));
         }
     }
-    failed.map_or(Ok(functions), Err)
+    all.done(functions)
 }
 
-fn exports(module: &syn::Ident, manifest: &Manifest, functions: &[Function], types: &Reader) -> TokenStream {
-    let inline = wit::text(manifest, functions, &types.used);
-    let world = format!("{}/module", manifest.package());
+fn exports(module: &syn::Ident, manifest: &Manifest, world: &World) -> TokenStream {
+    let inline = wit::text(manifest, world);
+    let name = format!("{}/module", manifest.package());
     let mapped = wit::SHARED.iter().map(|(name, _)| {
         let (interface, name) = (wit::interface(name), format_ident!("{name}"));
         quote!(#interface: ::wharf_sdk::__private::wit::#name)
     });
-    let methods = functions.iter().map(|function| method(module, function));
-    let (namespace, package) = (rust_name(&manifest.namespace), rust_name(&manifest.name));
+    let (namespace, package) = (snake(&manifest.namespace), snake(&manifest.name));
+    let holder = quote!(exports::#namespace::#package::functions);
+    let methods = world
+        .functions
+        .iter()
+        .map(|function| method(module, function, world, &holder));
     quote! {
         #[cfg(target_arch = "wasm32")]
         #[doc(hidden)]
@@ -99,14 +107,15 @@ fn exports(module: &syn::Ident, manifest: &Manifest, functions: &[Function], typ
         mod __wharf_exports {
             ::wharf_sdk::__private::wit_bindgen::generate!({
                 inline: #inline,
-                world: #world,
+                world: #name,
                 runtime_path: "::wharf_sdk::__private::wit_bindgen::rt",
                 with: { #(#mapped),* },
+                additional_derives: [::wharf_sdk::__private::Wire],
             });
 
             struct Module;
 
-            impl exports::#namespace::#package::functions::Guest for Module {
+            impl #holder::Guest for Module {
                 #(#methods)*
             }
 
@@ -115,29 +124,27 @@ fn exports(module: &syn::Ident, manifest: &Manifest, functions: &[Function], typ
     }
 }
 
-fn method(module: &syn::Ident, function: &Function) -> TokenStream {
+/// What is called for a function: arguments are made the author's types, and its result the generated one.
+fn method(module: &syn::Ident, function: &Function, world: &World, holder: &TokenStream) -> TokenStream {
+    let own = |rust: &str| {
+        let generated = world::generated(world, rust);
+        quote!(#holder::#generated)
+    };
     let ident = &function.ident;
     let names: Vec<_> = (0..function.params.len())
         .map(|index| format_ident!("parameter{index}"))
         .collect();
-    let raws = function.params.iter().map(|param| &param.raw);
-    let returned = &function.returned.raw;
+    let raws = function.params.iter().map(|param| param.shape.raw(&own));
+    let returned = function
+        .returned
+        .as_ref()
+        .map_or_else(|| quote!(()), |shape| shape.raw(&own));
     let wait = function.is_async.then(|| quote!(.await));
     quote! {
         async fn #ident(#(#names: #raws),*) -> #returned {
-            ::wharf_sdk::__private::Wire::lower(
-                super::#module::#ident(#(::wharf_sdk::__private::Wire::lift(#names)),*) #wait
-            )
+            let returned = super::#module::#ident(#(::wharf_sdk::__private::cross(#names)),*) #wait;
+            ::wharf_sdk::__private::cross(returned)
         }
-    }
-}
-
-/// A part of the package's name as the generated code spells it.
-fn rust_name(label: &str) -> syn::Ident {
-    let name = label.replace('-', "_");
-    match syn::parse_str::<syn::Ident>(&name) {
-        Ok(ident) => ident,
-        Err(_) => syn::Ident::new(&format!("{name}_"), Span::call_site()),
     }
 }
 
@@ -145,9 +152,20 @@ fn rust_name(label: &str) -> syn::Ident {
 mod tests {
     use quote::quote;
 
-    use super::{Manifest, TokenStream, module};
+    use super::{Manifest, Source, TokenStream, module};
 
     fn expand(item: TokenStream) -> Result<String, String> {
+        expand_with(TokenStream::new(), item)
+    }
+
+    /// Expands a module of a crate that has these types.
+    fn expand_with(types: TokenStream, item: TokenStream) -> Result<String, String> {
+        let source = || {
+            let mut source = Source::default();
+            let file: syn::File = syn::parse2(types).expect("types");
+            source.add(&file.items, "lib.rs".as_ref(), "".as_ref());
+            source
+        };
         let manifest = || {
             Ok(Manifest {
                 namespace: "acme".to_owned(),
@@ -155,7 +173,7 @@ mod tests {
                 version: "0.1.0".to_owned(),
             })
         };
-        let expanded = module(TokenStream::new(), item, manifest);
+        let expanded = module(TokenStream::new(), item, source, manifest);
         expanded.map(|tokens| tokens.to_string()).map_err(|error| {
             error
                 .into_iter()
@@ -179,7 +197,7 @@ mod tests {
             }
         })
         .expect("valid");
-        assert!(text.contains("%build-all: async func(%source: directory, %jobs: option<u32>) -> result<list<tuple<string, container>>, error>;"), "{text}");
+        assert!(text.contains("%build-all: async func(%source: %directory, %jobs: option<u32>) -> result<list<tuple<string, %container>>, %error>;"), "{text}");
         assert!(text.contains("%nothing: async func();"), "{text}");
         assert!(
             text.contains("package acme:app@0.1.0;") && !text.contains("%own"),
@@ -197,9 +215,9 @@ mod tests {
             }
         ))
         .expect("valid");
-        assert!(text.contains("{file as file-handle}"), "{text}");
+        assert!(text.contains("{file as %file-type}"), "{text}");
         assert!(
-            text.contains("%file: async func(%file: file-handle) -> file-handle;"),
+            text.contains("%file: async func(%file: %file-type) -> %file-type;"),
             "{text}"
         );
     }
@@ -330,5 +348,143 @@ mod tests {
             .expect_err("refused")
             .contains("inline")
         );
+    }
+
+    #[test]
+    fn own_types_are_declared_with_what_they_hold() {
+        let types = quote! {
+            /// How hard.
+            #[derive(Type)]
+            enum Level { /** Quick. */ Fast, VerySlow }
+            #[derive(Debug, wharf_sdk::Type)]
+            struct Report { /** Where. */ tree: Directory, level: Option<Level>, r#type: (u8, String) }
+            #[derive(Type)]
+            enum Origin { Here, At(Directory), Pair(u8, u8), Git { url: String, level: Level } }
+        };
+        let text = expand_with(
+            types,
+            quote! {
+                mod functions {
+                    pub fn f(#[default(Level::VerySlow)] level: Level, from: Vec<Origin>) -> Result<Report> { todo!() }
+                }
+            },
+        )
+        .expect("valid");
+        for part in [
+            "enum %level {\\n        %fast,\\n        %very-slow,\\n    }",
+            "record %report {\\n        %tree: %directory,\\n        %level: option<%level>,\\n        %type: tuple<u8, string>,",
+            "variant %origin {\\n        %here,\\n        %at(%directory),\\n        %pair(tuple<u8, u8>),\\n        %git(%origin-git),",
+            "record %origin-git {\\n        %url: string,\\n        %level: %level,",
+            "%f: async func(%level: %level, %from: list<%origin>) -> result<%report, %error>;",
+            "use wharf:pipeline/filesystem@0.1.0.{directory as %directory};",
+            r#"\"default\":\"very-slow\""#,
+            r#"\"docs\":\"Quick.\",\"name\":\"fast\""#,
+            r#"\"result\":\"result<report, error>\""#,
+        ] {
+            assert!(text.contains(part), "{part} is missing in {text}");
+        }
+    }
+
+    #[test]
+    fn own_types_that_cannot_be_told_apart_or_end_are_refused() {
+        let refusal = |types: TokenStream, function: TokenStream| {
+            expand_with(types, quote!(mod functions { #function })).expect_err("refused")
+        };
+        let record = |name: &str| {
+            let name = quote::format_ident!("{name}");
+            quote!(#[derive(Type)] struct #name { a: u8 })
+        };
+        let (one, two) = (record("Report"), record("Report"));
+        let several = refusal(
+            quote!(#one mod inner { #two }),
+            quote!(
+                pub fn f() -> Report {}
+            ),
+        );
+        assert!(
+            several.contains("several types of this crate are called `Report`"),
+            "{several}"
+        );
+        let (one, two) = (record("HttpKind"), record("HTTPKind"));
+        let same = refusal(
+            quote!(#one #two),
+            quote!(
+                pub fn f(a: HttpKind) -> HTTPKind {}
+            ),
+        );
+        assert!(same.contains("both `http-kind`"), "{same}");
+        let types = quote! {
+            #[derive(Type)] struct A { b: Vec<B> }
+            #[derive(Type)] struct B { a: Option<A> }
+        };
+        let endless = refusal(
+            types,
+            quote!(
+                pub fn f(a: A) {}
+            ),
+        );
+        assert!(
+            endless.contains("`A` holds itself, through `A`, `B`"),
+            "{endless}"
+        );
+    }
+
+    #[test]
+    fn defaults_have_to_fit_their_types() {
+        let refused = |default: TokenStream, ty: TokenStream| refusal(&quote!(pub fn f(#default a: #ty) {}));
+        for (default, ty, why) in [
+            (quote!(#[default("x")]), quote!(u32), "a whole number that fits"),
+            (quote!(#[default(256)]), quote!(u8), "a whole number that fits"),
+            (quote!(#[default(-1)]), quote!(u8), "a whole number that fits"),
+            (quote!(#[default(3)]), quote!(String), "text in quotes"),
+            (quote!(#[default("x")]), quote!(Vec<String>), "is a list"),
+            (quote!(#[default(".")]), quote!(Directory), "#[default_path"),
+            (
+                quote!(#[default("env:TOKEN")]),
+                quote!(Secret),
+                "only a caller says",
+            ),
+            (
+                quote!(#[default_path(".")]),
+                quote!(String),
+                "for a `Directory` or a `File`",
+            ),
+            (
+                quote!(#[default_path("../x")]),
+                quote!(Directory),
+                "lies in the module's directory",
+            ),
+            (
+                quote!(#[default_path("/x")]),
+                quote!(File),
+                "lies in the module's directory",
+            ),
+        ] {
+            let message = refused(default, ty);
+            assert!(message.contains(why), "{message}");
+        }
+        let text = expand(quote! {
+            mod functions {
+                #[check]
+                pub fn f(
+                    #[default(-128)] a: i8,
+                    #[default(["a", "b"])] b: Vec<String>,
+                    #[default((1, 'x'))] c: (u8, char),
+                    #[default(2)] d: f64,
+                    #[default_path("src")] e: Directory,
+                    f: bool,
+                ) {}
+            }
+        })
+        .expect("valid");
+        for part in [
+            r#"\"default\":-128"#,
+            r#"\"default\":[\"a\",\"b\"]"#,
+            r#"\"default\":[1,\"x\"]"#,
+            r#"\"default\":2.0"#,
+            r#"\"default_path\":\"src\""#,
+        ] {
+            assert!(text.contains(part), "{part} is missing in {text}");
+        }
     }
 }

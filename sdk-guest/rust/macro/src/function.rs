@@ -1,15 +1,12 @@
 //! One function of the module, as the macro reads it.
 
 use proc_macro2::TokenStream;
-use serde_json::Value;
+use quote::ToTokens;
 use syn::{
-    Attribute, Error, Expr, FnArg, Ident, ItemFn, Lit, Pat, Result, UnOp, ext::IdentExt, spanned::Spanned,
+    Attribute, Error, Expr, FnArg, Ident, ItemFn, LitStr, Pat, Result, Type, ext::IdentExt, spanned::Spanned,
 };
 
-use crate::{
-    docs, names,
-    types::{Crossing, Reader},
-};
+use crate::{docs, names, own::Checked, shape::Shape};
 
 /// A function that callers use.
 pub(crate) struct Function {
@@ -25,8 +22,10 @@ pub(crate) struct Function {
     pub is_async: bool,
     /// Its parameters in order.
     pub params: Vec<Param>,
-    /// What it returns.
-    pub returned: Crossing,
+    /// What it returns; none for nothing.
+    pub returned: Option<Shape>,
+    /// The same as it is written.
+    output: TokenStream,
 }
 
 /// A parameter of a function.
@@ -36,33 +35,40 @@ pub(crate) struct Param {
     /// Its doc comment.
     pub docs: String,
     /// What is used when the caller says nothing.
-    pub default: Option<Value>,
-    /// Its type in WIT.
-    pub wit: String,
-    /// Its generated type.
-    pub raw: TokenStream,
+    pub default: Option<Default>,
+    /// Its type.
+    pub shape: Shape,
+    /// The same as it is written.
+    pub ty: Type,
+}
+
+/// What stands in for an argument, as it is written.
+pub(crate) enum Default {
+    /// A value.
+    Value(Expr),
+    /// A path below the module's directory.
+    Path(LitStr),
 }
 
 impl Function {
     /// Reads a public function and takes off it what only this macro understands.
-    pub(crate) fn read(item: &mut ItemFn, types: &mut Reader) -> Result<Self> {
+    pub(crate) fn read(item: &mut ItemFn) -> Result<Self> {
         let signature = &item.sig;
-        refuse(
-            &signature.generics.params,
-            "a function that callers use cannot be generic",
-        )?;
-        refuse(
-            &signature.unsafety,
-            "a function that callers use cannot be unsafe",
-        )?;
-        refuse(
-            &signature.abi,
-            "a function that callers use has no ABI of its own",
-        )?;
-        refuse(
-            &signature.variadic,
-            "a function that callers use has a fixed number of parameters",
-        )?;
+        let refused = [
+            (signature.generics.params.to_token_stream(), "cannot be generic"),
+            (signature.unsafety.to_token_stream(), "cannot be unsafe"),
+            (signature.abi.to_token_stream(), "has no ABI of its own"),
+            (
+                signature.variadic.to_token_stream(),
+                "has a fixed number of parameters",
+            ),
+        ];
+        if let Some((tokens, why)) = refused.into_iter().find(|(tokens, _)| !tokens.is_empty()) {
+            return Err(Error::new(
+                tokens.span(),
+                format!("a function that callers use {why}"),
+            ));
+        }
         let ident = signature.ident.clone();
         if ident != ident.unraw() {
             return Err(Error::new(
@@ -70,41 +76,48 @@ impl Function {
                 "a function that callers use cannot have a keyword as its name",
             ));
         }
-        let name = names::kebab(&ident)?;
         let (docs, check) = (docs::text(&item.attrs), take(&mut item.attrs, "check").is_some());
-        let params = item
+        let mut all = Checked::default();
+        let params: Vec<_> = item
             .sig
             .inputs
             .iter_mut()
-            .map(|input| Param::read(input, types))
-            .collect::<Result<Vec<_>>>()?;
-        if check
-            && let Some(param) = params
-                .iter()
-                .find(|param| param.default.is_none() && !param.wit.starts_with("option<"))
-        {
-            return Err(Error::new(
-                ident.span(),
-                format!(
-                    "a check is run without arguments: give `{}` a `#[default(…)]` or make it an `Option`",
-                    param.name
-                ),
-            ));
+            .filter_map(|input| all.keep(Param::read(input)))
+            .collect();
+        if check && let Some(param) = params.iter().find(|param| !param.may_be_left_out()) {
+            let why = format!(
+                "a check is run without arguments: give `{}` a `#[default(…)]` or, for a directory or file, a \
+                 `#[default_path(\"…\")]`, or make it an `Option`",
+                param.name
+            );
+            all.refuse(Error::new(ident.span(), why));
         }
-        Ok(Self {
+        let name = all.keep(names::kebab(&ident)).unwrap_or_default();
+        let returned = all.keep(Shape::returned(&item.sig.output)).flatten();
+        all.done(Self {
             name,
             docs,
             check,
             is_async: item.sig.asyncness.is_some(),
             params,
-            returned: types.returned(&item.sig.output)?,
+            returned,
+            output: item.sig.output.to_token_stream(),
             ident,
         })
+    }
+
+    /// The types in its signature, each with how it is written.
+    pub(crate) fn types(&self) -> impl Iterator<Item = (&Shape, TokenStream)> {
+        let params = self
+            .params
+            .iter()
+            .map(|param| (&param.shape, param.ty.to_token_stream()));
+        params.chain(self.returned.iter().map(|shape| (shape, self.output.clone())))
     }
 }
 
 impl Param {
-    fn read(input: &mut FnArg, types: &mut Reader) -> Result<Self> {
+    fn read(input: &mut FnArg) -> Result<Self> {
         let FnArg::Typed(input) = input else {
             return Err(Error::new(
                 input.span(),
@@ -117,20 +130,38 @@ impl Param {
                 "a parameter needs a name, which becomes the caller's flag",
             ));
         };
-        let name = names::flag(&pattern.ident)?;
+        let mut all = Checked::default();
+        let name = all.keep(names::flag(&pattern.ident)).unwrap_or_default();
         let docs = docs::text(&input.attrs);
-        let default = take(&mut input.attrs, "default")
-            .map(|attribute| literal(&attribute.parse_args::<Expr>()?))
-            .transpose()?;
+        let value =
+            take(&mut input.attrs, "default").map(|attribute| attribute.parse_args().map(Default::Value));
+        let path =
+            take(&mut input.attrs, "default_path").map(|attribute| attribute.parse_args().map(Default::Path));
         input.attrs.retain(|attribute| !attribute.path().is_ident("doc"));
-        let Crossing { wit, raw } = types.read(&input.ty)?;
-        Ok(Self {
+        if value.is_some() && path.is_some() {
+            all.refuse(Error::new(pattern.span(), "a parameter has one default"));
+        }
+        let default = value.or(path).and_then(|default| all.keep(default));
+        let shape = all.keep(Shape::read(&input.ty));
+        let ty = (*input.ty).clone();
+        // Without a shape there is an error, and nobody looks at this.
+        let shape = shape.unwrap_or(Shape::Tuple(Vec::new()));
+        all.done(Self {
             name,
             docs,
             default,
-            wit,
-            raw,
+            shape,
+            ty,
         })
+    }
+
+    /// Can a caller say nothing of it? A switch that is not set is false, and a list that is not given empty.
+    fn may_be_left_out(&self) -> bool {
+        self.default.is_some()
+            || matches!(
+                self.shape,
+                Shape::Option(_) | Shape::List(_) | Shape::Plain("bool", _)
+            )
     }
 }
 
@@ -140,50 +171,4 @@ fn take(attributes: &mut Vec<Attribute>, name: &str) -> Option<Attribute> {
         .iter()
         .position(|attribute| attribute.path().is_ident(name))?;
     Some(attributes.remove(index))
-}
-
-/// A literal as JSON.
-fn literal(expression: &Expr) -> Result<Value> {
-    let refused = || {
-        Error::new(
-            expression.span(),
-            "a default is a literal: text, a number, true or false, or a list of those",
-        )
-    };
-    match expression {
-        Expr::Lit(literal) => match &literal.lit {
-            Lit::Str(text) => Ok(text.value().into()),
-            Lit::Bool(flag) => Ok(flag.value.into()),
-            Lit::Char(letter) => Ok(letter.value().to_string().into()),
-            Lit::Int(number) => Ok(number.base10_parse::<u64>()?.into()),
-            Lit::Float(number) => Ok(number.base10_parse::<f64>()?.into()),
-            _ => Err(refused()),
-        },
-        Expr::Unary(unary) if matches!(unary.op, UnOp::Neg(_)) => match literal(&unary.expr)? {
-            Value::Number(number) => {
-                let negated = match number.as_u64() {
-                    Some(whole) => i64::try_from(whole).ok().map(|whole| Value::from(-whole)),
-                    None => number.as_f64().map(|number| Value::from(-number)),
-                };
-                negated.ok_or_else(refused)
-            }
-            _ => Err(refused()),
-        },
-        Expr::Array(array) => array
-            .elems
-            .iter()
-            .map(literal)
-            .collect::<Result<Vec<_>>>()
-            .map(Value::from),
-        _ => Err(refused()),
-    }
-}
-
-fn refuse(what: &impl quote::ToTokens, why: &str) -> Result<()> {
-    let tokens = what.to_token_stream();
-    if tokens.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::new(tokens.span(), why))
-    }
 }

@@ -2,7 +2,13 @@
 
 use std::fmt::Write;
 
-use crate::{function::Function, manifest::Manifest, types::Used};
+use crate::{
+    function::Function,
+    manifest::Manifest,
+    own::{Definition, Kind},
+    shape::Shape,
+    world::World,
+};
 
 /// The interfaces that hold types, in `use` order. All are mapped to the SDK's own bindings.
 pub(crate) const SHARED: [(&str, &str); 6] = [
@@ -23,35 +29,22 @@ pub(crate) fn interface(name: &str) -> String {
 }
 
 /// The whole text: the module's package, its interface `functions`, its world `module`, and what they use.
-pub(crate) fn text(manifest: &Manifest, functions: &[Function], used: &[Used]) -> String {
+pub(crate) fn text(manifest: &Manifest, world: &World) -> String {
     let mut wit = format!(
         "package {}@{};\n\ninterface functions {{\n",
         manifest.package(),
         manifest.version
     );
-    let mut line = |text: String| {
-        wit.push_str(&text);
-        wit.push('\n');
-    };
-    for (interface_name, name) in used {
-        line(format!(
-            "    use {}.{{{name} as {}}};",
-            interface(interface_name),
-            alias(name, functions)
-        ));
+    let spell = |name: &str| format!("%{}", world.spell(name));
+    for shared in world.shared() {
+        let (interface, name) = (interface(shared.interface), shared.name);
+        let _ = writeln!(wit, "    use {interface}.{{{name} as {}}};", spell(name));
     }
-    for function in functions {
-        let params: Vec<_> = function
-            .params
-            .iter()
-            .map(|param| format!("%{}: {}", param.name, spelled(&param.wit, functions)))
-            .collect();
-        let returned = spelled(&function.returned.wit, functions);
-        line(format!(
-            "    %{}: async func({}){returned};",
-            function.name,
-            params.join(", ")
-        ));
+    for definition in &world.definitions {
+        wit.push_str(&declared(definition, &spell));
+    }
+    for function in &world.functions {
+        wit.push_str(&signature(function, &spell));
     }
     wit.push_str("}\n\nworld module {\n");
     for (name, _) in SHARED {
@@ -65,42 +58,39 @@ pub(crate) fn text(manifest: &Manifest, functions: &[Function], used: &[Used]) -
     wit
 }
 
-/// The name of a used type inside the interface: its own, unless a function has taken that.
-fn alias(name: &str, functions: &[Function]) -> String {
-    if functions.iter().any(|function| function.name == name) {
-        format!("{name}-handle")
-    } else {
-        name.to_owned()
+fn declared(definition: &Definition, spell: &impl Fn(&str) -> String) -> String {
+    let kind = match definition.kind {
+        Kind::Record => "record",
+        Kind::Enum => "enum",
+        Kind::Variant => "variant",
+    };
+    let mut wit = format!("    {kind} {} {{\n", spell(&definition.name));
+    for member in &definition.members {
+        let _ = write!(wit, "        %{}", member.name);
+        let _ = match (&member.shape, definition.kind) {
+            (None, _) => writeln!(wit, ","),
+            (Some(shape), Kind::Record) => writeln!(wit, ": {},", shape.wit(spell)),
+            (Some(shape), _) => writeln!(wit, "({}),", shape.wit(spell)),
+        };
     }
+    wit.push_str("    }\n");
+    wit
 }
 
-/// A type with its names replaced by their aliases.
-fn spelled(wit: &str, functions: &[Function]) -> String {
-    let mut spelled = String::new();
-    let mut word = String::new();
-    for letter in wit.chars().chain([' ']) {
-        if letter.is_ascii_alphanumeric() {
-            word.push(letter);
-            continue;
-        }
-        let handle = [
-            "container",
-            "directory",
-            "file",
-            "secret",
-            "volume",
-            "service",
-            "error",
-        ]
-        .contains(&word.as_str());
-        spelled.push_str(&if handle {
-            alias(&word, functions)
-        } else {
-            std::mem::take(&mut word)
-        });
-        word.clear();
-        spelled.push(letter);
-    }
-    spelled.truncate(spelled.len() - 1);
-    spelled
+fn signature(function: &Function, spell: &impl Fn(&str) -> String) -> String {
+    let params: Vec<_> = function
+        .params
+        .iter()
+        .map(|param| format!("%{}: {}", param.name, param.shape.wit(spell)))
+        .collect();
+    let returned = function
+        .returned
+        .as_ref()
+        .map(|shape: &Shape| format!(" -> {}", shape.wit(spell)));
+    format!(
+        "    %{}: async func({}){};\n",
+        function.name,
+        params.join(", "),
+        returned.unwrap_or_default()
+    )
 }

@@ -258,6 +258,32 @@ mod functions {
         "x".repeat(bytes as usize)
     }
 
+    /// Holds.
+    ///
+    /// More than one line is said of it.
+    #[check]
+    pub async fn holds() -> Result<()> {
+        Ok(())
+    }
+
+    /// Holds when its step succeeds.
+    #[check]
+    pub async fn step_holds(#[default("busybox:latest")] image: String) -> Container {
+        image::pull(image).with_exec(["true"])
+    }
+
+    /// Never holds: its step fails.
+    #[check]
+    pub async fn step_breaks(#[default("busybox:latest")] image: String) -> Container {
+        image::pull(image).with_exec(["sh", "-c", "echo a thing is broken >&2; exit 3"])
+    }
+
+    /// Never holds.
+    #[check]
+    pub fn says_no() -> bool {
+        false
+    }
+
     fn expectation(name: Option<String>) -> Result<Expect> {
         match name.as_deref() {
             None | Some("success") => Ok(Expect::Success),

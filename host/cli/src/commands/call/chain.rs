@@ -9,7 +9,7 @@ use wharf_wasm::{
     methods::{Method, methods},
 };
 
-use super::show;
+use super::{show, target};
 use crate::{
     error::Report,
     flags::{self, Flags},
@@ -41,6 +41,7 @@ impl Chain {
             .map_err(|error| Report::usage(format!("the current directory cannot be read: {error}")))?;
         let place = Place {
             directory: &here,
+            project: &loaded.project,
             scope: &loaded.scope,
         };
         let (mut ending, mut words) = Flags::read(&function, "", words)?;
@@ -75,6 +76,9 @@ impl Chain {
                 flags::result_name(last)
             );
             return Err(Report::usage(message).with_hint("without -o the value goes to standard output"));
+        }
+        if let (Some(to), Some(handle)) = (&ending.output, flags::result_handle(last)) {
+            target::check(handle, to)?;
         }
         Ok(Written::Chain(Box::new(Self {
             function,

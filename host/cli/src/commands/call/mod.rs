@@ -1,28 +1,25 @@
 //! `wharf call`: one function of one module, from its flags to its result.
 
 mod chain;
-mod pipeline;
 mod show;
+mod target;
 
-use std::sync::Arc;
+use std::time::Duration;
 
-use futures::FutureExt;
-use wharf_client::{Session, SessionOptions};
-use wharf_graph::Error;
-use wharf_wasm::{CallContext, CallError, Function, Limits, Pipeline, Value};
+use wharf_wasm::{Function, Value};
 
 use self::{
     chain::{Chain, Written},
-    pipeline::ToEngine,
+    show::Shown,
 };
 use crate::{
     args::{CallArgs, FunctionCall},
     engine_choice::EngineSettings,
-    error::{Ended, Report},
-    interrupt,
+    error::Report,
     module::{self, Loaded},
     output,
-    progress::{Progress, Style, Tally},
+    progress::Style,
+    run::{self, RunOptions, Within},
 };
 
 /// Calls a function and shows its result.
@@ -48,77 +45,31 @@ pub(crate) fn run(args: &CallArgs) -> Result<(), Report> {
         Written::Chain(chain) => *chain,
         Written::Help(text) => return output::text(&text),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|error| Report::failed(format!("this process cannot start its runtime: {error}")))?;
-    let outcome = runtime.block_on(call(args, settings, style, loaded, chain));
-    // What still blocks, such as a command that makes a secret, is not waited for.
-    runtime.shutdown_background();
-    outcome
-}
-
-async fn call(
-    args: &CallArgs,
-    settings: EngineSettings,
-    style: Style,
-    loaded: Loaded,
-    chain: Chain,
-) -> Result<(), Report> {
-    let interrupted = interrupt::watch()
-        .map_err(|error| Report::failed(format!("this process cannot be told of signals: {error}")))?;
-    let progress = Progress::start(style);
-    let options = SessionOptions {
+    let options = RunOptions {
         no_cache: args.no_cache,
         explain: args.explain,
-        stat_cache: settings.places.cache.join("files"),
     };
-    let settings = Arc::new(settings);
-    let connector = Box::new(move || {
-        let settings = Arc::clone(&settings);
-        async move { settings.connect().await }.boxed()
-    });
-    let session = Session::new(connector, options, progress.events.clone());
-    session.offer_docker(Box::new(|name, to| pipeline::save_image(name, to).boxed()));
-    let pipeline: Arc<dyn Pipeline> = Arc::new(ToEngine::new(session.clone(), progress.words.clone()));
-    let ending = progress.ending();
-    let context = CallContext {
-        pipeline: Arc::clone(&pipeline),
-        project: loaded.project.clone(),
-        scope: loaded.scope.clone(),
-        limits: Limits {
-            time: args.timeout,
-            ..Limits::default()
-        },
-    };
-    let work = async {
-        for value in chain.all_arguments() {
-            pipeline::allow(&session, value);
-        }
-        let mut value = loaded
-            .module
-            .call(&chain.function, chain.arguments.clone(), context)
-            .await?;
-        for (method, arguments) in &chain.methods {
-            value = method
-                .call(&present(value, &chain.function)?, arguments, &*pipeline)
-                .await?;
-        }
-        show::prepare(&session, value, &chain.ending).await
-    };
-    let outcome = tokio::select! {
-        outcome = work => outcome,
-        () = interrupted.cancelled() => Err(Report::from(Error::Cancelled)),
-    };
-    // The run is over when its last session is gone; its last events come then.
-    drop((session, pipeline));
-    let tally = ending.tally().await;
-    match outcome {
-        Ok(shown) => shown.print(),
-        Err(report) if report.ended() == Ended::Interrupted => Err(interruption(&tally)),
-        Err(report) => Err(report),
+    let shown = run::run(settings, style, options, |within| {
+        call(loaded, chain, within, args.timeout)
+    })?;
+    shown.print()
+}
+
+async fn call(loaded: Loaded, chain: Chain, within: Within, time: Duration) -> Result<Shown, Report> {
+    for value in chain.all_arguments() {
+        within.allow(value);
     }
+    let context = within.context(&loaded, time);
+    let mut value = loaded
+        .module
+        .call(&chain.function, chain.arguments.clone(), context)
+        .await?;
+    for (method, arguments) in &chain.methods {
+        value = method
+            .call(&present(value, &chain.function)?, arguments, &*within.pipeline)
+            .await?;
+    }
+    show::prepare(&within.session, value, &chain.ending).await
 }
 
 /// The handle that a method is called on: a function may have returned none.
@@ -130,25 +81,5 @@ fn present(value: Value, function: &Function) -> Result<Value, Report> {
             function.name
         ))),
         value => Ok(value),
-    }
-}
-
-/// What an interruption cut short.
-fn interruption(tally: &Tally) -> Report {
-    let stopped = tally.cut_short();
-    if stopped.is_empty() {
-        return Report::new(Ended::Interrupted, "interrupted; no step was running");
-    }
-    let list: String = stopped.iter().map(|title| format!("  {title}\n")).collect();
-    Report::new(Ended::Interrupted, "interrupted; what ran was stopped:").with_detail(list)
-}
-
-impl From<CallError> for Report {
-    fn from(error: CallError) -> Self {
-        match error {
-            CallError::Failed(error) => error.into(),
-            CallError::NoFunction { .. } | CallError::Argument(_) => Self::usage(error.to_string()),
-            CallError::Message(_) | CallError::Trap { .. } => Self::failed(error.to_string()),
-        }
     }
 }

@@ -1,0 +1,263 @@
+//! Where an engine would run: each place that `--engine auto` tries, or the one that is asked for.
+
+use std::{path::Path, time::Duration};
+
+use wharf_client::{
+    Connection,
+    proto::{StatusRequest, UsageRequest},
+};
+use wharf_docker::DockerError;
+use wharf_runner::Found;
+
+use super::{Finding, Group, State, host};
+use crate::{
+    args::DoctorArgs,
+    engine_choice::{EngineChoice, EngineSettings, ca_bundle, runtime_name},
+    places::Places,
+    table,
+};
+
+/// How long an engine or Docker may take to answer; each has shorter limits of its own.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// Where the next run's engine is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Seat {
+    /// In a container of the local Docker.
+    Docker,
+    /// A process on this host.
+    Local,
+    /// One that runs already, behind this socket.
+    Unix(String),
+    /// Nowhere.
+    None,
+}
+
+/// Looks at each place.
+pub(super) async fn look(args: &DoctorArgs) -> (Vec<Finding>, Seat) {
+    let settings = match settings(args) {
+        Ok(settings) => settings,
+        Err(finding) => return (vec![*finding], Seat::None),
+    };
+    match &settings.choice {
+        EngineChoice::Unix(socket) => {
+            let (finding, is_there) = asked_for(socket).await;
+            let seat = if is_there {
+                Seat::Unix(socket.display().to_string())
+            } else {
+                Seat::None
+            };
+            (finding, seat)
+        }
+        EngineChoice::Docker => {
+            let (findings, is_there) = docker(&settings).await;
+            (findings, if is_there { Seat::Docker } else { Seat::None })
+        }
+        EngineChoice::Local => {
+            let (findings, can_be) = local(&settings).await;
+            (findings, if can_be { Seat::Local } else { Seat::None })
+        }
+        EngineChoice::Auto => {
+            let ((mut findings, in_docker), (on_this_host, locally)) =
+                tokio::join!(docker(&settings), local(&settings));
+            if locally {
+                // Docker is one of two places, and the other will do.
+                findings.iter_mut().for_each(|finding| {
+                    finding.state = if finding.state == State::Missing {
+                        State::Warn
+                    } else {
+                        finding.state
+                    };
+                });
+            }
+            findings.extend(on_this_host);
+            let seat = match (in_docker, locally) {
+                (true, _) => Seat::Docker,
+                (false, true) => Seat::Local,
+                (false, false) => Seat::None,
+            };
+            (findings, seat)
+        }
+    }
+}
+
+/// The settings that a run would have; what is wrong with them is a finding, as everything is here.
+fn settings(args: &DoctorArgs) -> Result<EngineSettings, Box<Finding>> {
+    let wrong =
+        |name: &'static str, text: String| Box::new(Finding::new(Group::Engine, name, State::Missing, text));
+    let named = args.engine.clone().or_else(|| std::env::var("WHARF_ENGINE").ok());
+    let choice = named
+        .filter(|name| !name.is_empty())
+        .map_or(Ok(EngineChoice::Auto), |name| {
+            name.parse::<EngineChoice>()
+                .map_err(|why| wrong("choice", format!("`{name}` is no engine: {why}")))
+        })?;
+    let runtime = std::env::var("WHARF_RUNTIME").unwrap_or_default();
+    let runtime = if runtime.is_empty() { "builtin" } else { &runtime };
+    Ok(EngineSettings {
+        choice,
+        runtime: runtime_name(runtime).map_err(|report| wrong("runtime", report.words()))?,
+        ca_cert: ca_bundle(args.ca_cert.as_deref()).unwrap_or_default(),
+        mirrors: Vec::new(),
+        places: Places::find().map_err(|report| wrong("files", report.words()))?,
+    })
+}
+
+async fn asked_for(socket: &Path) -> (Vec<Finding>, bool) {
+    match running(socket).await {
+        Some(found) => (found, true),
+        None => {
+            let text = format!("nobody answers on {}", socket.display());
+            let next = format!("wharf engine serve --socket {}", socket.display());
+            let finding = Finding::new(Group::Engine, "socket", State::Missing, text).next(next);
+            (vec![finding], false)
+        }
+    }
+}
+
+async fn docker(settings: &EngineSettings) -> (Vec<Finding>, bool) {
+    let mut findings: Vec<_> = docker_context().into_iter().collect();
+    let options = match settings.docker_options() {
+        Ok(options) => options,
+        Err(error) => {
+            findings.push(Finding::new(
+                Group::Engine,
+                "docker",
+                State::Missing,
+                error.to_string(),
+            ));
+            return (findings, false);
+        }
+    };
+    let place = options.host.clone().filter(|host| !host.is_empty()).map_or_else(
+        || "the usual socket".to_owned(),
+        |host| format!("{host} (DOCKER_HOST)"),
+    );
+    let reached = tokio::time::timeout(LIMIT, wharf_docker::reach(&options)).await;
+    let finding = |state, text: String| Finding::new(Group::Engine, "docker", state, text);
+    let found = match reached {
+        Ok(Ok(daemon)) => {
+            let version = daemon.version().await;
+            findings.push(finding(State::Ok, format!("answers on {place}: {version}")));
+            if settings.runtime != "builtin" {
+                let text = format!(
+                    "{} is not in an engine's container: it needs --engine local",
+                    settings.runtime
+                );
+                findings.push(Finding::new(Group::Engine, "runtime", State::Missing, text));
+                return (findings, false);
+            }
+            findings.extend(running(&options.socket()).await.unwrap_or_default());
+            return (findings, true);
+        }
+        Ok(Err(error)) => {
+            let next = match error {
+                DockerError::Absent(_) => "systemctl start docker",
+                DockerError::Forbidden(_) => "sudo usermod -aG docker \"$USER\" && newgrp docker",
+                DockerError::Elsewhere(_) => "unset DOCKER_HOST",
+                _ => "docker version",
+            };
+            finding(State::Missing, error.to_string()).next(next)
+        }
+        Err(_) => finding(
+            State::Missing,
+            format!("{place} does not answer within {} s", LIMIT.as_secs()),
+        )
+        .next("docker version"),
+    };
+    findings.push(found);
+    (findings, false)
+}
+
+/// Docker's own command may speak to another daemon than Wharf does.
+fn docker_context() -> Option<Finding> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    if variable("DOCKER_HOST").is_some() {
+        return None;
+    }
+    let directory = variable("DOCKER_CONFIG")
+        .map(Into::into)
+        .or_else(|| Some(std::env::home_dir()?.join(".docker")))?;
+    let config = std::fs::read(directory.join("config.json")).unwrap_or_default();
+    let config: serde_json::Value = serde_json::from_slice(&config).unwrap_or_default();
+    let context = std::env::var("DOCKER_CONTEXT")
+        .ok()
+        .or_else(|| Some(config.get("currentContext")?.as_str()?.to_owned()))
+        .filter(|context| !context.is_empty() && context != "default")?;
+    let text = format!("the docker command uses the context {context}, Wharf the usual socket");
+    let next = format!(
+        "export DOCKER_HOST=$(docker context inspect {context} --format '{{{{.Endpoints.docker.Host}}}}')"
+    );
+    Some(Finding::new(Group::Engine, "context", State::Warn, text).next(next))
+}
+
+async fn local(settings: &EngineSettings) -> (Vec<Finding>, bool) {
+    let finding = |name, state, text: String| Finding::new(Group::Local, name, state, text);
+    let user = rustix::process::geteuid();
+    if !user.is_root() {
+        let text = format!(
+            "an engine on this host needs root, and this is user {}",
+            user.as_raw()
+        );
+        let missing = finding("root", State::Missing, text).next("sudo -E wharf doctor");
+        return (vec![missing], false);
+    }
+    let store = &settings.places.store;
+    let mut findings = vec![finding("root", State::Ok, "this is root".to_owned())];
+    findings.extend(host::store(store));
+    findings.push(host::writable("socket", &settings.places.run));
+    let beside = host::existing(store);
+    let probed = tokio::task::spawn_blocking(move || wharf_runner::probe(&beside));
+    match tokio::time::timeout(LIMIT, probed).await {
+        Ok(Ok(features)) => findings.extend(features.into_iter().map(|feature| {
+            let (state, text) = match feature.found {
+                Found::Works(text) => (State::Ok, text),
+                Found::Limited(text) => (State::Warn, text),
+                Found::Fails(text) => (State::Missing, text),
+            };
+            finding(feature.name, state, text)
+        })),
+        _ => findings.push(finding(
+            "kernel",
+            State::Warn,
+            format!("could not be tried within {} s", LIMIT.as_secs()),
+        )),
+    }
+    if settings.runtime != "builtin" {
+        findings.push(finding("runtime", State::Ok, settings.runtime.clone()));
+    }
+    let can_be = findings.iter().all(|finding| finding.state != State::Missing);
+    findings.extend(running(&settings.places.socket()).await.unwrap_or_default());
+    (findings, can_be)
+}
+
+/// The engine that answers on a socket, what it holds and what it cannot do.
+async fn running(socket: &Path) -> Option<Vec<Finding>> {
+    let opened = tokio::time::timeout(LIMIT, Connection::open_any_version(socket)).await;
+    let (connection, version) = opened.ok()?.ok()?;
+    let mut client = connection.client();
+    let status = tokio::time::timeout(LIMIT, client.status(StatusRequest {})).await;
+    let status = status.ok()?.ok()?.into_inner();
+    let mut text = format!(
+        "version {version} runs as process {}, its store is {}",
+        status.pid, status.store
+    );
+    // A large store that was never measured takes a while.
+    let usage = tokio::time::timeout(LIMIT, client.usage(UsageRequest {})).await;
+    if let Ok(Ok(usage)) = usage {
+        let size = usage.into_inner().rows.iter().map(|row| row.bytes).sum();
+        text = format!("{text} ({})", table::bytes(size));
+    }
+    let is_own = version == env!("CARGO_PKG_VERSION");
+    let mut findings = vec![if is_own {
+        Finding::new(Group::Engine, "running", State::Ok, text)
+    } else {
+        let text = format!("{text}; this is version {}", env!("CARGO_PKG_VERSION"));
+        Finding::new(Group::Engine, "running", State::Warn, text).next("wharf engine stop")
+    }];
+    let lacks = status.missing.into_iter();
+    findings.extend(
+        lacks.map(|what| Finding::new(Group::Engine, "running", State::Warn, format!("it has no {what}"))),
+    );
+    Some(findings)
+}

@@ -1,0 +1,156 @@
+//! One run of a module's functions: its session with an engine, what is shown of it meanwhile, and how it ends.
+
+mod pipeline;
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::FutureExt;
+use tokio_util::sync::CancellationToken;
+use wharf_client::{Session, SessionOptions};
+use wharf_graph::Error;
+use wharf_wasm::{CallContext, CallError, Limits, Pipeline, Value};
+
+use self::pipeline::ToEngine;
+use crate::{
+    engine_choice::EngineSettings,
+    error::{Ended, Report},
+    interrupt,
+    module::Loaded,
+    progress::{Progress, Style, Tally},
+};
+
+/// What holds for a whole run.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RunOptions {
+    /// Run every step although its result is remembered.
+    pub(crate) no_cache: bool,
+    /// Say for each step why it was remembered or run.
+    pub(crate) explain: bool,
+}
+
+/// What calls need of the run that they are part of. The run ends when the last clone is gone.
+#[derive(Clone)]
+pub(crate) struct Within {
+    pub(crate) session: Session,
+    pub(crate) pipeline: Arc<dyn Pipeline>,
+}
+
+impl Within {
+    /// What a call of a module's function is given.
+    pub(crate) fn context(&self, loaded: &Loaded, time: Duration) -> CallContext {
+        CallContext {
+            pipeline: Arc::clone(&self.pipeline),
+            project: loaded.project.clone(),
+            scope: loaded.scope.clone(),
+            limits: Limits {
+                time,
+                ..Limits::default()
+            },
+        }
+    }
+
+    /// Allows the engine to ask for what an argument names: values of secrets, and connections to this machine.
+    pub(crate) fn allow(&self, value: &Value) {
+        pipeline::allow(&self.session, value);
+    }
+}
+
+/// Does the work of a command on a runtime of its own. What still blocks at the end, such as a command that makes a secret,
+/// is not waited for.
+pub(crate) fn run<T, W>(
+    settings: EngineSettings,
+    style: Style,
+    options: RunOptions,
+    work: impl FnOnce(Within) -> W,
+) -> Result<T, Report>
+where
+    W: Future<Output = Result<T, Report>>,
+{
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Report::failed(format!("this process cannot start its runtime: {error}")))?;
+    let outcome = runtime.block_on(async {
+        let interrupted = interrupt::watch()
+            .map_err(|error| Report::failed(format!("this process cannot be told of signals: {error}")))?;
+        to_its_end(settings, style, options, &interrupted, work).await
+    });
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn to_its_end<T, W>(
+    settings: EngineSettings,
+    style: Style,
+    options: RunOptions,
+    interrupted: &CancellationToken,
+    work: impl FnOnce(Within) -> W,
+) -> Result<T, Report>
+where
+    W: Future<Output = Result<T, Report>>,
+{
+    let progress = Progress::start(style);
+    let options = SessionOptions {
+        no_cache: options.no_cache,
+        explain: options.explain,
+        stat_cache: settings.places.cache.join("files"),
+    };
+    let settings = Arc::new(settings);
+    // Modules see that the engine is unavailable; whoever started the run is told what to do about it.
+    let unreached: Arc<Mutex<Option<Report>>> = Arc::default();
+    let noted = Arc::clone(&unreached);
+    let connector = Box::new(move || {
+        let (settings, noted) = (Arc::clone(&settings), Arc::clone(&noted));
+        async move {
+            let connection = settings.connect().await;
+            connection.inspect_err(|error| {
+                *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(Report::from(error));
+            })
+        }
+        .boxed()
+    });
+    let session = Session::new(connector, options, progress.events.clone());
+    session.offer_docker(Box::new(|name, to| pipeline::save_image(name, to).boxed()));
+    let pipeline: Arc<dyn Pipeline> = Arc::new(ToEngine::new(session.clone(), progress.words.clone()));
+    let ending = progress.ending();
+    let outcome = tokio::select! {
+        outcome = work(Within { session, pipeline }) => outcome,
+        () = interrupted.cancelled() => Err(Report::from(Error::Cancelled)),
+    };
+    // The run is over when its last session is gone; its last events come then.
+    let tally = ending.tally().await;
+    match outcome {
+        Err(report) if report.ended() == Ended::Interrupted => Err(interruption(&tally)),
+        Err(report) if report.ended() == Ended::Unreachable => {
+            let unreached = unreached.lock().unwrap_or_else(PoisonError::into_inner).take();
+            Err(unreached.unwrap_or(report))
+        }
+        // The picture keeps what a failed step printed, above: it is not said twice.
+        Err(report) if style.is_live() && tally.failed > 0 => Err(report.without_log()),
+        outcome => outcome,
+    }
+}
+
+/// What an interruption cut short.
+fn interruption(tally: &Tally) -> Report {
+    let stopped = tally.cut_short();
+    if stopped.is_empty() {
+        return Report::new(Ended::Interrupted, "interrupted; no step was running");
+    }
+    let list: String = stopped.iter().map(|title| format!("  {title}\n")).collect();
+    Report::new(Ended::Interrupted, "interrupted; what ran was stopped:").with_detail(list)
+}
+
+impl From<CallError> for Report {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Failed(error) => error.into(),
+            CallError::NoFunction { .. } | CallError::Argument(_) => Self::usage(error.to_string()),
+            CallError::Message(_) | CallError::Trap { .. } => Self::failed(error.to_string()),
+        }
+    }
+}
