@@ -61,7 +61,7 @@ impl Expected {
         match self.algorithm {
             Algorithm::Sha256 => Hasher::Sha256(Sha256::new()),
             Algorithm::Sha512 => Hasher::Sha512(Sha512::new()),
-            Algorithm::Blake3 => Hasher::Blake3(wharf_digest::Hasher::default()),
+            Algorithm::Blake3 => Hasher::Blake3(Box::default()),
         }
     }
 }
@@ -70,7 +70,7 @@ impl Expected {
 pub(crate) enum Hasher {
     Sha256(Sha256),
     Sha512(Sha512),
-    Blake3(wharf_digest::Hasher),
+    Blake3(Box<wharf_digest::Hasher>),
 }
 
 impl Hasher {

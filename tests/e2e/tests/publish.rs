@@ -231,7 +231,7 @@ async fn b13_the_configuration_survives_from_pull_to_publish() {
     );
     let again = script(&Container::image(&world.name("checked:1"), None), "true");
     world.publish(&again, "checked:2").await;
-    let kept = world.inspect("checked:2", &["--config"]);
+    let kept = world.inspect("checked:2", &["--config", "--raw"]);
     assert_eq!(kept["config"]["Healthcheck"], check);
     assert_eq!(kept["config"]["Labels"], config["config"]["Labels"]);
     let history = kept["history"].as_array().expect("a history");

@@ -111,7 +111,8 @@ fn podman(directory: &Path) -> Command {
 #[test]
 fn b17_skopeo_reads_what_is_published_and_we_read_what_it_copies() {
     let docks = Docks::new();
-    for compression in ["gzip", "zstd", "uncompressed"] {
+    // The last one is zstd: skopeo sends a layer again as it was sent before, which Docker's own format does not know of zstd.
+    for compression in ["gzip", "uncompressed", "zstd"] {
         let reference = docks.publish("app:1", &["--compression", compression, "--tag", "again"]);
         let digest = reference.split_once('@').expect("a digest").1;
         let inspected = run(tool("skopeo")

@@ -18,6 +18,7 @@ use crate::{Case, DefaultValue, Field, Handle, Param, Type, Value};
 pub(super) fn methods() -> Vec<Method> {
     let mut methods = reads();
     methods.extend(builders());
+    methods.extend(connections());
     methods.extend(edits(Handle::Container));
     methods.extend([publish(), load()]);
     methods
@@ -135,7 +136,6 @@ fn configuration() -> Type {
 
 /// What is in it, and how its later commands run.
 fn builders() -> Vec<Method> {
-    let network = Type::Enum(vec![Case::plain("none"), Case::plain("all")].into());
     vec![
         build(
             "rootfs",
@@ -220,6 +220,13 @@ fn builders() -> Vec<Method> {
                 })
             },
         ),
+    ]
+}
+
+/// What its later commands reach, and how it is reached.
+fn connections() -> Vec<Method> {
+    let network = Type::Enum(vec![Case::plain("none"), Case::plain("all")].into());
+    vec![
         build(
             "with-service",
             "The same, whose later commands reach a service by a name.",
