@@ -140,15 +140,26 @@ async fn join(near: TcpStream, up: mpsc::Sender<Piece>, mut down: Streaming<Piec
         }
         false
     };
-    let mut outwards = std::pin::pin!(outwards);
-    let mut inwards = std::pin::pin!(inwards);
-    tokio::select! {
+    {
+        let mut outwards = std::pin::pin!(outwards);
+        let mut inwards = std::pin::pin!(inwards);
+        let is_in_order = tokio::select! {
+            is_in_order = &mut inwards => {
+                if is_in_order {
+                    outwards.await;
+                }
+                is_in_order
+            }
+            () = &mut outwards => inwards.await,
+        };
         // One that breaks off takes the other with it.
-        is_in_order = &mut inwards => if is_in_order { outwards.await },
-        () = &mut outwards => {
-            inwards.await;
+        if !is_in_order {
+            return;
         }
     }
+    // The engine ends the call when it has all. One that is dropped before takes along what is still on its way.
+    drop(up);
+    while let Some(Ok(_)) = down.next().await {}
 }
 
 impl Session {
