@@ -1,14 +1,16 @@
 //! The engine's image: this program, its loader and the libraries that it has loaded, and nothing else.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fs,
     path::{Path, PathBuf},
 };
 
 use bollard::{
     body_full,
-    query_parameters::{CreateImageOptionsBuilder, ListImagesOptionsBuilder, RemoveImageOptions},
+    query_parameters::{
+        CreateImageOptionsBuilder, ListContainersOptionsBuilder, ListImagesOptionsBuilder, RemoveImageOptions,
+    },
 };
 use futures::TryStreamExt;
 use wharf_digest::Digest;
@@ -64,13 +66,24 @@ pub(crate) async fn ensure(daemon: &Daemon, options: &DockerOptions) -> Result<S
     Ok(name)
 }
 
-/// Removes images of programs that were replaced by others. The daemon itself keeps those that a container uses.
+/// Removes images of programs that were replaced by others, unless a container uses them. Those that somebody gave a name of
+/// their own lose ours: the daemon keeps an image for as long as it has a name.
 async fn remove_replaced(daemon: &Daemon, present: &str) {
+    let all = ListContainersOptionsBuilder::new().all(true).build();
+    let Ok(containers) = daemon.docker.list_containers(Some(all)).await else {
+        return;
+    };
+    let used: HashSet<String> = containers
+        .into_iter()
+        .filter_map(|container| container.image_id)
+        .collect();
     let filters = HashMap::from([("label", vec![LABEL]), ("reference", vec![REPOSITORY])]);
     let ours = ListImagesOptionsBuilder::new().filters(&filters).build();
     let images = daemon.docker.list_images(Some(ours)).await.unwrap_or_default();
-    for name in images.iter().flat_map(|image| &image.repo_tags) {
-        if name != present {
+    let unused = images.iter().filter(|image| !used.contains(&image.id));
+    let ours = format!("{REPOSITORY}:");
+    for name in unused.flat_map(|image| &image.repo_tags) {
+        if name.starts_with(&ours) && name != present {
             // One that stays only takes room, and is tried again when the next image is made.
             daemon
                 .docker

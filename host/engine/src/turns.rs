@@ -1,8 +1,9 @@
 //! Turns: how many steps run at once, and whose is next.
 //!
-//! Sessions take turns, so that one that wants three steps is not stuck behind one that wants a thousand. Among the steps of
-//! one session the one that came first is first. A step that several sessions wait for stands in the line of each, and runs
-//! when the first of them comes up.
+//! Sessions take turns, so that one that wants three steps is not stuck behind one that wants a thousand. A session of which
+//! nothing runs gets a turn even when all are taken: steps may take hours, and nobody is to wait for another's. Among the
+//! steps of one session the one that came first is first. A step that several sessions wait for stands in the line of each,
+//! and runs when the first of them comes up.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -17,7 +18,10 @@ use crate::session::{Audience, SessionId, lock};
 pub(crate) struct Turns(Mutex<Lines>);
 
 struct Lines {
-    free: usize,
+    /// Below zero when sessions of which nothing ran got turns beyond the count.
+    free: isize,
+    /// How many steps run, of each session that has any.
+    running: HashMap<SessionId, usize>,
     waiting: HashMap<SessionId, VecDeque<Arc<Place>>>,
     /// Sessions with steps that wait, the one that is next first.
     round: VecDeque<SessionId>,
@@ -27,13 +31,17 @@ struct Lines {
 pub(crate) struct Place(Mutex<Option<oneshot::Sender<Turn>>>);
 
 /// The right to run one step; given back when it is dropped.
-pub(crate) struct Turn(Arc<Turns>);
+pub(crate) struct Turn {
+    turns: Arc<Turns>,
+    session: SessionId,
+}
 
 impl Turns {
     /// So many steps run at once.
     pub(crate) fn new(count: usize) -> Arc<Self> {
         Arc::new(Self(Mutex::new(Lines {
-            free: count,
+            free: count.cast_signed(),
+            running: HashMap::new(),
             waiting: HashMap::new(),
             round: VecDeque::new(),
         })))
@@ -45,7 +53,6 @@ impl Turns {
         let (grant, granted) = oneshot::channel();
         let place = Arc::new(Place(Mutex::new(Some(grant))));
         audience.stand_in_line(self, &place);
-        self.give_out();
         let turn = granted.await;
         audience.leave_line();
         // The place is held by this future until it has its turn, and so is the sender in it.
@@ -54,29 +61,43 @@ impl Turns {
     }
 
     /// Puts a step at the end of a session's line.
-    pub(crate) fn stand(&self, session: SessionId, place: &Arc<Place>) {
-        let mut lines = lock(&self.0);
-        let line = lines.waiting.entry(session).or_default();
-        line.push_back(Arc::clone(place));
-        if line.len() == 1 {
-            lines.round.push_back(session);
+    pub(crate) fn stand(self: &Arc<Self>, session: SessionId, place: &Arc<Place>) {
+        {
+            let mut lines = lock(&self.0);
+            let line = lines.waiting.entry(session).or_default();
+            line.push_back(Arc::clone(place));
+            if line.len() == 1 {
+                lines.round.push_back(session);
+            }
         }
+        self.give_out();
     }
 
     /// Gives free turns to those who are next.
     fn give_out(self: &Arc<Self>) {
         // Sent without the lock: a turn whose step is gone meanwhile comes straight back.
-        while let Some(grant) = lock(&self.0).next() {
-            grant.send(Turn(Arc::clone(self))).ok();
+        while let Some((session, grant)) = lock(&self.0).next() {
+            let turn = Turn {
+                turns: Arc::clone(self),
+                session,
+            };
+            grant.send(turn).ok();
         }
     }
 }
 
 impl Lines {
     /// Whoever is next, when a turn is free for them.
-    fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
-        while self.free > 0 {
-            let session = self.round.pop_front()?;
+    fn next(&mut self) -> Option<(SessionId, oneshot::Sender<Turn>)> {
+        loop {
+            let running = &self.running;
+            let has_none = |session: &SessionId| !running.contains_key(session);
+            let at = if self.free > 0 {
+                0
+            } else {
+                self.round.iter().position(has_none)?
+            };
+            let session = self.round.remove(at)?;
             let line = self.waiting.entry(session).or_default();
             // Places of steps that were cancelled, or had their turn in another session's line, are passed over.
             let grant = std::iter::from_fn(|| line.pop_front())
@@ -87,19 +108,29 @@ impl Lines {
             } else {
                 self.round.push_back(session);
             }
-            if grant.is_some() {
+            if let Some(grant) = grant {
                 self.free -= 1;
-                return grant;
+                *self.running.entry(session).or_default() += 1;
+                return Some((session, grant));
             }
         }
-        None
+    }
+
+    fn give_back(&mut self, session: SessionId) {
+        self.free += 1;
+        if let Some(count) = self.running.get_mut(&session) {
+            *count -= 1;
+            if *count == 0 {
+                self.running.remove(&session);
+            }
+        }
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        lock(&self.0.0).free += 1;
-        self.0.give_out();
+        lock(&self.turns.0).give_back(self.session);
+        self.turns.give_out();
     }
 }
 
@@ -127,8 +158,9 @@ mod tests {
 
     #[tokio::test]
     async fn sessions_take_turns_and_steps_come_in_order() {
-        let turns = Turns::new(1);
+        let turns = Turns::new(3);
         let (many, few) = (Audience::of(&session(1)), Audience::of(&session(2)));
+        let _each_has_one = (turns.acquire(&many).await, turns.acquire(&few).await);
         let busy = turns.acquire(&many).await;
         let mut waiting = Vec::new();
         for (name, audience) in [
@@ -153,9 +185,32 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_has_nothing_running_waits_for_nobody() {
+        let turns = Turns::new(2);
+        let (many, few) = (Audience::of(&session(1)), Audience::of(&session(2)));
+        let busy = (turns.acquire(&many).await, turns.acquire(&many).await);
+        let mut more = wants(&turns, &many);
+        let own = turns.acquire(&few).now_or_never().expect("a turn of its own");
+        let mut second = wants(&turns, &few);
+        drop(own);
+        let second = (&mut second).now_or_never().expect("nothing of it runs");
+        assert!(
+            (&mut more).now_or_never().is_none(),
+            "there are as many as before"
+        );
+        drop(busy);
+        assert!((&mut more).now_or_never().is_some());
+        drop(second);
+    }
+
+    #[tokio::test]
     async fn who_joins_a_step_brings_it_forward() {
-        let turns = Turns::new(1);
+        let turns = Turns::new(3);
         let (many, late) = (Audience::of(&session(1)), session(2));
+        let _each_has_one = (
+            turns.acquire(&many).await,
+            turns.acquire(&Audience::of(&late)).await,
+        );
         let busy = turns.acquire(&many).await;
         let mut first = wants(&turns, &many);
         let shared = Audience::of(&session(1));
@@ -172,11 +227,12 @@ mod tests {
 
     #[tokio::test]
     async fn who_leaves_the_line_holds_nobody_up() {
-        let turns = Turns::new(1);
-        let audience = Audience::of(&session(1));
+        let turns = Turns::new(3);
+        let (audience, other) = (Audience::of(&session(1)), Audience::of(&session(2)));
+        let _each_has_one = (turns.acquire(&audience).await, turns.acquire(&other).await);
         let busy = turns.acquire(&audience).await;
         let gone: Vec<_> = (0..100).map(|_| wants(&turns, &audience)).collect();
-        let mut last = wants(&turns, &Audience::of(&session(2)));
+        let mut last = wants(&turns, &other);
         drop(gone);
         drop(busy);
         let turn = (&mut last).now_or_never();

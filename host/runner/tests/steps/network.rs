@@ -28,7 +28,8 @@ fn bridged(script: &str) -> Wanted {
 }
 
 async fn b11_no_network_is_loopback_only(world: World) {
-    let script = "ls /sys/class/net; nc -l -p 80 > /tmp/heard & until echo hi | nc 127.0.0.1 80 2> /dev/null; do sleep 0.05; done; wait; cat /tmp/heard";
+    // The listener's own input stays open: at its end it would stop talking, and the other one might go before it has spoken.
+    let script = "ls /sys/class/net; mkfifo /tmp/open; nc -l -p 80 < /tmp/open > /tmp/heard & exec 3> /tmp/open; until echo hi | nc 127.0.0.1 80 2> /dev/null; do sleep 0.05; done; wait; cat /tmp/heard";
     assert_eq!(world.output(sh(script)).await, "lo\nhi");
     assert_ne!(
         world.run(sh("nc -w 1 192.0.2.1 80 < /dev/null")).await.step.exit,
