@@ -314,7 +314,7 @@ fn b10_ctrl_c_ends_the_steps_and_says_which() {
     let rest: Vec<String> = lines.map_while(Result::ok).collect();
     assert_eq!(running.wait().expect("it ends").code(), Some(130), "{rest:?}");
     assert!(
-        rest.iter().any(|line| line.contains("these steps were stopped")),
+        rest.iter().any(|line| line.contains("what ran was stopped")),
         "{rest:?}"
     );
     for _ in 0..100 {
