@@ -152,9 +152,25 @@ pub(crate) fn fd_path(descriptor: &impl AsFd) -> String {
 }
 
 /// Opens a place in a root; no link leads out of it.
+///
+/// On a way with `..` the kernel gives up when anything on the machine was mounted or renamed meanwhile, and other steps
+/// do that all the time: openat2(2) says to try again.
 pub(crate) fn open_in(root: &impl AsFd, path: impl rustix::path::Arg) -> rustix::io::Result<OwnedFd> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    rustix::fs::openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
+    let path = path.into_c_str()?;
+    let mut attempts = 1000;
+    loop {
+        match rustix::fs::openat2(
+            root,
+            &*path,
+            OFlags::PATH | OFlags::CLOEXEC,
+            Mode::empty(),
+            resolve,
+        ) {
+            Err(rustix::io::Errno::AGAIN) if attempts > 0 => attempts -= 1,
+            opened => return opened,
+        }
+    }
 }
 
 /// Takes stubs out of a layer, the innermost first, as far as nothing was put there.
