@@ -1,6 +1,7 @@
 //! Answers to questions: evaluates as much as one needs, and reads.
 
 use std::{
+    fs::File,
     io::{Read as _, Seek, SeekFrom},
     sync::Arc,
 };
@@ -19,6 +20,9 @@ use crate::{
     git::is_about_git,
     session::Session,
 };
+
+/// So many bytes are read sooner than another thread is woken to read them.
+const SHORT: u64 = 64 * 1024;
 
 impl Engine {
     /// Answers a question of a session.
@@ -123,8 +127,26 @@ impl Engine {
         which: impl Fn(&StepOutput) -> Digest,
     ) -> Result<Answer, Error> {
         let blob = which(&self.last_step(session, container).await?);
-        let text = self.with_store(move |store| Ok(read_blob(store, blob))).await??;
-        Ok(Answer::Text(text))
+        self.blob_text(blob).await.map(Answer::Text)
+    }
+
+    /// What a step has printed, as text.
+    pub(crate) async fn blob_text(self: &Arc<Self>, blob: Digest) -> Result<String, Error> {
+        let lost = || {
+            Error::other(
+                "store",
+                "the output of a remembered step is no longer in the store: run with --no-cache",
+            )
+        };
+        let file = self.look(|store| store.blob(&blob))?.ok_or_else(lost)?;
+        let size = file.metadata().map_err(io_error)?.len();
+        if size > READ_LIMIT {
+            return Err(too_large("the output", size));
+        }
+        if size <= SHORT {
+            return text_of(file, size);
+        }
+        self.with_store(move |_| Ok(text_of(file, size))).await?
     }
 
     /// Does blocking work on a tree that exists.
@@ -153,23 +175,10 @@ fn too_large(what: &str, size: u64) -> Error {
     ))
 }
 
-pub(crate) fn read_blob(store: &Store, blob: Digest) -> Result<String, Error> {
-    let lost = || {
-        Error::other(
-            "store",
-            "the output of a remembered step is no longer in the store: run with --no-cache",
-        )
-    };
-    let mut file = store
-        .blob(&blob)
-        .map_err(|error| store_error(&error))?
-        .ok_or_else(lost)?;
-    let size = file.metadata().map_err(io_error)?.len();
-    if size > READ_LIMIT {
-        return Err(too_large("the output", size));
-    }
+/// A blob's bytes as text.
+fn text_of(mut blob: File, size: u64) -> Result<String, Error> {
     let mut bytes = Vec::with_capacity(size as usize);
-    file.read_to_end(&mut bytes).map_err(io_error)?;
+    blob.read_to_end(&mut bytes).map_err(io_error)?;
     Ok(String::from_utf8(bytes)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }

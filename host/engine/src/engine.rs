@@ -226,6 +226,14 @@ impl Engine {
         }
     }
 
+    /// Looks up what takes microseconds: to hand it to another thread and back would take several times as long.
+    pub(crate) fn look<T>(
+        &self,
+        look: impl FnOnce(&Store) -> Result<T, wharf_store::Error>,
+    ) -> Result<T, Error> {
+        look(&self.store).map_err(|error| store_error(&error))
+    }
+
     pub(crate) fn open_session(
         &self,
         options: (bool, bool),

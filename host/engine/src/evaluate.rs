@@ -95,7 +95,7 @@ impl Engine {
         if let Some(made) = audience.made(&tree.key) {
             return Ok(made);
         }
-        if let Some(made) = self.look_up(audience, tree).await? {
+        if let Some(made) = self.look_up(audience, tree)? {
             audience.tell_hit(tree, made.microseconds);
             audience.explain(tree, || {
                 "remembered: the same command on the same inputs".to_owned()
@@ -122,16 +122,12 @@ impl Engine {
     }
 
     /// A remembered result that this session may use.
-    async fn look_up(
-        self: &Arc<Self>,
-        audience: &Audience,
-        tree: &Arc<Tree>,
-    ) -> Result<Option<Arc<Made>>, Error> {
+    fn look_up(&self, audience: &Audience, tree: &Arc<Tree>) -> Result<Option<Arc<Made>>, Error> {
         if audience.without_cache().is_some() && tree.step().is_some() {
             return Ok(None);
         }
-        let key = tree.key;
-        let record = self.with_store(move |store| store.result(&key)).await?;
+        let session = audience.sessions().into_iter().next().ok_or(Error::Cancelled)?;
+        let record = self.look(|store| store.result_beside(&tree.key, &session.seen))?;
         Ok(record.and_then(|record| usable(tree, &record)))
     }
 
@@ -316,11 +312,13 @@ impl Engine {
         audience: &Audience,
     ) -> Result<Option<Arc<Made>>, Error> {
         let op_key = tree.op_key;
-        let candidates = if audience.without_cache().is_some() {
-            Vec::new()
-        } else {
+        let ran_before =
+            audience.without_cache().is_none() && self.look(|store| store.has_results_with_op(&op_key))?;
+        let candidates = if ran_before {
             self.with_store(move |store| store.results_with_op(&op_key))
                 .await?
+        } else {
+            Vec::new()
         };
         if candidates.is_empty() {
             audience.explain(tree, || {

@@ -93,7 +93,7 @@ impl Engine {
         let Some(name) = self.proof(repository, &Audience::of(session)).await? else {
             return Ok(true);
         };
-        Ok(self.with_store(move |store| store.note(&name)).await?.is_some())
+        Ok(self.look(|store| store.note(&name))?.is_some())
     }
 
     /// Under which name it is noted that a server accepted a secret's value; none when there is no secret.

@@ -141,7 +141,7 @@ impl Engine {
         let pinned = reference.contains("@sha256:");
         let name = Digest::of(format!("image {reference} {platform}").as_bytes());
         if pinned
-            && let Some(text) = self.with_store(move |store| store.note(&name)).await?
+            && let Some(text) = self.look(|store| store.note(&name))?
             && let Ok(image) = serde_json::from_slice(&text)
         {
             return Ok(Arc::new(image));
@@ -240,7 +240,7 @@ impl Engine {
     }
 
     async fn unpacked_before(&self, name: Digest) -> Result<Option<LayerId>, Error> {
-        let note = self.with_store(move |store| store.note(&name)).await?;
+        let note = self.look(|store| store.note(&name))?;
         let id = note.and_then(|bytes| Some(LayerId(u64::from_le_bytes(bytes.try_into().ok()?))));
         Ok(id.filter(|id| self.store.layer_path(*id).is_dir()))
     }

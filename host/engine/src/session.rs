@@ -26,6 +26,7 @@ use wharf_proto::v1::{
     CredentialRequest, Event, Explained, Finished, Kind, Log, Outcome, SecretRequest, Started, event,
     session_down,
 };
+use wharf_store::Seen;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -70,6 +71,8 @@ pub(crate) struct Session {
     next_request: AtomicU64,
     /// What this run has made or found, so that it stays and is found again without the index.
     made: Mutex<HashMap<Digest, Arc<Made>>>,
+    /// Layers that this run has found in their place.
+    pub(crate) seen: Seen,
     /// Steps that were reported, so that each is counted once.
     reported: Mutex<HashSet<Digest>>,
 }
@@ -111,6 +114,7 @@ impl Session {
             credentials: Mutex::default(),
             next_request: AtomicU64::new(1),
             made: Mutex::default(),
+            seen: Seen::default(),
             reported: Mutex::default(),
         })
     }

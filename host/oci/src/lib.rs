@@ -12,6 +12,7 @@ mod digest;
 mod document;
 mod download;
 mod error;
+mod known;
 mod layer;
 mod login;
 mod manifest;

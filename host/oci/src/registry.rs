@@ -9,6 +9,7 @@ use crate::{
     digest,
     download::Download,
     error::{Error, Failure, Result, explain},
+    known::Known,
     layer::LayerReader,
     manifest::{ACCEPTED, AnyManifest, ConfigFile, LayerDescriptor, ResolvedImage},
     place::Place,
@@ -36,6 +37,7 @@ pub struct RegistryConfig {
 pub struct Registry {
     pub(crate) transport: Arc<Transport>,
     pub(crate) places: Arc<Places>,
+    known: Arc<Known>,
 }
 
 impl Registry {
@@ -53,6 +55,7 @@ impl Registry {
         Ok(Self {
             transport: Arc::new(Transport::new(config.ca_bundle.as_deref(), credentials)?),
             places: Arc::new(Places::new(&config.mirrors)?),
+            known: Arc::default(),
         })
     }
 
@@ -62,6 +65,7 @@ impl Registry {
         Self {
             transport: Arc::new(self.transport.for_another(credentials)),
             places: Arc::clone(&self.places),
+            known: Arc::clone(&self.known),
         }
     }
 
@@ -92,15 +96,25 @@ impl Registry {
         platform: &Platform,
     ) -> Result<ResolvedImage, Failure> {
         let repository = parsed.repository();
-        let mut name = parsed.manifest_name().to_owned();
+        // The first is always asked for: its answer says that this client may read the repository.
+        let first = self.manifest(place, repository, parsed.manifest_name()).await?;
+        let (mut text, mut digest) = first;
         for _ in 0..DEEPEST {
-            let (text, digest) = self.manifest(place, repository, &name).await?;
             let manifest = AnyManifest::read(&text)?;
             let Some(config) = manifest.config else {
-                manifest.select(platform)?.clone_into(&mut name);
+                manifest.select(platform)?.clone_into(&mut digest);
+                text = match self.known.get(place, repository, &digest) {
+                    Some(text) => text,
+                    None => self.manifest(place, repository, &digest).await?.0,
+                };
+                self.known.keep(place, repository, &digest, &text);
                 continue;
             };
-            let text = self.config(place, repository, &config.digest).await?;
+            let text = match self.known.get(place, repository, &config.digest) {
+                Some(text) => text,
+                None => self.config(place, repository, &config.digest).await?,
+            };
+            self.known.keep(place, repository, &config.digest, &text);
             let file = ConfigFile::read(&text)?;
             return Ok(ResolvedImage {
                 reference: parsed.at_digest(&digest).to_string(),

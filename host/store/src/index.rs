@@ -170,6 +170,13 @@ impl Index {
         })
     }
 
+    pub(crate) fn has_results_with_op(&self, op_key: &Digest) -> Result<bool> {
+        self.read(|index| {
+            let mut query = index.prepare_cached("select 1 from results where op_key = ?1 limit 1")?;
+            Ok(query.exists([op_key.as_bytes().as_slice()])?)
+        })
+    }
+
     pub(crate) fn put_result(&self, record: &ResultRecord) -> Result<()> {
         let body = Body {
             inputs: record.inputs.clone(),

@@ -34,6 +34,6 @@ pub use index::ResultRecord;
 pub use layer::{LayerDraft, LayerId, Snapshot};
 pub use manifest::{ManifestEntry, ManifestKind};
 pub use pins::Pin;
-pub use store::{Store, StoreOptions};
+pub use store::{Seen, Store, StoreOptions};
 pub use verify::Verified;
 pub use volume::{CacheVolume, Sharing, VolumeId};

@@ -1,7 +1,7 @@
 //! The store itself: opening, layers, results.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet, hash_map::Entry},
     fs::{File, OpenOptions},
     path::{Path, PathBuf},
     sync::{
@@ -66,6 +66,10 @@ pub struct Store {
     /// Held for as long as the store is open.
     _lock: File,
 }
+
+/// Layers that were found in their place, by whoever keeps this for as long as it keeps them in use.
+#[derive(Debug, Default)]
+pub struct Seen(Mutex<HashSet<LayerId>>);
 
 impl Store {
     /// Opens the store in `directory`, made when it is not there. What an earlier process left unfinished is removed.
@@ -305,12 +309,18 @@ impl Store {
 
     /// A remembered result. One whose layers are gone or damaged is forgotten, and said.
     pub fn result(&self, key: &Digest) -> Result<Option<ResultRecord>> {
+        self.result_beside(key, &Seen::default())
+    }
+
+    /// A remembered result. Layers that were seen before are not looked at again: in a chain each step has nearly all layers
+    /// of the one before it.
+    pub fn result_beside(&self, key: &Digest, seen: &Seen) -> Result<Option<ResultRecord>> {
         let _stay = self.enter();
         let Some(record) = self.index.result(key)? else {
             return Ok(None);
         };
         self.pins.watch_record(&record);
-        if self.is_whole(&record) {
+        if self.is_whole(&record, seen) {
             self.used
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -327,12 +337,12 @@ impl Store {
         self.index.remove_results(&[key])
     }
 
-    pub(crate) fn is_whole(&self, record: &ResultRecord) -> bool {
-        let layers = record
-            .output
-            .layers()
-            .iter()
-            .all(|id| self.layer_path(*id).is_dir());
+    pub(crate) fn is_whole(&self, record: &ResultRecord, seen: &Seen) -> bool {
+        let layers = {
+            let mut seen = seen.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut layers = record.output.layers().iter();
+            layers.all(|id| seen.contains(id) || (self.layer_path(*id).is_dir() && seen.insert(*id)))
+        };
         layers
             && [record.stdout, record.stderr, record.log]
                 .iter()
@@ -353,13 +363,18 @@ impl Store {
         Ok(())
     }
 
+    /// Is there any result of this operation, whole or not? Quicker than to get them.
+    pub fn has_results_with_op(&self, op_key: &Digest) -> Result<bool> {
+        self.index.has_results_with_op(op_key)
+    }
+
     /// Results of the same operation, the newest first; a bounded number.
     pub fn results_with_op(&self, op_key: &Digest) -> Result<Vec<ResultRecord>> {
         let _stay = self.enter();
-        let mut whole = Vec::new();
+        let (mut whole, seen) = (Vec::new(), Seen::default());
         for record in self.index.results_with_op(op_key)? {
             self.pins.watch_record(&record);
-            if self.is_whole(&record) {
+            if self.is_whole(&record, &seen) {
                 whole.push(record);
             } else {
                 self.forget(&record)?;

@@ -6,7 +6,7 @@ use wharf_digest::{Digest, Hasher};
 
 use crate::{
     error::{Context, Result},
-    store::Store,
+    store::{Seen, Store},
 };
 
 /// What a search for damage found.
@@ -36,7 +36,7 @@ impl Store {
         for (record, _) in self.index.all_results()? {
             verified.results += 1;
             let _pin = self.pin(&record.output);
-            if !self.is_whole(&record) || !self.is_as_computed(&record.output)? {
+            if !self.is_whole(&record, &Seen::default()) || !self.is_as_computed(&record.output)? {
                 verified.damaged.push(format!("result {}", record.key));
                 damaged.push(record.key);
             }

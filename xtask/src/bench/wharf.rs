@@ -23,6 +23,8 @@ pub(super) struct Wharf<'a> {
 pub(super) struct Call {
     /// From start to exit of its process.
     pub(super) took: Duration,
+    /// From start to the first of what it printed.
+    pub(super) answered: Duration,
     /// What it printed.
     pub(super) printed: String,
     /// When the ends of its steps were told.
@@ -105,8 +107,12 @@ pub(super) fn follow(mut command: Command, words: &[&str]) -> Result<Call, Failu
             .map(|line| (Instant::now(), line))
             .collect::<Vec<_>>()
     });
-    let mut printed = Vec::new();
-    stdout.expect("it was piped").read_to_end(&mut printed)?;
+    let mut stdout = stdout.expect("it was piped");
+    let mut printed = vec![0; 4096];
+    let first = stdout.read(&mut printed)?;
+    let answered = start.elapsed();
+    printed.truncate(first);
+    stdout.read_to_end(&mut printed)?;
     let status = child.wait()?;
     let took = start.elapsed();
     let lines = lines.join().map_err(|_| "reading its progress panicked")?;
@@ -116,6 +122,7 @@ pub(super) fn follow(mut command: Command, words: &[&str]) -> Result<Call, Failu
     }
     let mut call = Call {
         took,
+        answered,
         printed: String::from_utf8(printed)?.trim_end().to_owned(),
         ends: Vec::new(),
         run: 0,

@@ -176,7 +176,13 @@ fn serve(args: ServeArgs) -> Result<(), Report> {
         .with_writer(std::io::stderr)
         .init();
     let config = config(args)?;
-    let runtime = tokio::runtime::Runtime::new()
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    // These threads pass messages; steps, and work on files, have processes and threads of their own. To wake one more of
+    // them for a message takes longer than the message.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(processors.div_ceil(2))
+        .enable_all()
+        .build()
         .map_err(|error| Report::failed(format!("this process cannot start its runtime: {error}")))?;
     runtime.block_on(async {
         let stop: CancellationToken = interrupt::watch()

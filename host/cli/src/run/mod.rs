@@ -69,8 +69,9 @@ pub(crate) fn run<T, W>(
 where
     W: Future<Output = Result<T, Report>>,
 {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+    // One thread: what goes from a module through the session to the socket would wake a thread at each border otherwise.
+    // What blocks, such as reading and hashing files, has threads of its own.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Report::failed(format!("this process cannot start its runtime: {error}")))?;

@@ -26,7 +26,7 @@ use wharf_graph::{
 use wharf_runner::StepNetwork;
 
 use crate::{
-    answer::{read_blob, wrong_question},
+    answer::wrong_question,
     engine::Engine,
     log::Combined,
     session::{Session, SessionId, lock},
@@ -305,7 +305,7 @@ impl Engine {
     ) -> Result<String, Error> {
         let ended = lock(&self.services.logs).get(&(session.id, service.key)).copied();
         let running = match (self.services.find(session, service), ended) {
-            (None, Some(log)) => return self.with_store(move |store| Ok(read_blob(store, log))).await?,
+            (None, Some(log)) => return self.blob_text(log).await,
             (Some(running), _) => Lease::on(&running),
             (None, None) => None,
         };

@@ -69,7 +69,10 @@ async fn call(loaded: Loaded, chain: Chain, within: Within, time: Duration) -> R
             .call(&present(value, &chain.function)?, arguments, &*within.pipeline)
             .await?;
     }
-    show::prepare(&within.session, value, &chain.ending).await
+    let shown = show::prepare(&within.session, value, &chain.ending).await;
+    // The process ends next, and takes the module's code and memory with it sooner than they could be given back.
+    std::mem::forget(loaded);
+    shown
 }
 
 /// The handle that a method is called on: a function may have returned none.
