@@ -3,6 +3,7 @@
 //! A [`Session`] is one run. It connects when something is first forced, sends each node once, pins the host's directories
 //! by sending what the engine lacks of them, answers the engine's questions for secrets, and passes events on.
 
+mod answers;
 mod connect;
 mod export;
 mod forward;

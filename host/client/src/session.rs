@@ -30,6 +30,7 @@ use wharf_proto::{
 };
 
 use crate::{
+    answers::Answers,
     connect::{ConnectError, Connection},
     export,
     forward::{Allowed, answer_dial},
@@ -76,7 +77,8 @@ struct Open {
     connection: Connection,
     id: u64,
     /// Kept open: its end ends the session.
-    _up: mpsc::UnboundedSender<SessionUp>,
+    up: mpsc::UnboundedSender<SessionUp>,
+    answers: Answers,
 }
 
 impl Session {
@@ -133,8 +135,8 @@ impl Session {
     pub async fn read(&self, node: &Arc<Node>, question: Question) -> Result<Answer, Error> {
         let open = self.open().await.map_err(|error| unreachable_engine(&error))?;
         let (nodes, pins) = self.unsent(open, node).await?;
-        let request = ReadRequest {
-            session: open.id,
+        let question = ReadRequest {
+            request: 0,
             nodes: encodings(&nodes),
             pins,
             read: encode(&Read {
@@ -142,13 +144,7 @@ impl Session {
                 question,
             }),
         };
-        let reply = open
-            .connection
-            .client()
-            .read(request)
-            .await
-            .map_err(|status| broken_call(&status))?
-            .into_inner();
+        let reply = open.answers.ask(question, &open.up).await?;
         self.mark_sent(&nodes);
         match reply.outcome {
             Some(read_reply::Outcome::Answer(bytes)) => decode(&bytes).map_err(defect),
@@ -284,41 +280,51 @@ impl Session {
         let events = self.0.events.clone();
         let secrets = Arc::clone(&self.0.secrets);
         let credentials = Arc::clone(&self.0.credentials);
-        let answers = up.downgrade();
+        let ups = up.downgrade();
         let (allowed, calls) = (Arc::clone(&self.0.allowed), connection.clone());
         let id = opened.session;
+        let answers = Answers::default();
+        let answered = answers.clone();
         tokio::spawn(async move {
-            while let Some(Ok(message)) = down.next().await {
-                match message.message {
+            let ended = loop {
+                let message = match down.next().await {
+                    Some(Ok(message)) => message.message,
+                    Some(Err(status)) => break broken_call(&status),
+                    None => break Error::Unavailable("the engine ended the session".to_owned()),
+                };
+                match message {
+                    Some(session_down::Message::Answer(reply)) => answered.answer(reply),
                     Some(session_down::Message::Event(event)) => {
                         events.send(event).ok();
                     }
                     Some(session_down::Message::Secret(request)) => {
-                        let Some(answers) = answers.upgrade() else { break };
-                        tokio::spawn(answer_secret(request, Arc::clone(&secrets), answers));
+                        let Some(ups) = ups.upgrade() else {
+                            break Error::Cancelled;
+                        };
+                        tokio::spawn(answer_secret(request, Arc::clone(&secrets), ups));
                     }
                     Some(session_down::Message::Dial(dial)) => {
-                        let Some(answers) = answers.upgrade() else { break };
-                        tokio::spawn(answer_dial(
-                            dial,
-                            id,
-                            Arc::clone(&allowed),
-                            calls.clone(),
-                            answers,
-                        ));
+                        let Some(ups) = ups.upgrade() else {
+                            break Error::Cancelled;
+                        };
+                        tokio::spawn(answer_dial(dial, id, Arc::clone(&allowed), calls.clone(), ups));
                     }
                     Some(session_down::Message::Credential(request)) => {
-                        let Some(answers) = answers.upgrade() else { break };
-                        tokio::spawn(answer_credential(request, Arc::clone(&credentials), answers));
+                        let Some(ups) = ups.upgrade() else {
+                            break Error::Cancelled;
+                        };
+                        tokio::spawn(answer_credential(request, Arc::clone(&credentials), ups));
                     }
                     Some(session_down::Message::Opened(_)) | None => {}
                 }
-            }
+            };
+            answered.break_off(&ended);
         });
         Ok(Open {
             connection,
             id,
-            _up: up,
+            up,
+            answers,
         })
     }
 

@@ -1,11 +1,12 @@
 //! The engine's side of the protocol.
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use futures::{Stream, StreamExt, future::BoxFuture};
+use futures::{FutureExt, Stream, StreamExt, future::BoxFuture};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
@@ -85,6 +86,8 @@ impl v1::engine_server::Engine for Service {
                         let credential = reply.credential.and_then(credential);
                         listener.credential_answered(reply.request, credential);
                     }
+                    Some(session_up::Message::Read(question)) => answer(&engine, &listener, question),
+                    Some(session_up::Message::GiveUp(request)) => listener.give_up(request),
                     Some(session_up::Message::Open(_)) | None => {}
                 }
             }
@@ -100,24 +103,6 @@ impl v1::engine_server::Engine for Service {
             }
         });
         Ok(Response::new(Box::pin(messages)))
-    }
-
-    async fn read(&self, request: Request<v1::ReadRequest>) -> Result<Response<v1::ReadReply>, Status> {
-        let request = request.into_inner();
-        let session = self.session_of(request.session)?;
-        let read: Read =
-            decode(&request.read).map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let outcome = async {
-            session.add(&request.nodes, &pins(&request.pins)?)?;
-            self.0.answer(&session, &read).await
-        };
-        let outcome = match cancellable(&session, outcome).await {
-            Ok(answer) => read_reply::Outcome::Answer(encode(&answer)),
-            Err(error) => read_reply::Outcome::Error(encode(&error)),
-        };
-        Ok(Response::new(v1::ReadReply {
-            outcome: Some(outcome),
-        }))
     }
 
     async fn missing(
@@ -278,6 +263,35 @@ impl Service {
             .cloned()
             .ok_or_else(|| Status::failed_precondition("the session has ended"))
     }
+}
+
+/// Answers a question in a task of its own. Whatever becomes of that, an answer is sent.
+fn answer(engine: &Arc<Engine>, session: &Arc<Session>, question: v1::ReadRequest) {
+    let (engine, session) = (Arc::clone(engine), Arc::clone(session));
+    let request = question.request;
+    let given_up = session.asked(request);
+    tokio::spawn(async move {
+        let work = async {
+            session.add(&question.nodes, &pins(&question.pins)?)?;
+            let read: Read =
+                decode(&question.read).map_err(|error| Error::other("protocol", error.to_string()))?;
+            engine.answer(&session, &read).await
+        };
+        let work = AssertUnwindSafe(cancellable(&session, work)).catch_unwind();
+        let outcome = tokio::select! {
+            outcome = work => outcome
+                .unwrap_or_else(|_| Err(Error::other("defect", "the engine met a defect: its log says more"))),
+            () = given_up.cancelled() => Err(Error::Cancelled),
+        };
+        let outcome = match outcome {
+            Ok(answer) => read_reply::Outcome::Answer(encode(&answer)),
+            Err(error) => read_reply::Outcome::Error(encode(&error)),
+        };
+        session.answered(v1::ReadReply {
+            request,
+            outcome: Some(outcome),
+        });
+    });
 }
 
 struct CloseOnDrop(Arc<Engine>, Arc<Session>);

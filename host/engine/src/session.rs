@@ -23,8 +23,8 @@ use wharf_graph::{
 };
 use wharf_oci::{Credential, CredentialSource, Registry};
 use wharf_proto::v1::{
-    CredentialRequest, Event, Explained, Finished, Kind, Log, Outcome, SecretRequest, Started, event,
-    session_down,
+    CredentialRequest, Event, Explained, Finished, Kind, Log, Outcome, ReadReply, SecretRequest, Started,
+    event, session_down,
 };
 use wharf_store::Seen;
 use zeroize::Zeroizing;
@@ -65,6 +65,8 @@ pub(crate) struct Session {
     down: Mutex<Option<mpsc::UnboundedSender<Outgoing>>>,
     /// Bytes of output on their way to the client in memory.
     log_ahead: AtomicUsize,
+    /// Questions that wait for their answers.
+    questions: Mutex<HashMap<u64, CancellationToken>>,
     secrets: Mutex<HashMap<u64, oneshot::Sender<Result<Zeroizing<Vec<u8>>, String>>>>,
     pub(crate) dials: Dials,
     credentials: Mutex<HashMap<u64, oneshot::Sender<Option<Credential>>>>,
@@ -109,6 +111,7 @@ impl Session {
             }),
             down: Mutex::new(Some(down)),
             log_ahead: AtomicUsize::new(0),
+            questions: Mutex::default(),
             secrets: Mutex::default(),
             dials: Dials::default(),
             credentials: Mutex::default(),
@@ -182,6 +185,26 @@ impl Session {
     /// Notes what was made or found.
     pub(crate) fn keep(&self, key: Digest, made: &Arc<Made>) {
         lock(&self.made).insert(key, Arc::clone(made));
+    }
+
+    /// Takes in a question; what is returned is cancelled when nobody waits for the answer any more.
+    pub(crate) fn asked(&self, request: u64) -> CancellationToken {
+        let given_up = CancellationToken::new();
+        lock(&self.questions).insert(request, given_up.clone());
+        given_up
+    }
+
+    /// Nobody waits for this answer any more.
+    pub(crate) fn give_up(&self, request: u64) {
+        if let Some(question) = lock(&self.questions).remove(&request) {
+            question.cancel();
+        }
+    }
+
+    /// Sends an answer.
+    pub(crate) fn answered(&self, reply: ReadReply) {
+        lock(&self.questions).remove(&reply.request);
+        self.send(session_down::Message::Answer(reply));
     }
 
     /// Asks the client for a secret's value.
