@@ -152,13 +152,20 @@ impl Store {
         if self.has_blob(&digest) {
             return Ok(digest);
         }
-        let mut file = NamedTempFile::new_in(self.directory.join("drafts")).context(said)?;
+        // Files in one directory are made one after the other: many are written at once, so they have many directories.
+        let part = &digest.to_hex()[..2];
+        let drafts = self.directory.join("drafts").join(part);
+        let made = NamedTempFile::new_in(&drafts).or_else(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                std::fs::create_dir_all(&drafts)?;
+                std::fs::create_dir_all(self.directory.join("blobs").join(part))?;
+                NamedTempFile::new_in(&drafts)
+            }
+            _ => Err(error),
+        });
+        let mut file = made.context(said)?;
         file.write_all(bytes).context(said)?;
-        let path = self.blob_path(&digest);
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).context(said)?;
-        }
-        file.persist(&path)
+        file.persist(self.blob_path(&digest))
             .map_err(|error| Error::io("a new blob", error.error))?;
         self.grown.store(true, std::sync::atomic::Ordering::Relaxed);
         Ok(digest)

@@ -50,6 +50,9 @@ impl Runtime {
             .epoch_interruption(true)
             .max_wasm_stack(STACK)
             .async_stack_size(2 * STACK);
+        // Only debuggers would read it, and to make it known takes as long as to load the code.
+        #[cfg(unix)]
+        config.native_unwind_info(false);
         let engine = Engine::new(&config).map_err(failed)?;
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(failed)?;

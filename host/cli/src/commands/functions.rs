@@ -1,6 +1,7 @@
 //! `wharf functions`.
 
 use serde_json::{Value, json};
+use unicode_width::UnicodeWidthStr;
 use wharf_wasm::{Case, DefaultValue, Field, Function, Param, Type};
 
 use crate::{
@@ -18,19 +19,35 @@ pub(crate) fn run(args: &FunctionsArgs) -> Result<(), Report> {
     output::text(&table(functions))
 }
 
-/// A row for each function: its name, its first line, its parameters.
+/// A row for each function: its name, its first line, its parameters. Where a row would not fit on the terminal, each
+/// function has its signature on a line and what it does below.
 pub(crate) fn table(functions: &[Function]) -> String {
-    let row = |function: &Function| {
-        let params = function
-            .params
-            .iter()
-            .map(|param| format!("{}: {}", param.name, param.ty))
-            .collect::<Vec<_>>();
-        let first_line = function.docs.lines().next().unwrap_or_default().to_owned();
-        let signature = format!("({}) -> {}", params.join(", "), flags::result_name(function));
-        [function.name.clone(), first_line, signature]
-    };
-    columns(&functions.iter().map(row).collect::<Vec<_>>())
+    let rows: Vec<_> = functions.iter().map(row).collect();
+    let table = columns(&rows);
+    let fits = |width| table.lines().all(|line| line.width() <= width);
+    if output::terminal_width().is_none_or(fits) {
+        return table;
+    }
+    let blocks = rows.iter().map(|[name, first_line, signature]| {
+        let does = if first_line.is_empty() {
+            String::new()
+        } else {
+            format!("    {first_line}\n")
+        };
+        format!("{name} {signature}\n{does}")
+    });
+    blocks.collect()
+}
+
+fn row(function: &Function) -> [String; 3] {
+    let params = function
+        .params
+        .iter()
+        .map(|param| format!("{}: {}", param.name, param.ty))
+        .collect::<Vec<_>>();
+    let first_line = function.docs.lines().next().unwrap_or_default().to_owned();
+    let signature = format!("({}) -> {}", params.join(", "), flags::result_name(function));
+    [function.name.clone(), first_line, signature]
 }
 
 /// A function with everything that is known of it.
