@@ -18,6 +18,7 @@ mod image;
 mod log;
 mod origin;
 mod publish;
+mod scrub;
 mod server;
 mod service;
 mod session;

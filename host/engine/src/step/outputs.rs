@@ -14,7 +14,8 @@ use zeroize::Zeroizing;
 use super::io_error;
 use crate::{
     evaluate::StepOutput,
-    log::{Combined, Pump, Scrubber, Tail},
+    log::{Combined, Pump, Tail},
+    scrub::Scrubber,
     session::Audience,
 };
 
