@@ -159,6 +159,9 @@ pub(crate) struct CallArgs {
     pub(crate) engine: EngineArgs,
     #[command(flatten)]
     pub(crate) loudness: Loudness,
+    /// Give the module a right for this call: reveal lets it see the secrets that it is passed
+    #[arg(long, value_name = "CAPABILITY")]
+    pub(crate) allow: Vec<wharf_wasm::Right>,
     /// Say for each step why it was remembered or run
     #[arg(long)]
     pub(crate) explain: bool,

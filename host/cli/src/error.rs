@@ -133,8 +133,12 @@ impl From<Error> for Report {
             }
             Error::Denied(denial) => {
                 let message = format!("{} may not use {}", denial.module, denial.capability);
-                Self::new(Ended::Denied, message)
-                    .with_hint(format!("this line in wharf.toml grants it: {}", denial.grant))
+                let hint = if denial.grant.starts_with("--") {
+                    format!("`wharf call {}` grants it for one call", denial.grant)
+                } else {
+                    format!("this line in wharf.toml grants it: {}", denial.grant)
+                };
+                Self::new(Ended::Denied, message).with_hint(hint)
             }
             Error::Unavailable(_) => Self::new(Ended::Unreachable, message),
             Error::Cancelled => Self::new(Ended::Interrupted, message),

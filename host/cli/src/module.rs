@@ -24,6 +24,8 @@ pub(crate) struct Loaded {
     pub(crate) module: Arc<Module>,
     /// Where its relative paths start.
     pub(crate) project: PathBuf,
+    /// Where its source is, when it is called from there.
+    pub(crate) source: Option<PathBuf>,
     /// Who its caches and secrets belong to: the place that it is loaded from, never the name it gives itself.
     pub(crate) scope: String,
     /// Kept, as it gives running modules their turns.
@@ -77,6 +79,7 @@ fn load_component(path: &Path, component: &Path, places: &Places) -> Result<Load
     Ok(Loaded {
         module,
         project,
+        source: real.is_dir().then(|| real.clone()),
         scope: format!("path:{}", real.display()),
         _runtime: runtime,
     })

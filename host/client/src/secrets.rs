@@ -1,9 +1,18 @@
 //! Values of secrets: read when the engine asks, from the environment, a file or a command, and only those that were
-//! passed to the run.
+//! passed to the run; and values that modules made.
 
-use std::process::{Command, Stdio};
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
+use wharf_graph::op::SecretId;
 use zeroize::Zeroizing;
+
+/// How much of what a failed command said is told, in letters.
+const SAID: usize = 1000;
 
 /// Why a secret has no value.
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +20,9 @@ pub enum SecretError {
     /// The reference is of no known kind.
     #[error("`{0}` is no secret: write env:NAME, file:PATH or cmd:COMMAND")]
     Scheme(String),
+    /// Nobody passed it.
+    #[error("the secret {0} was not passed to this run")]
+    Unknown(String),
     /// The variable is not set.
     #[error("the secret env:{0} has no value: the variable is not set")]
     Variable(String),
@@ -32,8 +44,64 @@ pub enum SecretError {
     },
 }
 
+/// The secrets of a run.
+#[derive(Default)]
+pub(crate) struct Secrets {
+    passed: Mutex<HashSet<SecretId>>,
+    /// What modules made, by name.
+    held: Mutex<HashMap<SecretId, Zeroizing<Vec<u8>>>>,
+}
+
+impl Secrets {
+    /// Allows a secret to be asked for.
+    pub(crate) fn register(&self, secret: SecretId) {
+        lock(&self.passed).insert(secret);
+    }
+
+    /// Keeps a value under a name that says nothing of it.
+    pub(crate) fn hold(&self, owner: &str, value: Zeroizing<Vec<u8>>) -> SecretId {
+        let mut held = lock(&self.held);
+        let secret = SecretId {
+            owner: owner.to_owned(),
+            uri: format!("value:{}", held.len()),
+        };
+        held.insert(secret.clone(), value);
+        secret
+    }
+
+    /// Does a secret that was passed come from here?
+    pub(crate) fn is_source(&self, uri: &str) -> bool {
+        lock(&self.passed).iter().any(|secret| secret.uri == uri)
+    }
+
+    /// The files that secrets that were passed come from.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let passed = lock(&self.passed);
+        let paths = passed
+            .iter()
+            .filter_map(|secret| secret.uri.strip_prefix("file:"));
+        paths.map(PathBuf::from).collect()
+    }
+
+    /// The value of a secret.
+    pub(crate) fn value(&self, secret: &SecretId) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+        if let Some(value) = lock(&self.held).get(secret) {
+            return Ok(value.clone());
+        }
+        if !lock(&self.passed).contains(secret) {
+            return Err(SecretError::Unknown(secret.uri.clone()));
+        }
+        value(&secret.uri)
+    }
+}
+
+/// A lock that a panic elsewhere does not spoil: what it guards is whole at every moment.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The value that `uri` names. A command's value loses one trailing newline.
-pub(crate) fn value(uri: &str) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+fn value(uri: &str) -> Result<Zeroizing<Vec<u8>>, SecretError> {
     match uri.split_once(':') {
         Some(("env", name)) => {
             let value = std::env::var_os(name).ok_or_else(|| SecretError::Variable(name.to_owned()))?;
@@ -58,12 +126,18 @@ fn from_command(command: &str) -> Result<Zeroizing<Vec<u8>>, SecretError> {
     let output = Command::new("sh")
         .args(["-c", command])
         .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
         .output()
         .map_err(|error| failed(format!("could not be run: {error}")))?;
     let mut value = Zeroizing::new(output.stdout);
     if !output.status.success() {
-        return Err(failed(format!("ended with {}", output.status)));
+        let said = String::from_utf8_lossy(&output.stderr);
+        let said: String = said.trim_end().chars().take(SAID).collect();
+        let said = if said.is_empty() {
+            String::new()
+        } else {
+            format!(": {said}")
+        };
+        return Err(failed(format!("ended with {}{said}", output.status)));
     }
     if value.last() == Some(&b'\n') {
         value.pop();

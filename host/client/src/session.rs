@@ -28,13 +28,14 @@ use wharf_proto::{
         read_reply, secret_reply, session_down, session_up,
     },
 };
+use zeroize::Zeroizing;
 
 use crate::{
     answers::Answers,
     connect::{ConnectError, Connection},
     export,
     forward::{Allowed, answer_dial},
-    secrets,
+    secrets::Secrets,
     upload::Uploader,
 };
 
@@ -65,7 +66,7 @@ struct Inner {
     events: mpsc::UnboundedSender<Event>,
     open: OnceCell<Open>,
     sent: Mutex<HashSet<NodeId>>,
-    secrets: Arc<Mutex<HashSet<SecretId>>>,
+    secrets: Arc<Secrets>,
     allowed: Allowed,
     credentials: CredentialSource,
     docker: OnceLock<DockerImages>,
@@ -107,7 +108,31 @@ impl Session {
 
     /// Allows the engine to ask for this secret.
     pub fn register_secret(&self, secret: SecretId) {
-        lock(&self.0.secrets).insert(secret);
+        self.0.secrets.register(secret);
+    }
+
+    /// Keeps a value that a module made, for the length of the run, and says how it is named.
+    pub fn hold_secret(&self, owner: &str, value: Zeroizing<Vec<u8>>) -> SecretId {
+        self.0.secrets.hold(owner, value)
+    }
+
+    /// Was this passed to the run as a secret, whoever it belongs to?
+    pub fn is_secret(&self, uri: &str) -> bool {
+        self.0.secrets.is_source(uri)
+    }
+
+    /// The files that were passed to the run as secrets.
+    pub fn secret_files(&self) -> Vec<std::path::PathBuf> {
+        self.0.secrets.files()
+    }
+
+    /// The value of a secret of this run.
+    pub async fn secret_value(&self, secret: SecretId) -> Result<Zeroizing<Vec<u8>>, Error> {
+        let secrets = Arc::clone(&self.0.secrets);
+        let value = tokio::task::spawn_blocking(move || secrets.value(&secret)).await;
+        value
+            .map_err(defect)?
+            .map_err(|error| Error::NotFound(error.to_string()))
     }
 
     /// Places of this machine that the engine may ask for connections to.
@@ -380,23 +405,17 @@ impl Session {
 
 async fn answer_secret(
     request: SecretRequest,
-    registered: Arc<Mutex<HashSet<SecretId>>>,
+    secrets: Arc<Secrets>,
     answers: mpsc::UnboundedSender<SessionUp>,
 ) {
     let id = SecretId {
         owner: request.owner,
         uri: request.uri,
     };
-    let known = lock(&registered).contains(&id);
-    let outcome = if known {
-        let uri = id.uri;
-        match tokio::task::spawn_blocking(move || secrets::value(&uri)).await {
-            Ok(Ok(value)) => secret_reply::Outcome::Value(value.to_vec()),
-            Ok(Err(error)) => secret_reply::Outcome::Error(error.to_string()),
-            Err(error) => secret_reply::Outcome::Error(error.to_string()),
-        }
-    } else {
-        secret_reply::Outcome::Error(format!("the secret {} was not passed to this run", id.uri))
+    let outcome = match tokio::task::spawn_blocking(move || secrets.value(&id)).await {
+        Ok(Ok(value)) => secret_reply::Outcome::Value(value.to_vec()),
+        Ok(Err(error)) => secret_reply::Outcome::Error(error.to_string()),
+        Err(error) => secret_reply::Outcome::Error(error.to_string()),
     };
     let reply = SecretReply {
         request: request.request,

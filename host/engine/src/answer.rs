@@ -18,6 +18,7 @@ use crate::{
     engine::{Engine, store_error},
     evaluate::{Made, StepOutput},
     git::is_about_git,
+    search,
     session::Session,
 };
 
@@ -41,6 +42,7 @@ impl Engine {
             Planned::Directory(place) => self.answer_directory(session, &place, &read.question).await,
             Planned::File(place) => self.answer_file(session, &place, &read.question).await,
             Planned::Service(service) => self.answer_service(session, &service, &read.question).await,
+            Planned::Changeset(plan) => self.answer_changeset(session, &plan, &read.question).await,
             Planned::Failed(error) => Err(error),
         }
     }
@@ -66,6 +68,7 @@ impl Engine {
             Question::ExitCode => Ok(Answer::ExitCode(
                 self.last_step(session, container).await?.exit_code,
             )),
+            Question::Digest => self.container_digest(session, container).await,
             Question::Exists(path) | Question::Stat(path) => {
                 let place = container.place(path)?;
                 let question = match question {
@@ -76,6 +79,26 @@ impl Engine {
             }
             other => Err(wrong_question("container", other)),
         }
+    }
+
+    /// Digest of everything that an image of the container would hold.
+    async fn container_digest(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        container: &ContainerPlan,
+    ) -> Result<Answer, Error> {
+        let made = self.realize(session, &container.root).await?;
+        let content = self
+            .with_store(move |store| store.content_digest_at(&made.snapshot, "/"))
+            .await?;
+        let material = wharf_proto::encode(&(
+            "wharf container",
+            content,
+            &container.config,
+            &container.annotations,
+            &container.platform,
+        ));
+        Ok(Answer::Text(Digest::of(&material).to_string()))
     }
 
     async fn answer_directory(
@@ -168,7 +191,7 @@ pub(crate) fn wrong_question(kind: &str, question: &Question) -> Error {
     Error::other("protocol", format!("a {kind} cannot answer {question:?}"))
 }
 
-fn too_large(what: &str, size: u64) -> Error {
+pub(crate) fn too_large(what: &str, size: u64) -> Error {
     let limit = READ_LIMIT / 1024 / 1024;
     Error::Invalid(format!(
         "{what} has {size} bytes; a read returns at most {limit} MiB: read a range, or keep it a file"
@@ -211,6 +234,8 @@ fn directory_answer(
             Ok(Answer::Names(names))
         }
         Question::Glob(pattern) => Ok(Answer::Names(glob(view, root, pattern)?)),
+        Question::Search(search) => search::directory(view, root, search).map(Answer::Matches),
+        Question::FindUp { name, start } => find_up(view, root, name, start).map(Answer::Found),
         Question::Exists(path) => match view.stat(&inside(path), true) {
             Ok(_) => Ok(Answer::Bool(true)),
             Err(wharf_store::Error::NotFound(_)) => Ok(Answer::Bool(false)),
@@ -241,6 +266,10 @@ fn file_answer(store: &Store, view: &View<'_>, path: &str, question: &Question) 
     let failed = |error: wharf_store::Error| store_error(&error);
     match question {
         Question::FileStat => stat_answer(view, path),
+        Question::Search(search) => {
+            regular(view, path)?;
+            search::file(view, path, search).map(Answer::Matches)
+        }
         Question::Sync => {
             regular(view, path)?;
             Ok(Answer::Done)
@@ -314,11 +343,34 @@ fn stat_answer(view: &View<'_>, path: &str) -> Result<Answer, Error> {
 }
 
 /// A name that can cross to a module: text.
-fn text_name(name: &[u8], directory: &str) -> Result<String, Error> {
+pub(crate) fn text_name(name: &[u8], directory: &str) -> Result<String, Error> {
     String::from_utf8(name.to_vec()).map_err(|error| {
         let lossy = String::from_utf8_lossy(error.as_bytes()).into_owned();
         Error::Invalid(format!("{directory} holds a name that is not UTF-8: {lossy:?}"))
     })
+}
+
+/// The nearest path of a name in a directory or above it, relative to the root.
+fn find_up(view: &View<'_>, root: &str, name: &str, start: &str) -> Result<Option<String>, Error> {
+    if name.is_empty() || name.contains('/') {
+        return Err(Error::Invalid(format!("{name:?} is no name of a file")));
+    }
+    let start = wharf_graph::plan::absolute("/", start);
+    let mut here = start.trim_start_matches('/');
+    loop {
+        let path = format!("{here}/{name}");
+        let path = path.trim_start_matches('/');
+        match view.stat(&wharf_graph::plan::absolute(root, path), false) {
+            Ok(_) => return Ok(Some(path.to_owned())),
+            Err(wharf_store::Error::NotFound(_) | wharf_store::Error::Invalid(_)) => {}
+            Err(error) => return Err(store_error(&error)),
+        }
+        match here.rsplit_once('/') {
+            Some((above, _)) => here = above,
+            None if here.is_empty() => return Ok(None),
+            None => here = "",
+        }
+    }
 }
 
 fn glob(view: &View<'_>, root: &str, pattern: &str) -> Result<Vec<String>, Error> {

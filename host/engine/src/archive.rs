@@ -30,6 +30,7 @@ pub(crate) fn write(
         config: &oci_config(&container.config),
         layers: &files,
         history: &[],
+        annotations: &container.annotations,
         reference: None,
     };
     wharf_oci::archive::write(to, &image)

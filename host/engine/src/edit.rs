@@ -5,7 +5,8 @@ use std::sync::Arc;
 use wharf_graph::{
     Error,
     op::{CopyOptions, Filter, TreeEdit},
-    plan::{Location, Make, Tree},
+    plan::{Location, Make, Tree, absolute},
+    read::READ_LIMIT,
 };
 use wharf_runner::passwd;
 use wharf_store::{
@@ -15,9 +16,12 @@ use wharf_store::{
 };
 
 use crate::{
+    answer::too_large,
+    changes,
     engine::{Engine, store_error},
     evaluate::Made,
     image::of_store,
+    patch,
 };
 
 impl Engine {
@@ -144,7 +148,62 @@ fn apply(
             of_store(edit::chown(store, base, path, owner))
         }
         TreeEdit::Timestamps { seconds } => of_store(edit::set_timestamps(store, base, *seconds)),
+        TreeEdit::RemoveGone {
+            between: [before, after],
+        } => {
+            let gone = changes::gone(store, [(&snapshots[1], before), (&snapshots[2], after)])?;
+            let gone: Vec<_> = gone.iter().map(|path| absolute("/", path)).collect();
+            of_store(edit::remove(store, base, &gone))
+        }
+        TreeEdit::Patch(text) => patch::apply(store, base, text),
+        TreeEdit::Replace {
+            path,
+            text,
+            replacement,
+            all,
+        } => replace(store, base, path, (text, replacement), *all),
     }
+}
+
+/// Other text in a file, which keeps its owner and mode.
+fn replace(
+    store: &Store,
+    base: &Snapshot,
+    path: &str,
+    (text, replacement): (&str, &str),
+    all: bool,
+) -> Result<Snapshot, Error> {
+    let view = of_store(View::new(store, base))?;
+    let stat = of_store(view.stat(path, true))?;
+    let name = path.trim_start_matches('/');
+    if stat.size > READ_LIMIT {
+        return Err(too_large(name, stat.size));
+    }
+    let old = String::from_utf8(of_store(view.read_bytes(path.as_bytes()))?)
+        .map_err(|_| Error::Invalid(format!("{name} is not UTF-8 text")))?;
+    let places = match text {
+        "" => return Err(Error::Invalid("with-replaced looks for an empty text".to_owned())),
+        text => old.matches(text).count(),
+    };
+    match places {
+        0 => return Err(Error::Invalid(format!("{name} does not hold {text:?}"))),
+        1 => {}
+        _ if all => {}
+        count => {
+            return Err(Error::Invalid(format!(
+                "{name} holds {text:?} in {count} places: name more of it, or replace all"
+            )));
+        }
+    }
+    let new = old.replace(text, replacement).into_bytes();
+    of_store(edit::write_file(
+        store,
+        base,
+        path,
+        &mut new.as_slice(),
+        stat.mode,
+        (stat.uid, stat.gid),
+    ))
 }
 
 fn copy_options(options: &CopyOptions, owner: Option<Owner>) -> Copy {

@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 use wharf_digest::Digest;
 use wharf_graph::{
     Error,
-    op::Expect,
+    build::FILE_MODE,
+    op::{Expect, Stream},
     plan::{Location, Make, Step, Tree},
 };
 use wharf_proto::v1::{Finished, Kind, Outcome, Started, event};
@@ -290,6 +291,7 @@ impl Engine {
                     () = cancel.cancelled() => return Err(Error::Cancelled),
                 }
             }
+            Make::Output { stream, .. } => self.output_tree(&inputs[0], *stream).await?,
             Make::Exec(_) => return Err(Error::other("defect", "a step is not made quietly")),
         };
         let made = Arc::new(Made {
@@ -301,6 +303,23 @@ impl Engine {
             self.remember(tree, inputs, &made).await?;
         }
         Ok(made)
+    }
+
+    /// A tree of one file: what a step printed.
+    async fn output_tree(self: &Arc<Self>, of: &Made, stream: Stream) -> Result<Snapshot, Error> {
+        let output = of.output.as_ref();
+        let output = output.ok_or_else(|| Error::other("defect", "an output of what is no step"))?;
+        let blob = match stream {
+            Stream::Stdout => output.stdout,
+            Stream::Stderr => output.stderr,
+        };
+        self.with_store(move |store| {
+            let lost = || wharf_store::Error::NotFound("a step's output".to_owned());
+            let mut content = store.blob(&blob)?.ok_or_else(lost)?;
+            let (empty, path) = (Snapshot::default(), format!("/{}", stream.name()));
+            wharf_store::edit::write_file(store, &empty, &path, &mut content, FILE_MODE, (0, 0))
+        })
+        .await
     }
 
     /// The result of the same command on inputs that are other trees with the same content.

@@ -81,6 +81,9 @@ impl Engine {
             Planned::Service(_) => Err(Error::Invalid(
                 "a service cannot be written: it is a process".to_owned(),
             )),
+            Planned::Changeset(_) => Err(Error::Invalid(
+                "a changeset cannot be written: write its patch, or the directory it leads to".to_owned(),
+            )),
             Planned::Failed(error) => Err(error),
         }
     }

@@ -1,7 +1,7 @@
 //! Images: what references mean, and pulling layers.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex},
 };
 
@@ -11,6 +11,7 @@ use wharf_digest::Digest;
 use wharf_graph::{
     Error, Node, NodeId, Op,
     image::{ImageConfig, Platform},
+    op::SecretId,
     plan::{ImagePin, Planned},
 };
 use wharf_oci::{LayerDescriptor, Registry, ResolvedImage, archive::Archive};
@@ -66,9 +67,25 @@ impl Engine {
         futures::try_join!(
             futures::future::try_join_all(resolving),
             self.pin_fetches(session, &sources),
-            self.pin_commits(session, &sources)
+            self.pin_commits(session, &sources),
+            self.name_values(session, &sources)
         )?;
         session.plan(node)
+    }
+
+    /// Gives values that modules hold the names under which they are in keys.
+    async fn name_values(&self, session: &Session, nodes: &[Arc<Node>]) -> Result<(), Error> {
+        let values: BTreeSet<_> = nodes.iter().flat_map(|node| node.op().secret_values()).collect();
+        for secret in values {
+            let value = session.secret(secret).await?;
+            let blind = self.with_store(move |store| store.blind(&value)).await?;
+            let named = SecretId {
+                owner: secret.owner.clone(),
+                uri: format!("value:{}", blind.to_hex()),
+            };
+            session.pin_value(secret.clone(), named);
+        }
+        Ok(())
     }
 
     async fn resolve(self: &Arc<Self>, session: &Arc<Session>, node: &Arc<Node>) -> Result<ImagePin, Error> {

@@ -6,6 +6,7 @@
 
 mod answer;
 mod archive;
+mod changes;
 mod edit;
 mod engine;
 mod evaluate;
@@ -17,8 +18,10 @@ mod git;
 mod image;
 mod log;
 mod origin;
+mod patch;
 mod publish;
 mod scrub;
+mod search;
 mod server;
 mod service;
 mod session;

@@ -147,12 +147,15 @@ impl Engine {
         parts.retain(|part| !part.is_needless());
         let layers: Vec<_> = parts.iter().map(|part| part.layer().clone()).collect();
         let platform = oci_platform(&container.platform);
+        // What is said of this one publication comes before what the container says of itself.
+        let mut annotations = container.annotations.clone();
+        annotations.extend(publish.annotations.clone());
         let image = ImageParts {
             platform: &platform,
             config: &oci_config(&container.config),
             layers: &layers,
             history: &lineage.history(base.as_ref(), &parts),
-            annotations: &publish.annotations,
+            annotations: &annotations,
         };
         let config = image.config();
         let manifest = image.manifest(&config);

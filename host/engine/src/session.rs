@@ -140,7 +140,8 @@ impl Session {
         lock(&self.graph).nodes.get(&id).cloned().ok_or_else(unknown)
     }
 
-    /// Nodes of images, fetched files and commits below `node` that are not resolved yet.
+    /// Nodes of images, fetched files and commits below `node` that are not resolved yet, and those whose secret values have no
+    /// name yet.
     pub(crate) fn unresolved(&self, node: &Arc<Node>) -> Vec<Arc<Node>> {
         let graph = lock(&self.graph);
         graph.planner.unpinned(node, &graph.pins)
@@ -159,6 +160,20 @@ impl Session {
     /// Notes what commit a node's reference means for the rest of the run.
     pub(crate) fn pin_commit(&self, node: NodeId, commit: String) {
         lock(&self.graph).pins.commits.entry(node).or_insert(commit);
+    }
+
+    /// Notes what a secret value is called in keys for the rest of the run.
+    pub(crate) fn pin_value(&self, secret: SecretId, named: SecretId) {
+        lock(&self.graph).pins.values.insert(secret, named);
+    }
+
+    /// The client's own name for a secret that has another in keys.
+    fn own_name(&self, secret: &SecretId) -> Option<SecretId> {
+        let graph = lock(&self.graph);
+        let mut values = graph.pins.values.iter();
+        values
+            .find(|(_, named)| *named == secret)
+            .map(|(own, _)| own.clone())
     }
 
     /// What a node means. Its sources must be pinned.
@@ -209,13 +224,18 @@ impl Session {
 
     /// Asks the client for a secret's value.
     pub(crate) async fn secret(&self, secret: &SecretId) -> Result<Zeroizing<Vec<u8>>, Error> {
+        let own = if secret.is_value() {
+            self.own_name(secret).unwrap_or_else(|| secret.clone())
+        } else {
+            secret.clone()
+        };
         let (answer, answered) = oneshot::channel();
         let request = self.next_request.fetch_add(1, Ordering::Relaxed);
         lock(&self.secrets).insert(request, answer);
         let message = SecretRequest {
             request,
-            owner: secret.owner.clone(),
-            uri: secret.uri.clone(),
+            owner: own.owner,
+            uri: own.uri,
         };
         self.send(session_down::Message::Secret(message));
         match answered.await {

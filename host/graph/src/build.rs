@@ -9,7 +9,7 @@ use crate::{
     node::Node,
     op::{
         CacheVolume, Configure, CopyOptions, ExecOptions, FileEdit, Filter, HostPort, Mount, Network, Op,
-        SecretId, ServiceOptions, Sharing, Stdin, TreeEdit,
+        SecretId, ServiceOptions, Sharing, Stdin, Stream, TreeEdit,
     },
     publish::Login,
     source::{Access, Checkout, FetchRequest, Reference, Repository, RepositoryPlace},
@@ -233,6 +233,53 @@ impl Directory {
     pub fn diff(&self, other: &Self) -> Self {
         Self::with(Op::Diff(self.0.id(), other.0.id()), &[&self.0, &other.0])
     }
+
+    /// Removes what the changes remove and lays over what they add and modify.
+    #[must_use]
+    pub fn with_changes(&self, changes: &Changeset) -> Self {
+        let Changeset { before, after, .. } = changes;
+        self.edit(Edit::remove_gone(before, after))
+            .edit(Edit::copy_directory(
+                "/",
+                &before.diff(after),
+                CopyOptions::default(),
+            ))
+    }
+}
+
+/// What leads from one directory to another.
+#[derive(Clone, Debug)]
+pub struct Changeset {
+    node: Arc<Node>,
+    before: Directory,
+    after: Directory,
+}
+
+impl Changeset {
+    /// From `before` to `after`.
+    pub fn new(before: &Directory, after: &Directory) -> Self {
+        let op = Op::Changeset(before.0.id(), after.0.id());
+        Self {
+            node: Node::new(op, vec![Arc::clone(&before.0), Arc::clone(&after.0)]),
+            before: before.clone(),
+            after: after.clone(),
+        }
+    }
+
+    /// The node.
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    /// What there was.
+    pub fn before(&self) -> &Directory {
+        &self.before
+    }
+
+    /// What there is.
+    pub fn after(&self) -> &Directory {
+        &self.after
+    }
 }
 
 /// An edit and the nodes that it takes from.
@@ -340,6 +387,20 @@ impl Edit {
     pub fn timestamps(seconds: u64) -> Self {
         Self::plain(TreeEdit::Timestamps { seconds })
     }
+
+    /// Apply a unified diff.
+    pub fn patch(patch: &str) -> Self {
+        Self::plain(TreeEdit::Patch(patch.to_owned()))
+    }
+
+    fn remove_gone(before: &Directory, after: &Directory) -> Self {
+        Self {
+            edit: TreeEdit::RemoveGone {
+                between: [before.0.id(), after.0.id()],
+            },
+            sources: vec![Arc::clone(&before.0), Arc::clone(&after.0)],
+        }
+    }
 }
 
 impl File {
@@ -446,6 +507,11 @@ impl Container {
             },
             &[&self.0],
         )
+    }
+
+    /// What the last step printed, as a file.
+    pub fn output_file(&self, stream: Stream) -> File {
+        File::with(Op::StepOutput(self.0.id(), stream), &[&self.0])
     }
 
     /// Change what runs nothing.

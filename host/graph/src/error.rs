@@ -37,7 +37,7 @@ pub enum Error {
     #[error("`{}` failed: {}", shell_words(&.0.args), .0.reason)]
     Exec(Box<ExecFailure>),
     /// A capability was not granted.
-    #[error("{} may not use {}: add {} to wharf.toml", .0.module, .0.capability, .0.grant)]
+    #[error("{} may not use {}: {} grants it", .0.module, .0.capability, .0.grant)]
     Denied(Denial),
     /// A path, image, reference or name does not exist.
     #[error("{0}")]

@@ -19,7 +19,7 @@ pub mod publish;
 pub mod read;
 pub mod source;
 
-pub use build::{Container, Directory, File, Secret, Service, Volume};
+pub use build::{Changeset, Container, Directory, File, Secret, Service, Volume};
 pub use error::{Denial, Error, ExecFailure, shell_words};
 pub use node::{Node, NodeId};
 pub use op::Op;

@@ -1,6 +1,6 @@
 //! The operations. What they mean is in [`crate::plan`]; how they are made is in [`crate::build`].
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -108,6 +108,24 @@ pub enum TreeEdit<S = NodeId> {
         /// Seconds since 1970.
         seconds: u64,
     },
+    /// Remove what the first of two directories has and the second has not.
+    RemoveGone {
+        /// What there was, and what there is.
+        between: [S; 2],
+    },
+    /// Apply a unified diff.
+    Patch(String),
+    /// Put other text in place of text of a file.
+    Replace {
+        /// The file.
+        path: String,
+        /// What is looked for.
+        text: String,
+        /// What stands there afterwards.
+        replacement: String,
+        /// In every place; otherwise there must be one.
+        all: bool,
+    },
 }
 
 impl<S> TreeEdit<S> {
@@ -116,6 +134,7 @@ impl<S> TreeEdit<S> {
         match self {
             Self::CopyDirectory { source, .. } => std::slice::from_ref(source),
             Self::CopyFiles { sources, .. } => sources,
+            Self::RemoveGone { between } => between,
             _ => &[],
         }
     }
@@ -175,6 +194,23 @@ impl<S> TreeEdit<S> {
                 owner: owner.clone(),
             },
             Self::Timestamps { seconds } => TreeEdit::Timestamps { seconds: *seconds },
+            Self::RemoveGone {
+                between: [before, after],
+            } => TreeEdit::RemoveGone {
+                between: [source(before)?, source(after)?],
+            },
+            Self::Patch(patch) => TreeEdit::Patch(patch.clone()),
+            Self::Replace {
+                path,
+                text,
+                replacement,
+                all,
+            } => TreeEdit::Replace {
+                path: at(path),
+                text: text.clone(),
+                replacement: replacement.clone(),
+                all: *all,
+            },
         })
     }
 }
@@ -190,6 +226,34 @@ pub enum FileEdit {
     Timestamp(u64),
     /// Other permission bits.
     Mode(u32),
+    /// Other text in place of some.
+    Replace {
+        /// What is looked for.
+        text: String,
+        /// What stands there afterwards.
+        replacement: String,
+        /// In every place; otherwise there must be one.
+        all: bool,
+    },
+}
+
+/// One of a step's outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+impl Stream {
+    /// What a file that holds it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
 }
 
 /// Which exit codes count as done.
@@ -278,8 +342,16 @@ pub enum Network {
 pub struct SecretId {
     /// The project or module that it was given to.
     pub owner: String,
-    /// `env:NAME`, `file:PATH` or `cmd:COMMAND`.
+    /// `env:NAME`, `file:PATH` or `cmd:COMMAND`; `value:…` for a value that a module holds, which is named by the store's
+    /// engine before it is in a key.
     pub uri: String,
+}
+
+impl SecretId {
+    /// Is it a value that a module holds?
+    pub fn is_value(&self) -> bool {
+        self.uri.starts_with("value:")
+    }
 }
 
 /// How steps share a cache volume.
@@ -447,6 +519,10 @@ pub enum Configure {
     Label(String, String),
     /// Remove a label.
     UnsetLabel(String),
+    /// Set an annotation.
+    Annotation(String, String),
+    /// Remove an annotation.
+    UnsetAnnotation(String),
     /// Note a port, as `80/tcp`.
     Expose(String),
     /// Remove a noted port.
@@ -576,16 +652,64 @@ pub enum Op {
         /// How they arrive.
         checkout: Checkout,
     },
+
+    /// File: what the last step of a container printed.
+    StepOutput(NodeId, Stream),
+    /// Changeset: from the first directory to the second.
+    Changeset(NodeId, NodeId),
 }
 
 impl Op {
-    /// The secrets that the operation itself names: those whose values are needed to do it.
+    /// The secrets of sources: those whose values are needed to fetch them.
     pub fn source_secrets(&self) -> Vec<&SecretId> {
         match self {
             Self::Fetch(request) => request.secrets.iter().map(FetchSecret::id).collect(),
             Self::Git { repository, .. } => repository.access.secret().into_iter().collect(),
             _ => Vec::new(),
         }
+    }
+
+    /// The secrets that are part of what the operation means.
+    fn secrets(&self) -> Vec<&SecretId> {
+        match self {
+            Self::Configure(_, Configure::SecretEnv(_, secret))
+            | Self::Configure(_, Configure::Mount(_, Mount::Secret { secret, .. })) => vec![secret],
+            Self::Exec { options, .. } => match &options.stdin {
+                Stdin::Secret(secret) => vec![secret],
+                _ => Vec::new(),
+            },
+            source => source.source_secrets(),
+        }
+    }
+
+    fn secrets_mut(&mut self) -> Vec<&mut SecretId> {
+        match self {
+            Self::Configure(_, Configure::SecretEnv(_, secret))
+            | Self::Configure(_, Configure::Mount(_, Mount::Secret { secret, .. })) => vec![secret],
+            Self::Exec { options, .. } => match &mut options.stdin {
+                Stdin::Secret(secret) => vec![secret],
+                _ => Vec::new(),
+            },
+            Self::Fetch(request) => request.secrets.iter_mut().map(FetchSecret::id_mut).collect(),
+            Self::Git { repository, .. } => repository.access.secret_mut().into_iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The values that modules hold among its secrets: they have other names in keys.
+    pub fn secret_values(&self) -> impl Iterator<Item = &SecretId> {
+        self.secrets().into_iter().filter(|secret| secret.is_value())
+    }
+
+    /// The same with the names that values have in keys; none where one has no name yet.
+    pub(crate) fn with_named_values(&self, names: &HashMap<SecretId, SecretId>) -> Option<Self> {
+        let mut op = self.clone();
+        for secret in op.secrets_mut() {
+            if secret.is_value() {
+                secret.clone_from(names.get(secret)?);
+            }
+        }
+        Some(op)
     }
 
     /// The nodes that the operation names, in a fixed order.
@@ -608,6 +732,7 @@ impl Op {
             | Self::ContainerDirectory(node, _)
             | Self::FileAt(node, _)
             | Self::ContainerFile(node, _)
+            | Self::StepOutput(node, _)
             | Self::EditFile(node, _)
             | Self::Unpack(node) => vec![*node],
             Self::Exec { container, .. } | Self::Service { container, .. } => vec![*container],
@@ -615,7 +740,9 @@ impl Op {
                 container, service, ..
             } => vec![*container, *service],
             Self::Git { repository, .. } => repository.directory().copied().into_iter().collect(),
-            Self::Diff(one, other) | Self::WithRootfs(one, other) => vec![*one, *other],
+            Self::Diff(one, other) | Self::WithRootfs(one, other) | Self::Changeset(one, other) => {
+                vec![*one, *other]
+            }
             Self::EditDirectory(base, edit) | Self::EditRootfs(base, edit) => std::iter::once(*base)
                 .chain(edit.sources().iter().copied())
                 .collect(),

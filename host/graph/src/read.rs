@@ -28,7 +28,7 @@ pub enum Question {
     Exists(String),
     /// Directory, container: facts about a path. [`Answer::Stat`].
     Stat(String),
-    /// Directory, file: digest of the content. [`Answer::Text`].
+    /// Any kind but a changeset: digest of the content; of a container, of its configuration, too. [`Answer::Text`].
     Digest,
     /// Directory, file: bytes of all files together. [`Answer::Size`].
     Size,
@@ -67,6 +67,46 @@ pub enum Question {
     GitLatestVersion,
     /// Directory of a commit: the last so many commits up to it. [`Answer::Commits`].
     GitLog(u32),
+    /// Directory: the nearest path of a name in a directory or above it. [`Answer::Found`].
+    FindUp {
+        /// The name.
+        name: String,
+        /// The directory.
+        start: String,
+    },
+    /// Directory, file: lines that match. [`Answer::Matches`].
+    Search(Search),
+    /// Changeset: paths. [`Answer::Changes`].
+    Changes,
+    /// Changeset: lines by file. [`Answer::DiffStats`].
+    DiffStats,
+    /// Changeset: as a unified diff. [`Answer::Text`].
+    AsPatch,
+}
+
+/// How many lines a search returns that sets no limit.
+pub const MATCH_LIMIT: u32 = 10_000;
+
+/// What is looked for in files.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Search {
+    /// A regular expression, or text.
+    pub pattern: String,
+    /// How.
+    pub options: SearchOptions,
+}
+
+/// How files are searched.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SearchOptions {
+    /// The pattern is text.
+    pub literal: bool,
+    /// Letter case does not matter.
+    pub ignore_case: bool,
+    /// Gitignore patterns of which one must match; empty takes every file.
+    pub include: Vec<String>,
+    /// Stop after so many lines; more than [`MATCH_LIMIT`] are an error otherwise.
+    pub limit: Option<u32>,
 }
 
 /// A question and the node it is asked of.
@@ -114,11 +154,68 @@ pub struct Stat {
     pub gid: u32,
 }
 
+/// A line that was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Match {
+    /// The file.
+    pub path: String,
+    /// The line's number, from 1.
+    pub line: u64,
+    /// The byte of the line at which the match starts, from 1.
+    pub column: u32,
+    /// The line.
+    pub text: String,
+}
+
+/// Paths that differ between two directories, sorted; directories have a `/` behind.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changes {
+    /// Only there after.
+    pub added: Vec<String>,
+    /// Others after.
+    pub modified: Vec<String>,
+    /// Only there before.
+    pub removed: Vec<String>,
+}
+
+impl Changes {
+    /// Is nothing changed?
+    pub fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.modified.is_empty() && self.removed.is_empty()
+    }
+}
+
+/// What became of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ChangeKind {
+    /// Only there after.
+    Added,
+    /// Another after.
+    Modified,
+    /// Only there before.
+    Removed,
+}
+
+/// How much of a file changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiffStat {
+    /// The file.
+    pub path: String,
+    /// What became of it.
+    pub change: ChangeKind,
+    /// Lines that are new.
+    pub added_lines: u64,
+    /// Lines that are gone.
+    pub removed_lines: u64,
+}
+
 /// What is known of a container without running it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Configuration {
     /// The folded configuration.
     pub config: crate::image::ImageConfig,
+    /// Annotations.
+    pub annotations: std::collections::BTreeMap<String, String>,
     /// Paths that have a mount.
     pub mounts: Vec<String>,
     /// The platform.
@@ -152,6 +249,14 @@ pub enum Answer {
     Ports(Vec<crate::plan::Port>),
     /// Commits, the newest first.
     Commits(Vec<Commit>),
+    /// A path, when there is one.
+    Found(Option<String>),
+    /// Lines that were found.
+    Matches(Vec<Match>),
+    /// What differs.
+    Changes(Changes),
+    /// Lines by file.
+    DiffStats(Vec<DiffStat>),
 }
 
 /// A commit in a log.

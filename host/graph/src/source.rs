@@ -36,6 +36,12 @@ impl FetchSecret {
             Self::Header(_, secret) | Self::Bearer(secret) | Self::Basic(_, secret) => secret,
         }
     }
+
+    pub(crate) fn id_mut(&mut self) -> &mut SecretId {
+        match self {
+            Self::Header(_, secret) | Self::Bearer(secret) | Self::Basic(_, secret) => secret,
+        }
+    }
 }
 
 impl FetchRequest {
@@ -141,6 +147,13 @@ pub enum Access {
 impl Access {
     /// The secret.
     pub fn secret(&self) -> Option<&SecretId> {
+        match self {
+            Self::Open => None,
+            Self::Password(_, secret) | Self::Key(secret) => Some(secret),
+        }
+    }
+
+    pub(crate) fn secret_mut(&mut self) -> Option<&mut SecretId> {
         match self {
             Self::Open => None,
             Self::Password(_, secret) | Self::Key(secret) => Some(secret),

@@ -63,6 +63,7 @@ mod tests {
             config: &config,
             layers: &files,
             history: &[],
+            annotations: &std::collections::BTreeMap::new(),
             reference: Some(&reference),
         };
         write(&mut out, &image).unwrap();

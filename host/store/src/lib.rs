@@ -9,6 +9,7 @@
 //! started anew.
 
 mod archive;
+mod blind;
 mod blob;
 mod content;
 pub mod edit;

@@ -11,13 +11,14 @@ use wasmtime_wasi::WasiCtx;
 use crate::{
     broken::{HANDED_OVER, too_long, what_happened},
     error::CallError,
+    grants::Grants,
     interface,
     limits::{Limits, Meter},
     marshal::{lift, lower},
     module::Module,
     output::Output,
     reflect::Function,
-    state::{Pipeline, State},
+    state::{Own, Pipeline, State},
     value::Value,
 };
 
@@ -30,6 +31,10 @@ pub struct CallContext {
     pub project: PathBuf,
     /// Who caches and secrets belong to.
     pub scope: String,
+    /// Where the module's source is, when it is called from there.
+    pub source: Option<PathBuf>,
+    /// What it was given for this call.
+    pub grants: Grants,
     /// What it may use.
     pub limits: Limits,
 }
@@ -74,6 +79,12 @@ impl Module {
             meter: Meter::new(context.limits.memory),
             pipeline: context.pipeline,
             module: self.name.clone(),
+            own: Own {
+                version: self.version().map(str::to_owned),
+                digest: self.digest().to_string(),
+                source: context.source,
+            },
+            grants: context.grants,
             scope: context.scope,
             project: context.project,
         };

@@ -4,7 +4,7 @@ use wasmtime::{
     Store,
     component::{Resource, ResourceAny, ResourceType, Val},
 };
-use wharf_graph::{Container, Directory, File, Secret, Service, Volume};
+use wharf_graph::{Changeset, Container, Directory, File, Secret, Service, Volume};
 
 use crate::{
     state::State,
@@ -94,6 +94,7 @@ pub(crate) fn lower(store: &mut Store<State>, value: Value, ty: &Type) -> wasmti
         Value::Container(value) => handle(store, value)?,
         Value::Volume(value) => handle(store, value)?,
         Value::Service(value) => handle(store, value)?,
+        Value::Changeset(value) => handle(store, value)?,
         Value::Secret(value) => {
             store.data().pipeline.allow_secret(&value.id);
             handle(store, value)?
@@ -185,6 +186,9 @@ fn lift_handle(store: &mut Store<State>, resource: ResourceAny) -> wasmtime::Res
     }
     if is(ResourceType::host::<Service>()) {
         return take(store, resource).map(Value::Service);
+    }
+    if is(ResourceType::host::<Changeset>()) {
+        return take(store, resource).map(Value::Changeset);
     }
     Err(wasmtime::Error::msg(
         "the function returned a handle that this host does not know",

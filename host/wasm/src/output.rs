@@ -15,7 +15,7 @@ use wasmtime_wasi::{
     p2::{OutputStream, Pollable, StreamResult},
 };
 
-use crate::state::{Level, Pipeline};
+use crate::state::{Level, Pipeline, Said};
 
 /// Bytes of a line, or of a panic's message, that are kept.
 const CAPACITY: usize = 64 * 1024;
@@ -81,7 +81,13 @@ impl Lines {
                 self.panic.push('\n');
             }
         } else if !text.trim().is_empty() {
-            self.pipeline.log(&self.module, Level::Info, text.trim_end());
+            self.pipeline.log(Said {
+                module: self.module.clone(),
+                level: Level::Info,
+                group: None,
+                place: None,
+                text: text.trim_end().to_owned(),
+            });
         }
     }
 }

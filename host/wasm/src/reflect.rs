@@ -196,6 +196,7 @@ fn handles(engine: &Engine, component: &Component) -> Vec<(ResourceType, Handle)
                 "secret" => Handle::Secret,
                 "volume" => Handle::Volume,
                 "service" => Handle::Service,
+                "changeset" => Handle::Changeset,
                 _ => continue,
             };
             found.push((ty, handle));
@@ -299,24 +300,7 @@ pub(crate) fn capabilities(engine: &Engine, component: &Component) -> Vec<Capabi
         };
         let interface = interface.split('@').next().unwrap_or(interface);
         let plain = interface.strip_suffix("-sync").unwrap_or(interface);
-        let meaning = match plain {
-            "container" => "describe containers and the commands that run in them",
-            "filesystem" => "arrange files and directories",
-            "cache" => "keep cache volumes of its own",
-            "secret" => "pass on secrets that it is given, unseen",
-            "network" => "let steps reach the network",
-            "image" => "start from images of registries",
-            "http" => "fetch files by URL",
-            "git" => "take files from git repositories",
-            "git-eval" => "ask git repositories for their commits, tags and branches",
-            "service" => "describe services that steps reach",
-            "serve" => "start and stop services by itself",
-            "host" => "read files and variables of the caller, and connect services with its machine",
-            "exports" => "write results to the caller's disk",
-            "eval" => "run steps and read what they made",
-            "log" => "say something",
-            _ => continue,
-        };
+        let Some(meaning) = meaning(plain) else { continue };
         let capability = Capability {
             name: plain.to_owned(),
             meaning,
@@ -326,4 +310,28 @@ pub(crate) fn capabilities(engine: &Engine, component: &Component) -> Vec<Capabi
         }
     }
     found
+}
+
+/// What an interface lets a module do; none for one that holds only types, or is not known.
+pub(crate) fn meaning(interface: &str) -> Option<&'static str> {
+    Some(match interface {
+        "container" => "describe containers and the commands that run in them",
+        "filesystem" => "arrange files and directories",
+        "cache" => "keep cache volumes of its own",
+        "secret" => "pass on secrets that it is given, unseen",
+        "network" => "let steps reach the network",
+        "image" => "start from images of registries",
+        "http" => "fetch files by URL",
+        "git" => "take files from git repositories",
+        "git-eval" => "ask git repositories for their commits, tags and branches",
+        "service" => "describe services that steps reach",
+        "serve" => "start and stop services by itself",
+        "host" => "read files and variables of the caller, and connect services with its machine",
+        "exports" => "write results to the caller's disk",
+        "eval" => "run steps and read what they made",
+        "log" => "say something",
+        "module" => "know its own name, version and source",
+        "reveal" => "see the secrets that it is given, when a call allows it",
+        _ => return None,
+    })
 }

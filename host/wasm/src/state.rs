@@ -14,8 +14,9 @@ use wharf_graph::{
     publish::PublishOptions,
     read::{Answer, Question},
 };
+use zeroize::Zeroizing;
 
-use crate::limits::Meter;
+use crate::{grants::Grants, limits::Meter};
 
 /// How loud a module's word is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +27,21 @@ pub enum Level {
     Warn,
     /// Wrong.
     Error,
+}
+
+/// A module's word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// Who says it.
+    pub module: String,
+    /// How loud it is.
+    pub level: Level,
+    /// The title of the group that it belongs to.
+    pub group: Option<String>,
+    /// The file that it is about, and the line, from 1.
+    pub place: Option<(String, Option<u32>)>,
+    /// The word.
+    pub text: String,
 }
 
 /// What a module's reads and effects reach: an engine's session, or whatever a test puts there.
@@ -53,10 +69,26 @@ pub trait Pipeline: Send + Sync {
     fn allow_dial(&self, host: &str, port: u16);
     /// Lets programs of the user's machine reach a service, until it ends.
     fn up<'a>(&'a self, service: &'a Arc<Node>, ports: &'a [HostPort]) -> BoxFuture<'a, Result<(), Error>>;
+    /// Keeps a value that a module made as a secret of `owner`, and says how it is named.
+    fn hold_secret(&self, owner: &str, value: Zeroizing<Vec<u8>>) -> SecretId;
+    /// Was `env:NAME` passed to this run as a secret?
+    fn is_secret(&self, uri: &str) -> bool;
+    /// The files that were passed to this run as secrets.
+    fn secret_files(&self) -> Vec<PathBuf>;
+    /// A secret's value, for whoever may see it.
+    fn reveal(&self, secret: SecretId) -> BoxFuture<'_, Result<Zeroizing<Vec<u8>>, Error>>;
     /// Shows a module's word.
-    fn log(&self, module: &str, level: Level, text: &str);
-    /// Shows how far a module is.
-    fn progress(&self, module: &str, current: u64, total: u64);
+    fn log(&self, said: Said);
+    /// Shows how far a module, or a group of its work, is.
+    fn progress(&self, who: &str, current: u64, total: u64);
+}
+
+/// What a module can know of itself, beside its name.
+pub(crate) struct Own {
+    pub(crate) version: Option<String>,
+    pub(crate) digest: String,
+    /// Where its source is, when it was called from there.
+    pub(crate) source: Option<PathBuf>,
 }
 
 /// A call's state.
@@ -66,6 +98,8 @@ pub(crate) struct State {
     pub(crate) meter: Meter,
     pub(crate) pipeline: Arc<dyn Pipeline>,
     pub(crate) module: String,
+    pub(crate) own: Own,
+    pub(crate) grants: Grants,
     /// Who caches and secrets belong to.
     pub(crate) scope: String,
     /// Where the host's relative paths start.

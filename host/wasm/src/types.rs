@@ -17,6 +17,8 @@ pub enum Handle {
     Volume,
     /// A service.
     Service,
+    /// A changeset.
+    Changeset,
 }
 
 /// The fields of a record or the cases of an enum or variant, under the name that its author gave.
@@ -182,6 +184,7 @@ impl fmt::Display for Handle {
             Self::Secret => "secret",
             Self::Volume => "cache volume",
             Self::Service => "service",
+            Self::Changeset => "changeset",
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Values: what goes into functions and comes out of them.
 
 use serde_json::{Value as Json, json};
-use wharf_graph::{Container, Directory, File, Secret, Service, Volume};
+use wharf_graph::{Changeset, Container, Directory, File, Secret, Service, Volume};
 
 /// A value.
 #[derive(Clone, Debug)]
@@ -42,6 +42,8 @@ pub enum Value {
     Volume(Volume),
     /// A service.
     Service(Service),
+    /// A changeset.
+    Changeset(Changeset),
     /// Nothing.
     Unit,
 }
@@ -76,6 +78,7 @@ impl Value {
             Self::Secret(_) => json!("<secret>"),
             Self::Volume(_) => json!("<cache volume>"),
             Self::Service(_) => json!("<service>"),
+            Self::Changeset(_) => json!("<changeset>"),
             Self::Unit => Json::Null,
         }
     }

@@ -13,7 +13,8 @@ use wharf_graph::{
     publish::PublishOptions,
     read::{Answer, Question},
 };
-use wharf_wasm::{CallContext, CallError, Level, Limits, Module, Pipeline, Runtime, Value};
+use wharf_wasm::{CallContext, CallError, Grants, Limits, Module, Pipeline, Runtime, Said, Value};
+use zeroize::Zeroizing;
 
 /// Functions that misbehave, each in one way, and one that does not.
 const GUEST: &str = r#"
@@ -103,7 +104,26 @@ impl Pipeline for Nowhere {
         unreachable!("nothing here serves")
     }
 
-    fn log(&self, _: &str, _: Level, _: &str) {}
+    fn hold_secret(&self, owner: &str, _: Zeroizing<Vec<u8>>) -> SecretId {
+        SecretId {
+            owner: owner.to_owned(),
+            uri: "value:0".to_owned(),
+        }
+    }
+
+    fn is_secret(&self, _: &str) -> bool {
+        false
+    }
+
+    fn secret_files(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
+    fn reveal(&self, _: SecretId) -> BoxFuture<'_, Result<Zeroizing<Vec<u8>>, Error>> {
+        unreachable!("nothing here sees secrets")
+    }
+
+    fn log(&self, _: Said) {}
 
     fn progress(&self, _: &str, _: u64, _: u64) {}
 }
@@ -140,6 +160,8 @@ impl Guest {
             pipeline: Arc::new(Nowhere),
             project: PathBuf::from("/"),
             scope: "test".to_owned(),
+            source: None,
+            grants: Grants::default(),
             limits,
         };
         self.module.call(function, args, context).await

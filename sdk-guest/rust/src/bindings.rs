@@ -24,7 +24,7 @@ pub mod wharf {
         use crate::native;
 
         pub use generated::types;
-        pub use native::{eval, exports, git_eval, image, log, registry, secret, serve};
+        pub use native::{eval, exports, git_eval, image, module, registry, reveal, secret, serve};
 
         pub mod filesystem {
             pub use crate::native::filesystem::*;
@@ -46,6 +46,10 @@ pub mod wharf {
         }
         pub mod http {
             pub use crate::native::http::*;
+        }
+        pub mod log {
+            pub use super::generated::log::Level;
+            pub use crate::native::log::*;
         }
         pub mod network {
             pub use super::generated::network::Mode;

@@ -1,101 +1,10 @@
-//! Containers as values, with their builders and reads, and what is mounted in them: secrets and cache volumes.
+//! Containers as values, with their builders and reads.
 
-use crate::bindings::wharf::pipeline::{cache, container as raw, eval, exports, network, registry, secret};
+use crate::bindings::wharf::pipeline::{container as raw, eval, exports, network, registry};
 use crate::{
-    CopyOptions, Directory, ExecOptions, File, Network, Platform, PublishOptions, Result, Sharing, Stat,
-    Variable, text::owned,
+    CacheVolume, CopyOptions, Directory, ExecOptions, File, Network, Platform, PublishOptions, Result,
+    Secret, Stat, Variable, text::owned,
 };
-
-/// A value that stays with the caller until a step needs it. In no key, layer, log or database.
-///
-/// ```
-/// use wharf_sdk::prelude::*;
-///
-/// async fn publish(wheel: Directory, token: Secret) -> Result<()> {
-///     let upload = image::pull("python:3.11-slim")
-///         .with_network(Network::All)
-///         .with_secret_variable("TWINE_PASSWORD", &token)
-///         .with_mounted_directory("/dist", &wheel);
-///     upload.with_exec(["twine", "upload", "/dist/*"]).sync().await
-/// }
-/// ```
-#[derive(Debug)]
-pub struct Secret(pub(crate) secret::Secret);
-
-impl From<secret::Secret> for Secret {
-    fn from(secret: secret::Secret) -> Self {
-        Self(secret)
-    }
-}
-
-impl From<Secret> for secret::Secret {
-    fn from(secret: Secret) -> Self {
-        secret.0
-    }
-}
-
-impl Secret {
-    /// The name under which the caller passed it, such as "TOKEN" for `env:TOKEN`.
-    pub fn name(&self) -> String {
-        self.0.name()
-    }
-
-    /// Where its value comes from: "env", "file" or "cmd".
-    pub fn scheme(&self) -> String {
-        self.0.scheme()
-    }
-}
-
-/// A directory that outlives runs, for package managers and build tools. It belongs to the module that names it, and is
-/// never part of a snapshot or an image.
-///
-/// ```
-/// use wharf_sdk::prelude::*;
-///
-/// fn with_pip_cache(base: &Container) -> Container {
-///     let volume = CacheVolume::new("pip").with_sharing(Sharing::Locked);
-///     base.with_mounted_cache("/root/.cache/pip", &volume)
-/// }
-/// ```
-#[derive(Debug)]
-pub struct CacheVolume(pub(crate) cache::Volume);
-
-impl From<cache::Volume> for CacheVolume {
-    fn from(volume: cache::Volume) -> Self {
-        Self(volume)
-    }
-}
-
-impl From<CacheVolume> for cache::Volume {
-    fn from(volume: CacheVolume) -> Self {
-        volume.0
-    }
-}
-
-impl CacheVolume {
-    /// The volume of this name.
-    pub fn new(name: impl AsRef<str>) -> Self {
-        Self(cache::Volume::new(name.as_ref()))
-    }
-
-    /// The same volume with another way of sharing. Default: [`Sharing::Shared`].
-    #[must_use]
-    pub fn with_sharing(&self, sharing: Sharing) -> Self {
-        Self(self.0.with_sharing(sharing))
-    }
-
-    /// The same volume, filled from this directory when it is first used.
-    #[must_use]
-    pub fn with_source(&self, source: &Directory) -> Self {
-        Self(self.0.with_source(&source.0))
-    }
-
-    /// The same volume whose root is owned by `owner` (`uid` or `uid:gid`) when it is first used.
-    #[must_use]
-    pub fn with_owner(&self, owner: impl AsRef<str>) -> Self {
-        Self(self.0.with_owner(owner.as_ref()))
-    }
-}
 
 /// A container: a root file system, the configuration of its processes, and mounts. Every builder returns a new one and
 /// leaves this as it was.
@@ -297,6 +206,18 @@ impl Container {
         Self(self.0.without_default_args())
     }
 
+    /// Set an annotation of the image's manifest.
+    #[must_use]
+    pub fn with_annotation(&self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
+        Self(self.0.with_annotation(name.as_ref(), value.as_ref()))
+    }
+
+    /// Remove an annotation.
+    #[must_use]
+    pub fn without_annotation(&self, name: impl AsRef<str>) -> Self {
+        Self(self.0.without_annotation(name.as_ref()))
+    }
+
     /// Set an image label.
     #[must_use]
     pub fn with_label(&self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
@@ -395,6 +316,12 @@ impl Container {
         Self(self.0.without_file(path.as_ref()))
     }
 
+    /// Remove several files from the root file system.
+    #[must_use]
+    pub fn without_files(&self, paths: impl IntoIterator<Item: Into<String>>) -> Self {
+        Self(self.0.without_files(&owned(paths)))
+    }
+
     /// Mount a directory: steps may write to their own copy of it, which is discarded after each.
     #[must_use]
     pub fn with_mounted_directory(&self, path: impl AsRef<str>, source: &Directory) -> Self {
@@ -476,6 +403,24 @@ impl Container {
         Ok(eval::stdout(&self.0).await?)
     }
 
+    /// Standard output of the last step as a file named `stdout`, however large.
+    ///
+    /// ```no_run
+    /// # use wharf_sdk::prelude::*;
+    /// # async fn example(base: Container) -> Result<Vec<u8>> {
+    /// let dump = base.with_exec(["sh", "-c", "seq 1 100000000"]).stdout_file();
+    /// dump.read(0, 1024).await
+    /// # }
+    /// ```
+    pub fn stdout_file(&self) -> File {
+        eval::stdout_file(&self.0).into()
+    }
+
+    /// Standard error of the last step as a file named `stderr`, however large.
+    pub fn stderr_file(&self) -> File {
+        eval::stderr_file(&self.0).into()
+    }
+
     /// Standard error of the last step.
     pub async fn stderr(&self) -> Result<String> {
         Ok(eval::stderr(&self.0).await?)
@@ -516,6 +461,11 @@ impl Container {
         Ok(eval::env_variables(&self.0).await?)
     }
 
+    /// All annotations, by name.
+    pub async fn annotations(&self) -> Result<Vec<Variable>> {
+        Ok(eval::annotations(&self.0).await?)
+    }
+
     /// All labels, by name.
     pub async fn labels(&self) -> Result<Vec<Variable>> {
         Ok(eval::labels(&self.0).await?)
@@ -554,6 +504,11 @@ impl Container {
     /// The reference of the image that the container started from, with its digest; none for a container of no image.
     pub async fn image_ref(&self) -> Result<Option<String>> {
         Ok(eval::image_ref(&self.0).await?)
+    }
+
+    /// Digest of the root file system and the configuration; the same on every machine. Mounts are not part of it.
+    pub async fn digest(&self) -> Result<String> {
+        Ok(eval::container_digest(&self.0).await?)
     }
 
     /// Write the container as an OCI archive (a tar file) to `path` on the caller's disk.

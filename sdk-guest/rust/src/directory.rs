@@ -1,7 +1,7 @@
 //! A directory tree as a value, with its builders and reads.
 
 use crate::bindings::wharf::pipeline::{eval, exports, filesystem as raw};
-use crate::{File, Result, Stat, text::owned};
+use crate::{Changeset, File, Result, SearchMatch, SearchOptions, Stat, text::owned};
 
 /// What of a directory is taken, and how it arrives. All settings are optional.
 ///
@@ -207,10 +207,30 @@ impl Directory {
         Self(self.0.diff(&other.0))
     }
 
-    /// Lay another directory's contents over this one.
+    /// Apply changes: what they add and modify is laid over this directory, what they remove is removed.
     #[must_use]
-    pub fn with_changes(&self, changes: &Directory) -> Self {
+    pub fn with_changes(&self, changes: &Changeset) -> Self {
         Self(self.0.with_changes(&changes.0))
+    }
+
+    /// The changes that lead from this directory to `after`.
+    pub fn changes_to(&self, after: &Directory) -> Changeset {
+        Changeset::new(self, after)
+    }
+
+    /// Apply a unified diff, of git or of diff(1), whose paths are relative to this directory; git's prefixes `a/` and `b/`
+    /// are taken off. A hunk that does not fit is an error that names the file, once the result is read.
+    ///
+    /// ```no_run
+    /// # use wharf_sdk::prelude::*;
+    /// # async fn example(source: Directory) -> Result<String> {
+    /// let patch = source.file("debian/patches/fix.patch").contents().await?;
+    /// source.with_patch(patch).file("src/main.c").contents().await
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_patch(&self, patch: impl AsRef<str>) -> Self {
+        Self(self.0.with_patch(patch.as_ref()))
     }
 
     /// Set owner and group (numbers) of `path` and all below it.
@@ -243,6 +263,35 @@ impl Directory {
     /// Facts about a path; symbolic links are followed inside the root.
     pub async fn stat(&self, path: impl Into<String>) -> Result<Stat> {
         Ok(eval::directory_stat(&self.0, path.into()).await?)
+    }
+
+    /// The nearest path of this name in the directory `start` or above it; none when there is none.
+    pub async fn find_up(&self, name: impl Into<String>, start: impl Into<String>) -> Result<Option<String>> {
+        Ok(eval::directory_find_up(&self.0, name.into(), start.into()).await?)
+    }
+
+    /// Lines of its files that match a regular expression, by path and line. Files that are not text are passed over.
+    ///
+    /// ```no_run
+    /// # use wharf_sdk::prelude::*;
+    /// # async fn example(source: Directory) -> Result<()> {
+    /// for found in source.search(r"TODO|FIXME").await? {
+    ///     log::warn(format!("{}:{}: {}", found.path, found.line, found.text));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn search(&self, pattern: impl Into<String>) -> Result<Vec<SearchMatch>> {
+        Ok(eval::directory_search(&self.0, pattern.into(), None).await?)
+    }
+
+    /// As [`search`](Self::search), with options.
+    pub async fn search_opts(
+        &self,
+        pattern: impl Into<String>,
+        options: &SearchOptions,
+    ) -> Result<Vec<SearchMatch>> {
+        Ok(eval::directory_search(&self.0, pattern.into(), Some(&options.0)).await?)
     }
 
     /// Digest of names, types, modes, owners and bytes; the same on every machine.

@@ -1,7 +1,7 @@
 //! One file as a value, with its builders and reads.
 
 use crate::bindings::wharf::pipeline::{eval, exports, filesystem as raw};
-use crate::{Directory, Result, Stat};
+use crate::{Directory, Result, SearchMatch, SearchOptions, Stat};
 
 /// One file. Every builder returns a new one and leaves this as it was.
 ///
@@ -61,6 +61,27 @@ impl File {
         self.0.unpack().into()
     }
 
+    /// The same file with `replacement` in the one place where `text` is. Text that is not there, or in several places, is an
+    /// error once the result is read.
+    ///
+    /// ```no_run
+    /// # use wharf_sdk::prelude::*;
+    /// # fn example(source: Directory, version: String) -> Directory {
+    /// let manifest = source.file("Cargo.toml");
+    /// source.with_file("Cargo.toml", &manifest.with_replaced("0.0.0-dev", version))
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_replaced(&self, text: impl AsRef<str>, replacement: impl AsRef<str>) -> Self {
+        Self(self.0.with_replaced(text.as_ref(), replacement.as_ref(), false))
+    }
+
+    /// The same file with `replacement` in every place where `text` is, of which there must be one.
+    #[must_use]
+    pub fn with_all_replaced(&self, text: impl AsRef<str>, replacement: impl AsRef<str>) -> Self {
+        Self(self.0.with_replaced(text.as_ref(), replacement.as_ref(), true))
+    }
+
     /// The same file owned by `owner` (`uid` or `uid:gid`).
     #[must_use]
     pub fn chown(&self, owner: impl AsRef<str>) -> Self {
@@ -101,6 +122,25 @@ impl File {
     /// Digest of name, mode, owner and bytes; the same on every machine.
     pub async fn digest(&self) -> Result<String> {
         Ok(eval::file_digest(&self.0).await?)
+    }
+
+    /// Lines that match a regular expression; none in a file that is not text.
+    pub async fn search(&self, pattern: impl Into<String>) -> Result<Vec<SearchMatch>> {
+        Ok(eval::file_search(&self.0, pattern.into(), None).await?)
+    }
+
+    /// As [`search`](Self::search), with options.
+    pub async fn search_opts(
+        &self,
+        pattern: impl Into<String>,
+        options: &SearchOptions,
+    ) -> Result<Vec<SearchMatch>> {
+        Ok(eval::file_search(&self.0, pattern.into(), Some(&options.0)).await?)
+    }
+
+    /// The file as JSON text, checked: an `invalid` error says in which line it is none.
+    pub async fn as_json(&self) -> Result<String> {
+        Ok(eval::as_json(&self.0).await?)
     }
 
     /// Make the file, read nothing.

@@ -24,6 +24,8 @@
 //! without an engine. What runs steps works only in `wharf call`.
 
 mod bindings;
+mod cache;
+mod changeset;
 mod container;
 mod directory;
 mod error;
@@ -32,6 +34,8 @@ mod file;
 #[cfg(not(target_arch = "wasm32"))]
 mod native;
 mod publish;
+mod search;
+mod secret;
 mod service;
 mod text;
 mod wire;
@@ -41,16 +45,21 @@ pub mod host;
 pub mod http;
 pub mod image;
 pub mod log;
+pub mod module;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 
-pub use container::{CacheVolume, Container, Secret};
+pub use cache::CacheVolume;
+pub use changeset::Changeset;
+pub use container::Container;
 pub use directory::{CopyOptions, Directory};
 pub use error::{Error, Result};
 pub use exec::ExecOptions;
 pub use file::File;
 pub use futures_util::{future::join_all, join};
 pub use publish::PublishOptions;
+pub use search::SearchOptions;
+pub use secret::Secret;
 pub use service::{Service, ServiceOptions};
 pub use wharf_sdk_macro::{Type, module};
 
@@ -59,15 +68,18 @@ pub use bindings::wharf::pipeline::{
     network::Mode as Network,
     publishing::Compression,
     service::{Port, Transport},
-    types::{Denial, ExecFailure, ExitExpectation as Expect, FileKind, OtherError, Platform, Stat, Variable},
+    types::{
+        ChangeKind, Denial, DiffStat, ExecFailure, ExitExpectation as Expect, FileKind, OtherError, Platform,
+        SearchMatch, Stat, Variable,
+    },
 };
 
 /// What most modules use.
 pub mod prelude {
     pub use crate::{
-        CacheVolume, Compression, Container, CopyOptions, Directory, Error, ExecOptions, Expect, File,
-        Network, Platform, Port, PublishOptions, Result, Secret, Service, ServiceOptions, Sharing, Transport,
-        Type, git, host, http, image, join, join_all, log,
+        CacheVolume, Changeset, Compression, Container, CopyOptions, Directory, Error, ExecOptions, Expect,
+        File, Network, Platform, Port, PublishOptions, Result, SearchOptions, Secret, Service,
+        ServiceOptions, Sharing, Transport, Type, git, host, http, image, join, join_all, log,
     };
 }
 

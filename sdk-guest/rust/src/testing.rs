@@ -34,7 +34,7 @@ use futures_util::FutureExt;
 
 pub use crate::native::Answer;
 use crate::{
-    CacheVolume, Container, Directory, File, Secret, Service,
+    CacheVolume, Changeset, Container, Directory, File, Secret, Service,
     bindings::wharf::pipeline as raw,
     native::{Handle, Handles, Node, Recording, planned},
     wire::Wire,
@@ -68,6 +68,11 @@ pub fn cache(name: &str) -> CacheVolume {
 /// A service that a caller could pass, shown by this name.
 pub fn service(name: &str) -> Service {
     raw::service::Service::of(Node::stand_in("service", name)).into()
+}
+
+/// Changes that a caller could pass, shown by this name.
+pub fn changeset(name: &str) -> Changeset {
+    raw::filesystem::Changeset::of(Node::stand_in("changeset", name)).into()
 }
 
 /// What a function planned.

@@ -5,14 +5,14 @@
 use std::convert::Infallible;
 
 use crate::bindings::wharf::pipeline::{cache, container, filesystem, secret, service, types};
-use crate::{CacheVolume, Container, Directory, Error, File, Secret, Service};
+use crate::{CacheVolume, Changeset, Container, Directory, Error, File, Secret, Service};
 
 /// A type that can cross between a module and its host.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot cross between a module and its callers",
     label = "has no place in the interface",
-    note = "plain types (bool, numbers, char, String, Vec, Option, tuples), Container, Directory, File, Secret, CacheVolume and \
-            Service can cross, and structs and enums of the author's own with `#[derive(wharf_sdk::Type)]`"
+    note = "plain types (bool, numbers, char, String, Vec, Option, tuples), Container, Directory, File, Secret, CacheVolume, \
+            Service and Changeset can cross, and structs and enums of the author's own with `#[derive(wharf_sdk::Type)]`"
 )]
 pub trait Wire: Sized {
     /// Its parts, in a form without names of its own.
@@ -77,6 +77,7 @@ itself!(
     secret::Secret,
     cache::Volume,
     service::Service,
+    filesystem::Changeset,
     types::Error
 );
 
@@ -101,6 +102,7 @@ converted!(
     Secret => secret::Secret,
     CacheVolume => cache::Volume,
     Service => service::Service,
+    Changeset => filesystem::Changeset,
     Error => types::Error,
 );
 

@@ -68,8 +68,22 @@ impl View for Json {
 
     fn word(&mut self, word: &Word, out: &mut Vec<u8>) {
         let value = match word {
-            Word::Said { module, level, text } => {
-                json!({"event": "word", "module": module, "level": level, "text": text})
+            Word::Said {
+                module,
+                level,
+                group,
+                place,
+                text,
+            } => {
+                let mut word = json!({"event": "word", "module": module, "level": level, "text": text});
+                if let Some(group) = group {
+                    word["group"] = json!(group);
+                }
+                if let Some((file, line)) = place {
+                    word["file"] = json!(file);
+                    word["line"] = json!(line);
+                }
+                word
             }
             Word::Reached {
                 module,

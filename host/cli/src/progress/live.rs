@@ -351,15 +351,15 @@ impl View for Live {
 
     fn word(&mut self, word: &Word, out: &mut Vec<u8>) {
         match word {
-            Word::Said { module, level, text } => {
+            Word::Said { module, level, .. } => {
                 let colour = match *level {
                     "error" => Colour::Red,
                     "warning" => Colour::Yellow,
                     _ => Colour::Grey,
                 };
                 let who = self.screen.paint(colour, &format!("{}: {level}:", plain(module)));
-                for line in text.lines() {
-                    self.keep(&format!("{who} {}", plain(line)), out);
+                for line in word.lines() {
+                    self.keep(&format!("{who} {}", plain(&line)), out);
                 }
             }
             Word::Reached {

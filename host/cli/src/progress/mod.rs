@@ -29,6 +29,10 @@ pub(crate) enum Word {
     Said {
         module: String,
         level: &'static str,
+        /// The title of the group that it belongs to.
+        group: Option<String>,
+        /// The file that it is about, and the line.
+        place: Option<(String, Option<u32>)>,
         text: String,
     },
     /// How far it is.
@@ -37,6 +41,25 @@ pub(crate) enum Word {
         current: u64,
         total: u64,
     },
+}
+
+impl Word {
+    /// The lines of a word, each behind what it is about; none of what is no word.
+    fn lines(&self) -> Vec<String> {
+        let Self::Said {
+            group, place, text, ..
+        } = self
+        else {
+            return Vec::new();
+        };
+        let group = group.iter().map(|title| format!("{title}: "));
+        let place = place.iter().map(|(path, line)| match line {
+            Some(line) => format!("{path}:{line}: "),
+            None => format!("{path}: "),
+        });
+        let about: String = group.chain(place).collect();
+        text.lines().map(|line| format!("{about}{line}")).collect()
+    }
 }
 
 /// How much is shown.

@@ -153,9 +153,9 @@ impl View for Plain {
     fn word(&mut self, word: &Word, out: &mut Vec<u8>) {
         match word {
             Word::Said { level: "info", .. } | Word::Reached { .. } if self.style.quiet => {}
-            Word::Said { module, level, text } => {
-                for line in text.lines() {
-                    let line = printable::line(line, self.keep);
+            Word::Said { module, level, .. } => {
+                for line in word.lines() {
+                    let line = printable::line(&line, self.keep);
                     let _ = writeln!(out, "{module}: {level}: {line}");
                 }
             }

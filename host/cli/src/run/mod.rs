@@ -11,7 +11,7 @@ use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 use wharf_client::{Session, SessionOptions};
 use wharf_graph::Error;
-use wharf_wasm::{CallContext, CallError, Limits, Pipeline, Value};
+use wharf_wasm::{CallContext, CallError, Grants, Limits, Pipeline, Value};
 
 use self::pipeline::ToEngine;
 use crate::{
@@ -39,12 +39,14 @@ pub(crate) struct Within {
 }
 
 impl Within {
-    /// What a call of a module's function is given.
-    pub(crate) fn context(&self, loaded: &Loaded, time: Duration) -> CallContext {
+    /// What a call of a module's function is given, rights of its own among it.
+    pub(crate) fn context(&self, loaded: &Loaded, grants: Grants, time: Duration) -> CallContext {
         CallContext {
             pipeline: Arc::clone(&self.pipeline),
             project: loaded.project.clone(),
             scope: loaded.scope.clone(),
+            source: loaded.source.clone(),
+            grants,
             limits: Limits {
                 time,
                 ..Limits::default()

@@ -14,7 +14,8 @@ use wharf_graph::{
     publish::{Publish, PublishOptions},
     read::{Answer, Question},
 };
-use wharf_wasm::{Level, Pipeline, Value};
+use wharf_wasm::{Level, Pipeline, Said, Value};
+use zeroize::Zeroizing;
 
 use crate::progress::Word;
 
@@ -86,25 +87,43 @@ impl Pipeline for ToEngine {
         self.session.up(service, ports).boxed()
     }
 
-    fn log(&self, module: &str, level: Level, text: &str) {
-        let level = match level {
+    fn hold_secret(&self, owner: &str, value: Zeroizing<Vec<u8>>) -> SecretId {
+        self.session.hold_secret(owner, value)
+    }
+
+    fn is_secret(&self, uri: &str) -> bool {
+        self.session.is_secret(uri)
+    }
+
+    fn secret_files(&self) -> Vec<PathBuf> {
+        self.session.secret_files()
+    }
+
+    fn reveal(&self, secret: SecretId) -> BoxFuture<'_, Result<Zeroizing<Vec<u8>>, Error>> {
+        self.session.secret_value(secret).boxed()
+    }
+
+    fn log(&self, said: Said) {
+        let level = match said.level {
             Level::Info => "info",
             Level::Warn => "warning",
             Level::Error => "error",
         };
         self.words
             .send(Word::Said {
-                module: module.to_owned(),
+                module: said.module,
                 level,
-                text: text.to_owned(),
+                group: said.group,
+                place: said.place,
+                text: said.text,
             })
             .ok();
     }
 
-    fn progress(&self, module: &str, current: u64, total: u64) {
+    fn progress(&self, who: &str, current: u64, total: u64) {
         self.words
             .send(Word::Reached {
-                module: module.to_owned(),
+                module: who.to_owned(),
                 current,
                 total,
             })

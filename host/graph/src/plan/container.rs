@@ -10,7 +10,7 @@ use super::{
 use crate::{
     error::Error,
     image::{ImageConfig, Platform},
-    op::{Configure, CopyOptions, ExecOptions, Mount, Network, SecretId, TreeEdit},
+    op::{Configure, CopyOptions, ExecOptions, Mount, Network, SecretId, Stream, TreeEdit},
     read::Configuration,
 };
 
@@ -23,6 +23,8 @@ pub struct ContainerPlan {
     pub last_step: Option<Arc<Tree>>,
     /// The configuration; what an image of this container would say.
     pub config: ImageConfig,
+    /// Annotations of the image's manifest.
+    pub annotations: BTreeMap<String, String>,
     /// Mounts by absolute path.
     pub mounts: BTreeMap<String, Mount<Location>>,
     /// Secret variables.
@@ -46,6 +48,7 @@ impl ContainerPlan {
             root: Tree::new(Make::Empty),
             last_step: None,
             config: ImageConfig::default(),
+            annotations: BTreeMap::new(),
             mounts: BTreeMap::new(),
             secret_env: BTreeMap::new(),
             volatile_env: BTreeMap::new(),
@@ -65,6 +68,7 @@ impl ContainerPlan {
     pub fn configuration(&self) -> Configuration {
         Configuration {
             config: self.config.clone(),
+            annotations: self.annotations.clone(),
             mounts: self.mounts.keys().cloned().collect(),
             platform: self.platform.clone(),
             image_ref: self.image_ref.clone(),
@@ -133,6 +137,16 @@ impl ContainerPlan {
             }));
         }
         Ok(place)
+    }
+
+    /// What the last step printed, as a file.
+    pub(super) fn output_file(&self, stream: Stream) -> Result<Location, Error> {
+        let none = || Error::Invalid("the container has run nothing: call with-exec first".to_owned());
+        let of = Arc::clone(self.last_step.as_ref().ok_or_else(none)?);
+        Ok(Location {
+            tree: Tree::new(Make::Output { of, stream }),
+            path: format!("/{}", stream.name()),
+        })
     }
 
     /// The container after a command.
@@ -266,6 +280,12 @@ impl ContainerPlan {
             }
             Configure::UnsetLabel(name) => {
                 config.labels.remove(name);
+            }
+            Configure::Annotation(name, value) => {
+                self.annotations.insert(name.clone(), value.clone());
+            }
+            Configure::UnsetAnnotation(name) => {
+                self.annotations.remove(name);
             }
             Configure::Expose(port) => {
                 if !config.exposed_ports.contains(port) {

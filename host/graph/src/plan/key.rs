@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     image::Platform,
-    op::{HostPort, Mount, Network, SecretId, Sharing, Stdin, TreeEdit},
+    op::{HostPort, Mount, Network, SecretId, Sharing, Stdin, Stream, TreeEdit},
     source::{Checkout, FetchSecret, Repository},
 };
 
@@ -38,6 +38,7 @@ enum Material<'a> {
     Unpack(Place<'a>),
     /// Commit and place: a commit is the same wherever it is, submodules with relative addresses are not.
     Git(&'a str, Repository<(Digest, String)>, Checkout),
+    Output(Digest, Stream),
 }
 
 /// An input: the key of its tree and the path in it.
@@ -159,6 +160,7 @@ impl Naming {
                 repository.known_hosts.clear();
                 Material::Git(commit, repository, *checkout)
             }
+            Make::Output { of, stream } => Material::Output(self.tree(of), *stream),
         }
     }
 

@@ -14,6 +14,6 @@ mod tree;
 pub use container::ContainerPlan;
 pub use key::SEMANTICS;
 pub use path::absolute;
-pub use planner::{DOCKER_ARCHIVE, ImagePin, Pins, PlanError, Planned, Planner, fetched};
+pub use planner::{ChangesetPlan, DOCKER_ARCHIVE, ImagePin, Pins, PlanError, Planned, Planner, fetched};
 pub use service::{Bound, Port, Provider, Service, Transport};
 pub use tree::{Location, Make, Step, Tree};

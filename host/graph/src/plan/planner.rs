@@ -14,7 +14,7 @@ use crate::{
     error::Error,
     image::{ImageConfig, Platform},
     node::{Node, NodeId},
-    op::{Configure, CopyOptions, FileEdit, Op, TreeEdit},
+    op::{Configure, CopyOptions, FileEdit, Op, SecretId, TreeEdit},
     source::FetchRequest,
 };
 
@@ -42,6 +42,8 @@ pub struct Pins {
     pub fetched: HashMap<NodeId, String>,
     /// Commits of references by node: all their hexadecimal digits.
     pub commits: HashMap<NodeId, String>,
+    /// What secret values that modules hold are called in keys.
+    pub values: HashMap<SecretId, SecretId>,
 }
 
 /// A node, folded.
@@ -55,6 +57,8 @@ pub enum Planned {
     Container(Arc<ContainerPlan>),
     /// A service.
     Service(Arc<Service>),
+    /// What leads from one directory to another.
+    Changeset(Arc<ChangesetPlan>),
     /// Forcing it fails with this error.
     Failed(Error),
 }
@@ -66,6 +70,17 @@ pub const DOCKER_ARCHIVE: &str = "image.tar";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a source of the graph was not pinned")]
 pub struct PlanError(pub NodeId);
+
+/// Two directories and what the second has that the first has not, or has otherwise.
+#[derive(Clone, Debug)]
+pub struct ChangesetPlan {
+    /// What there was.
+    pub before: Location,
+    /// What there is.
+    pub after: Location,
+    /// A tree with what is new or another.
+    pub difference: Location,
+}
 
 /// Folds the nodes of one run.
 #[derive(Debug)]
@@ -89,7 +104,9 @@ impl Planner {
     /// The sources below `node` that `pins` lacks.
     pub fn unpinned(&self, node: &Arc<Node>, pins: &Pins) -> Vec<Arc<Node>> {
         let mut nodes = node.closure(|id| self.memo.contains_key(&id));
+        let is_unnamed = |op: &Op| op.secret_values().any(|secret| !pins.values.contains_key(secret));
         nodes.retain(|node| match node.op() {
+            op if is_unnamed(op) => true,
             Op::Image { .. } | Op::ImageArchive { .. } => !pins.images.contains_key(&node.id()),
             Op::HostDirectory { .. } | Op::HostFile(_) | Op::DockerArchive(_) => {
                 !pins.uploads.contains_key(&node.id())
@@ -112,7 +129,14 @@ impl Planner {
 
     fn fold(&self, node: &Node, pins: &Pins) -> Result<Result<Planned, Error>, PlanError> {
         let unpinned = PlanError(node.id());
-        Ok(match node.op() {
+        let named;
+        let op = if node.op().secret_values().next().is_some() {
+            named = node.op().with_named_values(&pins.values).ok_or(unpinned)?;
+            &named
+        } else {
+            node.op()
+        };
+        Ok(match op {
             Op::Image { reference, .. } => {
                 let pin = pins.images.get(&node.id()).ok_or(unpinned)?;
                 Ok(Planned::Container(Arc::new(image(node.id(), reference, pin))))
@@ -251,6 +275,10 @@ impl Planner {
                 options,
             )?)),
             Op::HostService { host, ports } => Planned::Service(Arc::new(Service::of_host(host, ports)?)),
+            Op::StepOutput(container, stream) => {
+                Planned::File(self.container(container)?.output_file(*stream)?)
+            }
+            Op::Changeset(before, after) => Planned::Changeset(self.changeset(before, after)?),
             Op::Image { .. }
             | Op::ImageArchive { .. }
             | Op::DockerArchive(_)
@@ -263,11 +291,23 @@ impl Planner {
         })
     }
 
+    fn changeset(&self, before: &NodeId, after: &NodeId) -> Result<Arc<ChangesetPlan>, Error> {
+        let (before, after) = (self.directory(before)?, self.directory(after)?);
+        let (lower, upper) = (before.clone(), after.clone());
+        Ok(Arc::new(ChangesetPlan {
+            before,
+            after,
+            difference: Location::root(Tree::new(Make::Diff { lower, upper })),
+        }))
+    }
+
     fn container(&self, id: &NodeId) -> Result<&ContainerPlan, Error> {
         match &self.memo[id] {
             Planned::Container(container) => Ok(container),
             Planned::Failed(error) => Err(error.clone()),
-            Planned::Directory(_) | Planned::File(_) | Planned::Service(_) => Err(wrong_kind("container")),
+            Planned::Directory(_) | Planned::File(_) | Planned::Service(_) | Planned::Changeset(_) => {
+                Err(wrong_kind("container"))
+            }
         }
     }
 
@@ -275,7 +315,9 @@ impl Planner {
         match &self.memo[id] {
             Planned::Directory(place) => Ok(place.clone()),
             Planned::Failed(error) => Err(error.clone()),
-            Planned::Container(_) | Planned::File(_) | Planned::Service(_) => Err(wrong_kind("directory")),
+            Planned::Container(_) | Planned::File(_) | Planned::Service(_) | Planned::Changeset(_) => {
+                Err(wrong_kind("directory"))
+            }
         }
     }
 
@@ -283,7 +325,9 @@ impl Planner {
         match &self.memo[id] {
             Planned::File(place) => Ok(place.clone()),
             Planned::Failed(error) => Err(error.clone()),
-            Planned::Container(_) | Planned::Directory(_) | Planned::Service(_) => Err(wrong_kind("file")),
+            Planned::Container(_) | Planned::Directory(_) | Planned::Service(_) | Planned::Changeset(_) => {
+                Err(wrong_kind("file"))
+            }
         }
     }
 
@@ -291,7 +335,9 @@ impl Planner {
         match &self.memo[id] {
             Planned::Service(service) => Ok(Arc::clone(service)),
             Planned::Failed(error) => Err(error.clone()),
-            Planned::Container(_) | Planned::Directory(_) | Planned::File(_) => Err(wrong_kind("service")),
+            Planned::Container(_) | Planned::Directory(_) | Planned::File(_) | Planned::Changeset(_) => {
+                Err(wrong_kind("service"))
+            }
         }
     }
 
@@ -299,7 +345,9 @@ impl Planner {
         match &self.memo[id] {
             Planned::File(place) | Planned::Directory(place) => Ok(place.clone()),
             Planned::Failed(error) => Err(error.clone()),
-            Planned::Container(_) | Planned::Service(_) => Err(wrong_kind("file or directory")),
+            Planned::Container(_) | Planned::Service(_) | Planned::Changeset(_) => {
+                Err(wrong_kind("file or directory"))
+            }
         }
     }
 }
@@ -387,14 +435,26 @@ fn new_file(name: &str, contents: &[u8]) -> Result<Location, Error> {
 fn edited_file(file: Location, edit: &FileEdit) -> Result<Location, Error> {
     let mut name = file.path.rsplit('/').next().unwrap_or_default().to_owned();
     let mut options = CopyOptions::default();
-    let mut seconds = None;
+    let mut then = None;
     match edit {
         FileEdit::Rename(to) => {
             check_name(to)?;
             name.clone_from(to);
         }
         FileEdit::Chown(owner) => options.owner = Some(owner.clone()),
-        FileEdit::Timestamp(at) => seconds = Some(*at),
+        FileEdit::Timestamp(seconds) => then = Some(TreeEdit::Timestamps { seconds: *seconds }),
+        FileEdit::Replace {
+            text,
+            replacement,
+            all,
+        } => {
+            then = Some(TreeEdit::Replace {
+                path: absolute("/", &name),
+                text: text.clone(),
+                replacement: replacement.clone(),
+                all: *all,
+            });
+        }
         FileEdit::Mode(mode) => options.mode = Some(*mode),
     }
     let path = absolute("/", &name);
@@ -405,8 +465,7 @@ fn edited_file(file: Location, edit: &FileEdit) -> Result<Location, Error> {
         options,
     };
     let mut place = edit_of_nothing(copy);
-    if let Some(seconds) = seconds {
-        let edit = TreeEdit::Timestamps { seconds };
+    if let Some(edit) = then {
         place = Location::root(Tree::new(Make::Edit {
             base: place.tree,
             edit,

@@ -12,7 +12,7 @@ use crate::{
     error::shell_words,
     image::Platform,
     node::NodeId,
-    op::{CopyOptions, Expect, Limits, Mount, Network, SecretId, Stdin, TreeEdit},
+    op::{CopyOptions, Expect, Limits, Mount, Network, SecretId, Stdin, Stream, TreeEdit},
     source::{Checkout, FetchRequest, Repository, RepositoryPlace},
 };
 
@@ -95,6 +95,13 @@ pub enum Make {
         commit: String,
         /// How they arrive.
         checkout: Checkout,
+    },
+    /// One file with what a step printed.
+    Output {
+        /// The step's tree.
+        of: Arc<Tree>,
+        /// Which output.
+        stream: Stream,
     },
 }
 
@@ -208,6 +215,7 @@ impl Tree {
                 .chain(edit.sources().iter().cloned())
                 .collect(),
             Make::Diff { lower, upper } => vec![lower.clone(), upper.clone()],
+            Make::Output { of, .. } => vec![Location::root(Arc::clone(of))],
             Make::Exec(step) => step.inputs(),
         }
     }
@@ -234,6 +242,7 @@ impl Tree {
             Make::Git {
                 repository, commit, ..
             } => git_title(repository.shown(), commit),
+            Make::Output { stream, .. } => format!("keep {}", stream.name()),
             Make::Exec(step) => step.reason.clone().unwrap_or_else(|| shell_words(&step.args)),
         }
     }
@@ -253,6 +262,9 @@ fn edit_title<S>(edit: &TreeEdit<S>) -> String {
         TreeEdit::Remove { paths } => format!("remove {}", paths.join(", ")),
         TreeEdit::Chown { path, owner } => format!("give {path} to {owner}"),
         TreeEdit::Timestamps { .. } => "set timestamps".to_owned(),
+        TreeEdit::RemoveGone { .. } => "remove what is gone".to_owned(),
+        TreeEdit::Patch(_) => "apply a patch".to_owned(),
+        TreeEdit::Replace { path, .. } => format!("replace in {path}"),
     }
 }
 
@@ -286,10 +298,14 @@ fn take_inputs(make: &mut Make, orphans: &mut Vec<Arc<Tree>>) {
                 TreeEdit::CopyFiles { sources, .. } => {
                     orphans.extend(sources.into_iter().map(|source| source.tree));
                 }
+                TreeEdit::RemoveGone { between } => {
+                    orphans.extend(between.into_iter().map(|source| source.tree));
+                }
                 _ => {}
             }
         }
         Make::Diff { lower, upper } => orphans.extend([lower.tree, upper.tree]),
+        Make::Output { of, .. } => orphans.push(of),
         Make::Exec(step) => step.take_trees(orphans),
     }
 }

@@ -28,6 +28,8 @@ pub struct NewImage<'a> {
     pub layers: &'a [File],
     /// How its layers came to be; may be empty.
     pub history: &'a [History],
+    /// What its manifest says beside.
+    pub annotations: &'a BTreeMap<String, String>,
     /// What it is called when it is loaded.
     pub reference: Option<&'a Reference>,
 }
@@ -55,7 +57,7 @@ pub fn write(out: impl Write, image: &NewImage<'_>) -> Result<String> {
         config: image.config,
         layers: &layers,
         history: image.history,
-        annotations: &BTreeMap::new(),
+        annotations: image.annotations,
     };
     let config = parts.config();
     let manifest = parts.manifest(&config);

@@ -67,6 +67,7 @@ impl World {
             config: &config,
             layers: &files,
             history: &[],
+            annotations: &std::collections::BTreeMap::new(),
             reference: Some(&reference),
         };
         write(file.as_file(), &image).unwrap();

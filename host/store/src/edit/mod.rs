@@ -67,12 +67,50 @@ pub fn write_file(
     owner: Owner,
 ) -> Result<Snapshot> {
     let mut draft = Draft::new(store, base)?;
+    write(&mut draft, path, bytes, mode, owner)?;
+    draft.publish()
+}
+
+fn write(
+    draft: &mut Draft<'_>,
+    path: &str,
+    bytes: &mut dyn std::io::Read,
+    mode: u32,
+    owner: Owner,
+) -> Result<()> {
     let (parent, name) = draft.target(path)?;
     let directory = draft.directory(&parent)?;
     draft::clear(&directory, &name)?;
     let mut file = files::create(&directory, &name)?;
     std::io::copy(bytes, &mut file).context(|| format!("writing {path}"))?;
-    files::set_owner_and_mode(&file, owner, mode).context(|| format!("writing {path}"))?;
+    files::set_owner_and_mode(&file, owner, mode).context(|| format!("writing {path}"))
+}
+
+/// A change of one path.
+#[derive(Clone, Debug)]
+pub enum Put {
+    /// A file with these bytes, mode and owner.
+    File(Vec<u8>, u32, Owner),
+    /// A symbolic link to this.
+    Symlink(String),
+    /// Nothing: what is there is removed.
+    Nothing,
+}
+
+/// Makes several changes in one layer, in order; parents are made.
+pub fn put(store: &Store, base: &Snapshot, changes: &[(String, Put)]) -> Result<Snapshot> {
+    let mut draft = Draft::new(store, base)?;
+    for (path, change) in changes {
+        match change {
+            Put::File(bytes, mode, owner) => {
+                write(&mut draft, path, &mut bytes.as_slice(), *mode, *owner)?;
+            }
+            Put::Symlink(target) => link(&mut draft, target, path)?,
+            Put::Nothing => {
+                remove_from(&mut draft, path)?;
+            }
+        }
+    }
     draft.publish()
 }
 
@@ -94,11 +132,15 @@ pub fn make_directory(
 /// Makes a symbolic link; what is at `path` is replaced.
 pub fn symlink(store: &Store, base: &Snapshot, target: &str, path: &str) -> Result<Snapshot> {
     let mut draft = Draft::new(store, base)?;
+    link(&mut draft, target, path)?;
+    draft.publish()
+}
+
+fn link(draft: &mut Draft<'_>, target: &str, path: &str) -> Result<()> {
     let (parent, name) = draft.parent_of(path)?;
     let directory = draft.directory(&parent)?;
     draft::clear(&directory, &name)?;
-    rustix::fs::symlinkat(target, &directory, name.as_slice()).context(|| format!("linking {path}"))?;
-    draft.publish()
+    rustix::fs::symlinkat(target, &directory, name.as_slice()).context(|| format!("linking {path}"))
 }
 
 /// Removes paths with all below them; what is not there is no error. A link is removed, not what it points to.
@@ -106,34 +148,39 @@ pub fn remove(store: &Store, base: &Snapshot, paths: &[String]) -> Result<Snapsh
     let mut draft = Draft::new(store, base)?;
     let mut changed = false;
     for path in paths {
-        let Ok((parent, name)) = draft.parent_of(path) else {
-            return Err(Error::Invalid(format!("{path:?} cannot be removed")));
-        };
-        let merged = draft.view()?;
-        let Some(parent_directory) = tree::resolve_directory(&merged, &parent)? else {
-            continue;
-        };
-        if parent_directory.child(&name)?.is_none() {
-            continue;
-        }
-        let directory = draft.directory(&parent)?;
-        draft::clear(&directory, &name)?;
-        if draft.is_below(&parent, &name)? {
-            let device = rustix::fs::makedev(0, 0);
-            rustix::fs::mknodat(
-                &directory,
-                name.as_slice(),
-                FileType::CharacterDevice,
-                Mode::empty(),
-                device,
-            )
-            .context(|| format!("removing {path}"))?;
-        }
-        changed = true;
+        changed |= remove_from(&mut draft, path)?;
     }
     if changed {
         draft.publish()
     } else {
         Ok(base.clone())
     }
+}
+
+/// Removes a path from a draft; was it there?
+fn remove_from(draft: &mut Draft<'_>, path: &str) -> Result<bool> {
+    let Ok((parent, name)) = draft.parent_of(path) else {
+        return Err(Error::Invalid(format!("{path:?} cannot be removed")));
+    };
+    let merged = draft.view()?;
+    let Some(parent_directory) = tree::resolve_directory(&merged, &parent)? else {
+        return Ok(false);
+    };
+    if parent_directory.child(&name)?.is_none() {
+        return Ok(false);
+    }
+    let directory = draft.directory(&parent)?;
+    draft::clear(&directory, &name)?;
+    if draft.is_below(&parent, &name)? {
+        let device = rustix::fs::makedev(0, 0);
+        rustix::fs::mknodat(
+            &directory,
+            name.as_slice(),
+            FileType::CharacterDevice,
+            Mode::empty(),
+            device,
+        )
+        .context(|| format!("removing {path}"))?;
+    }
+    Ok(true)
 }

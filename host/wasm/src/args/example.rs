@@ -40,5 +40,6 @@ pub fn example(ty: &Type) -> String {
         Type::Handle(Handle::Secret) => "env:NAME".to_owned(),
         Type::Handle(Handle::Volume) => "name".to_owned(),
         Type::Handle(Handle::Service) => "tcp://localhost:5432".to_owned(),
+        Type::Handle(Handle::Changeset) => "what a function returned".to_owned(),
     }
 }

@@ -43,6 +43,13 @@ pub(super) fn parse(handle: Handle, ty: &Type, text: &str, place: Place<'_>) -> 
         Handle::Container => Value::Container(Container::image(text, None)),
         Handle::Volume => Value::Volume(Volume::new(place.scope, text)),
         Handle::Service => Value::Service(host_service(ty, text)?),
+        Handle::Changeset => {
+            return Err(wrong(
+                text,
+                ty,
+                "changes cannot be written: pass the directories before and after, or a patch",
+            ));
+        }
         Handle::Secret => {
             let Some((scheme @ ("env" | "file" | "cmd"), source)) = text.split_once(':') else {
                 // What was written may be the secret itself: it is not repeated.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wasmtime::component::Resource;
 use wharf_graph::{
-    Container, Directory, File, Secret, Volume,
+    Changeset, Container, Directory, File, Secret, Volume,
     build::Edit,
     op::{Configure, CopyOptions, ExecOptions, Expect, FileEdit, Network, Sharing, Stdin},
     publish::Login,
@@ -74,6 +74,10 @@ impl State {
 impl secret::Host for &mut State {}
 
 impl secret::HostSecret for &mut State {
+    fn of_value(&mut self, name: String, value: String) -> Handle<Secret> {
+        self.held_secret(name, value)
+    }
+
     fn name(&mut self, own: Resource<Secret>) -> wasmtime::Result<String> {
         Ok(self.table.get(&own)?.name.clone())
     }
@@ -242,11 +246,13 @@ impl filesystem::HostDirectory for &mut State {
         State::directory(self, &own, |base| base.diff(&other))
     }
 
-    fn with_changes(&mut self, own: Resource<Directory>, changes: Resource<Directory>) -> Handle<Directory> {
+    fn with_changes(&mut self, own: Resource<Directory>, changes: Resource<Changeset>) -> Handle<Directory> {
         let changes = self.table.get(&changes)?.clone();
-        State::directory(self, &own, |base| {
-            base.edit(Edit::copy_directory("/", &changes, CopyOptions::default()))
-        })
+        State::directory(self, &own, |base| base.with_changes(&changes))
+    }
+
+    fn with_patch(&mut self, own: Resource<Directory>, patch: String) -> Handle<Directory> {
+        State::directory(self, &own, |base| base.edit(Edit::patch(&patch)))
     }
 
     fn chown(&mut self, own: Resource<Directory>, path: String, owner: String) -> Handle<Directory> {
@@ -285,6 +291,21 @@ impl filesystem::HostFile for &mut State {
 
     fn with_name(&mut self, own: Resource<File>, name: String) -> Handle<File> {
         self.edited_file(&own, FileEdit::Rename(name))
+    }
+
+    fn with_replaced(
+        &mut self,
+        own: Resource<File>,
+        text: String,
+        replacement: String,
+        all: bool,
+    ) -> Handle<File> {
+        let edit = FileEdit::Replace {
+            text,
+            replacement,
+            all,
+        };
+        self.edited_file(&own, edit)
     }
 
     fn chown(&mut self, own: Resource<File>, owner: String) -> Handle<File> {
@@ -577,6 +598,23 @@ impl container::HostContainer for &mut State {
 
     fn without_label(&mut self, own: Resource<Container>, name: String) -> Handle<Container> {
         self.configure(&own, Configure::UnsetLabel(name))
+    }
+
+    fn with_annotation(
+        &mut self,
+        own: Resource<Container>,
+        name: String,
+        value: String,
+    ) -> Handle<Container> {
+        self.configure(&own, Configure::Annotation(name, value))
+    }
+
+    fn without_annotation(&mut self, own: Resource<Container>, name: String) -> Handle<Container> {
+        self.configure(&own, Configure::UnsetAnnotation(name))
+    }
+
+    fn without_files(&mut self, own: Resource<Container>, paths: Vec<String>) -> Handle<Container> {
+        State::container(self, &own, |base| base.edit(Edit::remove(&paths)))
     }
 
     fn without_mount(&mut self, own: Resource<Container>, path: String) -> Handle<Container> {

@@ -3,7 +3,7 @@
 use wharf_graph::{
     Denial, Error, ExecFailure,
     image::Platform,
-    read::{Commit, FileKind, Stat},
+    read::{ChangeKind, Commit, DiffStat, FileKind, Match, Stat},
 };
 
 use crate::bindings::wharf::pipeline::{git, types as wit};
@@ -126,6 +126,30 @@ pub(super) fn stat(stat: Stat) -> wit::Stat {
         uid: stat.uid,
         gid: stat.gid,
     }
+}
+
+pub(super) fn matches(found: Vec<Match>) -> Vec<wit::SearchMatch> {
+    let one = |found: Match| wit::SearchMatch {
+        path: found.path,
+        line: found.line,
+        column: found.column,
+        text: found.text,
+    };
+    found.into_iter().map(one).collect()
+}
+
+pub(super) fn diff_stats(stats: Vec<DiffStat>) -> Vec<wit::DiffStat> {
+    let one = |stat: DiffStat| wit::DiffStat {
+        path: stat.path,
+        change: match stat.change {
+            ChangeKind::Added => wit::ChangeKind::Added,
+            ChangeKind::Modified => wit::ChangeKind::Modified,
+            ChangeKind::Removed => wit::ChangeKind::Removed,
+        },
+        added_lines: stat.added_lines,
+        removed_lines: stat.removed_lines,
+    };
+    stats.into_iter().map(one).collect()
 }
 
 pub(super) fn platform(platform: Platform) -> wit::Platform {

@@ -1,4 +1,4 @@
-//! The caller's disk, environment and screen: `host`, `exports` and `log`.
+//! The caller's disk and environment: `host` and `exports`.
 
 use std::{
     path::{Path, PathBuf},
@@ -13,8 +13,9 @@ use wharf_graph::{
 
 use super::convert;
 use crate::{
-    bindings::wharf::pipeline::{exports, exports_sync, host, host_sync, log, types as wit},
-    state::{HasState, Level, State},
+    bindings::wharf::pipeline::{exports, exports_sync, host, host_sync, types as wit},
+    grants::Right,
+    state::{HasState, State},
 };
 
 type Outcome<T> = wasmtime::Result<Result<T, wit::Error>>;
@@ -38,7 +39,11 @@ fn find_up(project: &Path, name: &str, start: &str) -> Result<Option<String>, Er
     Ok(None)
 }
 
-fn host_variable(name: &str) -> Result<Option<String>, Error> {
+/// A variable of the caller. One that was passed as a secret is as secret here.
+fn host_variable(state: &State, name: &str) -> Result<Option<String>, Error> {
+    if state.pipeline.is_secret(&format!("env:{name}")) {
+        state.grants.check(Right::Reveal, &state.module)?;
+    }
     match std::env::var(name) {
         Ok(value) => Ok(Some(value)),
         Err(std::env::VarError::NotPresent) => Ok(None),
@@ -49,7 +54,7 @@ fn host_variable(name: &str) -> Result<Option<String>, Error> {
 }
 
 impl State {
-    fn host_directory(
+    pub(super) fn host_directory(
         &mut self,
         path: &str,
         options: Option<&Resource<CopyOptions>>,
@@ -58,8 +63,13 @@ impl State {
             .map(|options| self.table.get(options))
             .transpose()?
             .cloned();
-        let filter = options.map(|options| options.filter).unwrap_or_else(host_filter);
+        let mut filter = options.map(|options| options.filter).unwrap_or_else(host_filter);
         let path = std::path::absolute(self.host_path(path))?;
+        if self.grants.check(Right::Reveal, &self.module).is_err() {
+            filter
+                .exclude
+                .extend(secrets_below(&path, &self.pipeline.secret_files()));
+        }
         Ok(match path.to_str() {
             Some(path) => Directory::host(path, filter),
             None => Directory::failed(Error::Invalid(format!("{} is not UTF-8", path.display()))),
@@ -69,10 +79,43 @@ impl State {
     fn host_file(&mut self, path: &str) -> wasmtime::Result<File> {
         let path = std::path::absolute(self.host_path(path))?;
         Ok(match path.to_str() {
-            Some(path) => File::host(path),
+            Some(text) if is_any(&path, &self.pipeline.secret_files()) => {
+                match self.grants.check(Right::Reveal, &self.module) {
+                    Ok(()) => File::host(text),
+                    Err(denied) => File::failed(denied),
+                }
+            }
+            Some(text) => File::host(text),
             None => File::failed(Error::Invalid(format!("{} is not UTF-8", path.display()))),
         })
     }
+}
+
+/// Is it one of these files, by whatever name?
+fn is_any(path: &Path, files: &[PathBuf]) -> bool {
+    let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let path = real(path);
+    files.iter().any(|file| real(file) == path)
+}
+
+/// Patterns for those of the files that lie below a directory.
+fn secrets_below(directory: &Path, files: &[PathBuf]) -> Vec<String> {
+    let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let directory = real(directory);
+    let below = files.iter().filter_map(|file| {
+        let file = real(file);
+        let path = file.strip_prefix(&directory).ok()?.to_str()?;
+        let mut pattern = String::from("/");
+        for letter in path.chars() {
+            // What patterns read otherwise.
+            if matches!(letter, '\\' | '*' | '?' | '[' | ']' | '{' | '}' | '!' | '#' | ' ') {
+                pattern.push('\\');
+            }
+            pattern.push(letter);
+        }
+        Some(pattern)
+    });
+    below.collect()
 }
 
 impl From<host::Forward> for HostPort {
@@ -148,8 +191,9 @@ impl<T: Send + 'static> host::HostWithStore<T> for HasState {
         Ok(pipeline.up(&node, &ports).await.map_err(convert::error))
     }
 
-    async fn env_variable(_: &Accessor<T, Self>, name: String) -> Outcome<Option<String>> {
-        Ok(host_variable(&name).map_err(convert::error))
+    async fn env_variable(accessor: &Accessor<T, Self>, name: String) -> Outcome<Option<String>> {
+        let found = accessor.with(|mut access| host_variable(access.get(), &name));
+        Ok(found.map_err(convert::error))
     }
 }
 
@@ -189,7 +233,7 @@ impl host_sync::Host for &mut State {
     }
 
     async fn env_variable(&mut self, name: String) -> Outcome<Option<String>> {
-        Ok(host_variable(&name).map_err(convert::error))
+        Ok(host_variable(self, &name).map_err(convert::error))
     }
 }
 
@@ -245,28 +289,6 @@ exports! {
     fn export_directory(Directory);
     fn export_file(File);
     fn export_container(Container);
-}
-
-impl log::Host for &mut State {
-    fn info(&mut self, message: String) -> wasmtime::Result<()> {
-        self.pipeline.log(&self.module, Level::Info, &message);
-        Ok(())
-    }
-
-    fn warn(&mut self, message: String) -> wasmtime::Result<()> {
-        self.pipeline.log(&self.module, Level::Warn, &message);
-        Ok(())
-    }
-
-    fn error(&mut self, message: String) -> wasmtime::Result<()> {
-        self.pipeline.log(&self.module, Level::Error, &message);
-        Ok(())
-    }
-
-    fn progress(&mut self, current: u64, total: u64) -> wasmtime::Result<()> {
-        self.pipeline.progress(&self.module, current, total);
-        Ok(())
-    }
 }
 
 impl wit::Host for &mut State {}

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use wasmtime::component::{Accessor, Resource};
 use wharf_graph::{
-    Container, Directory, Error, File, Node,
+    Changeset, Container, Directory, Error, File, Node,
     build::{GitReference, GitRepository},
-    read::{Answer, Configuration, Question},
+    op::Stream,
+    read::{Answer, Changes, Configuration, Question, Search, SearchOptions},
     source::{Checkout, Reference},
 };
 
@@ -14,7 +15,7 @@ use super::convert;
 use crate::{
     bindings::wharf::pipeline::{
         eval, eval_sync, git, git_eval, git_eval_sync,
-        types::{self as wit, Platform, Variable},
+        types::{self as wit, DiffStat, Platform, SearchMatch, Variable},
     },
     state::{HasState, Pipeline, State},
 };
@@ -35,7 +36,7 @@ macro_rules! askable {
     )*};
 }
 
-askable!(Container, Directory, File);
+askable!(Changeset, Container, Directory, File);
 
 impl Askable for GitReference {
     fn asked(&self) -> Arc<Node> {
@@ -112,6 +113,31 @@ impl Asked {
         expect!(self, Question::GitLog(count), Answer::Commits(commits) => commits)
     }
 
+    async fn search(self, pattern: String, options: SearchOptions) -> Result<Vec<SearchMatch>, Error> {
+        let question = Question::Search(Search { pattern, options });
+        expect!(self, question, Answer::Matches(found) => convert::matches(found))
+    }
+
+    async fn find_up(self, name: String, start: String) -> Result<Option<String>, Error> {
+        expect!(self, Question::FindUp { name, start }, Answer::Found(path) => path)
+    }
+
+    async fn changes(self) -> Result<Changes, Error> {
+        expect!(self, Question::Changes, Answer::Changes(changes) => changes)
+    }
+
+    async fn diff_stats(self) -> Result<Vec<DiffStat>, Error> {
+        expect!(self, Question::DiffStats, Answer::DiffStats(stats) => convert::diff_stats(stats))
+    }
+
+    async fn json(self) -> Result<String, Error> {
+        let text = self.contents().await?;
+        match serde_json::from_str::<serde::de::IgnoredAny>(&text) {
+            Ok(_) => Ok(text),
+            Err(error) => Err(Error::Invalid(format!("the file is not JSON: {error}"))),
+        }
+    }
+
     async fn contents(self) -> Result<String, Error> {
         let bytes = self.bytes(Question::Contents).await?;
         String::from_utf8(bytes)
@@ -119,28 +145,77 @@ impl Asked {
     }
 }
 
-/// Implements both twins of an interface from one list: each read is an expression over what is asked and the arguments.
+impl State {
+    fn output_file(
+        &mut self,
+        container: &Resource<Container>,
+        stream: Stream,
+    ) -> wasmtime::Result<Resource<File>> {
+        let file = self.table.get(container)?.output_file(stream);
+        self.meter.describe(file.node().encoding().len())?;
+        Ok(self.table.push(file)?)
+    }
+}
+
+/// An argument as a read uses it: options are looked up in the table.
+trait Given {
+    type As;
+    fn given(self, state: &State) -> wasmtime::Result<Self::As>;
+}
+
+macro_rules! plain {
+    ($($name:ty),*) => {$(
+        impl Given for $name {
+            type As = Self;
+            fn given(self, _: &State) -> wasmtime::Result<Self> {
+                Ok(self)
+            }
+        }
+    )*};
+}
+
+plain!(String, Vec<String>, u32, u64);
+
+impl Given for Option<Resource<SearchOptions>> {
+    type As = SearchOptions;
+    fn given(self, state: &State) -> wasmtime::Result<SearchOptions> {
+        let options = self.map(|options| state.table.get(&options).cloned());
+        Ok(options.transpose()?.unwrap_or_default())
+    }
+}
+
+/// Implements both twins of an interface from one list: files that steps leave, and reads, each an expression over what is asked
+/// and the arguments.
 macro_rules! reads {
-    ($twin:ident, $sync_twin:ident; $(fn $name:ident($kind:ty $(, $arg:ident: $arg_type:ty)*) -> $result:ty, |$asked:ident| $read:expr;)*) => {
+    ($twin:ident, $sync_twin:ident; $(file $file:ident of $stream:expr;)* $(fn $name:ident($kind:ty $(, $arg:ident: $arg_type:ty)*) -> $result:ty, |$asked:ident| $read:expr;)*) => {
         impl<T: Send + 'static> $twin::HostWithStore<T> for HasState {
             $(async fn $name(
                 accessor: &Accessor<T, Self>,
                 handle: Resource<$kind>
                 $(, $arg: $arg_type)*
             ) -> wasmtime::Result<Result<$result, wit::Error>> {
-                let $asked = accessor.with(|mut access| {
+                let ($asked, $($arg,)*) = accessor.with(|mut access| {
                     let state = access.get();
                     let node = state.table.get(&handle)?.asked();
-                    Ok::<_, wasmtime::Error>(Asked { pipeline: Arc::clone(&state.pipeline), node })
+                    let asked = Asked { pipeline: Arc::clone(&state.pipeline), node };
+                    Ok::<_, wasmtime::Error>((asked, $($arg.given(state)?,)*))
                 })?;
                 let outcome: Result<$result, Error> = $read;
                 Ok(outcome.map_err(convert::error))
             })*
         }
 
-        impl $twin::Host for &mut State {}
+        impl $twin::Host for &mut State {
+            $(fn $file(&mut self, container: Resource<Container>) -> wasmtime::Result<Resource<File>> {
+                self.output_file(&container, $stream)
+            })*
+        }
 
         impl $sync_twin::Host for &mut State {
+            $(async fn $file(&mut self, container: Resource<Container>) -> wasmtime::Result<Resource<File>> {
+                self.output_file(&container, $stream)
+            })*
+
             $(async fn $name(
                 &mut self,
                 handle: Resource<$kind>
@@ -148,6 +223,7 @@ macro_rules! reads {
             ) -> wasmtime::Result<Result<$result, wit::Error>> {
                 let node = self.table.get(&handle)?.asked();
                 let $asked = Asked { pipeline: Arc::clone(&self.pipeline), node };
+                $(let $arg = $arg.given(self)?;)*
                 let outcome: Result<$result, Error> = $read;
                 Ok(outcome.map_err(convert::error))
             })*
@@ -157,6 +233,8 @@ macro_rules! reads {
 
 reads! {
     eval, eval_sync;
+    file stdout_file of Stream::Stdout;
+    file stderr_file of Stream::Stderr;
     fn stdout(Container) -> String, |asked| asked.text(Question::Stdout).await;
     fn stderr(Container) -> String, |asked| asked.text(Question::Stderr).await;
     fn combined_output(Container) -> String, |asked| asked.text(Question::CombinedOutput).await;
@@ -169,6 +247,9 @@ reads! {
     };
     fn env_variables(Container) -> Vec<Variable>, |asked| {
         asked.configuration().await.map(|found| convert::variables(found.config.env))
+    };
+    fn annotations(Container) -> Vec<Variable>, |asked| {
+        asked.configuration().await.map(|found| convert::variables(found.annotations))
     };
     fn labels(Container) -> Vec<Variable>, |asked| {
         asked.configuration().await.map(|found| convert::variables(found.config.labels))
@@ -187,11 +268,18 @@ reads! {
         asked.configuration().await.map(|found| convert::platform(found.platform))
     };
     fn image_ref(Container) -> Option<String>, |asked| asked.configuration().await.map(|found| found.image_ref);
+    fn container_digest(Container) -> String, |asked| asked.text(Question::Digest).await;
 
     fn entries(Directory, path: String) -> Vec<String>, |asked| asked.names(Question::Entries(path)).await;
     fn glob(Directory, pattern: String) -> Vec<String>, |asked| asked.names(Question::Glob(pattern)).await;
     fn directory_exists(Directory, path: String) -> bool, |asked| asked.exists(path).await;
     fn directory_stat(Directory, path: String) -> wit::Stat, |asked| asked.stat(Question::Stat(path)).await;
+    fn directory_find_up(Directory, name: String, start: String) -> Option<String>, |asked| {
+        asked.find_up(name, start).await
+    };
+    fn directory_search(
+        Directory, pattern: String, options: Option<Resource<SearchOptions>>
+    ) -> Vec<SearchMatch>, |asked| asked.search(pattern, options).await;
     fn directory_digest(Directory) -> String, |asked| asked.text(Question::Digest).await;
     fn directory_size(Directory) -> u64, |asked| asked.size().await;
     fn directory_sync(Directory) -> (), |asked| asked.done().await;
@@ -204,7 +292,18 @@ reads! {
     fn file_size(File) -> u64, |asked| asked.size().await;
     fn file_stat(File) -> wit::Stat, |asked| asked.stat(Question::FileStat).await;
     fn file_digest(File) -> String, |asked| asked.text(Question::Digest).await;
+    fn file_search(
+        File, pattern: String, options: Option<Resource<SearchOptions>>
+    ) -> Vec<SearchMatch>, |asked| asked.search(pattern, options).await;
+    fn as_json(File) -> String, |asked| asked.json().await;
     fn file_sync(File) -> (), |asked| asked.done().await;
+
+    fn added_paths(Changeset) -> Vec<String>, |asked| asked.changes().await.map(|changes| changes.added);
+    fn modified_paths(Changeset) -> Vec<String>, |asked| asked.changes().await.map(|changes| changes.modified);
+    fn removed_paths(Changeset) -> Vec<String>, |asked| asked.changes().await.map(|changes| changes.removed);
+    fn is_empty(Changeset) -> bool, |asked| asked.changes().await.map(|changes| changes.is_empty());
+    fn diff_stats(Changeset) -> Vec<DiffStat>, |asked| asked.diff_stats().await;
+    fn as_patch(Changeset) -> String, |asked| asked.text(Question::AsPatch).await;
 }
 
 reads! {

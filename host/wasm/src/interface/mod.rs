@@ -1,13 +1,18 @@
 //! The `wharf:pipeline` interface: builders append to the graph, reads and effects go to the pipeline.
 
 mod build;
+mod changes;
 mod convert;
 mod effects;
 mod eval;
+mod own;
 mod registry;
 mod service;
 mod sources;
+mod words;
 
 pub(crate) use convert::from_wit;
 pub(crate) use effects::host_filter;
 pub(crate) use service::endpoint;
+#[allow(unreachable_pub, reason = "the generated bindings export it")]
+pub use words::Group;

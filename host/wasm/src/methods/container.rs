@@ -2,7 +2,7 @@
 
 use wharf_graph::{
     Container,
-    op::{Configure, ExecOptions, Network, ServiceOptions},
+    op::{Configure, ExecOptions, Network, ServiceOptions, Stream},
     read::{Answer, Question},
 };
 
@@ -18,6 +18,7 @@ use crate::{Case, DefaultValue, Field, Handle, Param, Type, Value};
 pub(super) fn methods() -> Vec<Method> {
     let mut methods = reads();
     methods.extend(builders());
+    methods.extend(outputs());
     methods.extend(connections());
     methods.extend(edits(Handle::Container));
     methods.extend([publish(), load()]);
@@ -94,6 +95,14 @@ fn reads() -> Vec<Method> {
             Some(Type::Integer(true, 32)),
             |_| Some(Question::ExitCode),
             code,
+        ),
+        read(
+            "digest",
+            "Digest of its root file system and configuration.",
+            vec![],
+            Some(Type::String),
+            |_| Some(Question::Digest),
+            text_of,
         ),
         read(
             "sync",
@@ -218,6 +227,32 @@ fn builders() -> Vec<Method> {
                 on_container(own, |own| {
                     Some(own.configure(Configure::User(given.text(0)?.to_owned())))
                 })
+            },
+        ),
+    ]
+}
+
+/// What its last step printed, as files.
+fn outputs() -> Vec<Method> {
+    vec![
+        build(
+            "stdout-file",
+            "Standard output of the last step as a file, however large.",
+            vec![],
+            Handle::File,
+            |own, _| match own {
+                Value::Container(container) => Some(Value::File(container.output_file(Stream::Stdout))),
+                _ => None,
+            },
+        ),
+        build(
+            "stderr-file",
+            "Standard error of the last step as a file, however large.",
+            vec![],
+            Handle::File,
+            |own, _| match own {
+                Value::Container(container) => Some(Value::File(container.output_file(Stream::Stderr))),
+                _ => None,
             },
         ),
     ]

@@ -3,13 +3,14 @@
 use serde_json::json;
 use wharf_graph::{
     Directory, Error,
-    op::Filter,
+    build::Edit,
+    op::{FileEdit, Filter},
     read::{Answer, Question},
 };
 
 use super::{
-    Method, bool_of, build, done, edits::edits, mismatch, names_of, param, path, read, size_of, text_of,
-    texts,
+    Method, bool_of, build, done, edits::edits, found_of, matches_of, mismatch, names_of, param, path, read,
+    search, size_of, text_of, texts,
 };
 use crate::{DefaultValue, Handle, Type, Value};
 
@@ -48,6 +49,30 @@ pub(super) fn directory() -> Vec<Method> {
             Some(Type::Bool),
             |given| Some(Question::Exists(given.text(0)?.to_owned())),
             bool_of,
+        ),
+        read(
+            "search",
+            "The lines of its files that match a regular expression.",
+            vec![param("pattern", Type::String, "The regular expression.")],
+            Some(Type::List(Box::new(Type::String))),
+            |given| search(given.text(0)),
+            matches_of,
+        ),
+        read(
+            "find-up",
+            "The nearest path of a name in a directory or above it.",
+            vec![
+                param("name", Type::String, "The name."),
+                param("start", Type::String, "The directory."),
+            ],
+            Some(Type::Option(Box::new(Type::String))),
+            |given| {
+                Some(Question::FindUp {
+                    name: given.text(0)?.to_owned(),
+                    start: given.text(1)?.to_owned(),
+                })
+            },
+            found_of,
         ),
         read(
             "digest",
@@ -119,12 +144,57 @@ pub(super) fn directory() -> Vec<Method> {
         ),
     ];
     methods.extend(edits(Handle::Directory));
+    methods.push(build(
+        "with-patch",
+        "The same, with a unified diff applied.",
+        vec![param("patch", Type::String, "The diff.")],
+        Handle::Directory,
+        |own, given| on_directory(own, |own| Some(own.edit(Edit::patch(given.text(0)?)))),
+    ));
     methods
 }
 
 /// Of a file.
 pub(super) fn file() -> Vec<Method> {
     vec![
+        build(
+            "with-name",
+            "The same under another name.",
+            vec![param("name", Type::String, "The name.")],
+            Handle::File,
+            |own, given| match own {
+                Value::File(file) => Some(Value::File(
+                    file.edit(FileEdit::Rename(given.text(0)?.to_owned())),
+                )),
+                _ => None,
+            },
+        ),
+        build(
+            "with-replaced",
+            "The same, with other text in the place of some.",
+            vec![
+                param("text", Type::String, "What is looked for."),
+                param("replacement", Type::String, "What stands there afterwards."),
+                param("all", Type::Bool, "In every place; otherwise there must be one."),
+            ],
+            Handle::File,
+            |own, given| match own {
+                Value::File(file) => Some(Value::File(file.edit(FileEdit::Replace {
+                    text: given.text(0)?.to_owned(),
+                    replacement: given.text(1)?.to_owned(),
+                    all: given.switch(2)?,
+                }))),
+                _ => None,
+            },
+        ),
+        read(
+            "search",
+            "The lines that match a regular expression.",
+            vec![param("pattern", Type::String, "The regular expression.")],
+            Some(Type::List(Box::new(Type::String))),
+            |given| search(given.text(0)),
+            matches_of,
+        ),
         read(
             "contents",
             "Its text.",

@@ -1,6 +1,7 @@
 //! Methods of handles, for callers who write them by name: `wharf call build file --path app`. They are what modules call
 //! through `wharf:pipeline`, by the same names; one read, `config`, shows what modules ask for piece by piece.
 
+mod changeset;
 mod container;
 mod edits;
 mod files;
@@ -10,7 +11,7 @@ mod service;
 use futures::future::BoxFuture;
 use wharf_graph::{
     Directory, Error, File, Node, Secret, Service,
-    read::{Answer, Question},
+    read::{Answer, Match, Question, Search, SearchOptions},
 };
 
 use crate::{Function, Handle, Param, Pipeline, Type, Value};
@@ -47,6 +48,7 @@ pub fn methods(handle: Handle) -> Vec<Method> {
         Handle::Directory => files::directory(),
         Handle::File => files::file(),
         Handle::Service => service::methods(),
+        Handle::Changeset => changeset::methods(),
         Handle::Secret | Handle::Volume => Vec::new(),
     }
 }
@@ -86,6 +88,7 @@ fn node(value: &Value) -> Option<&std::sync::Arc<Node>> {
         Value::Directory(directory) => Some(directory.node()),
         Value::File(file) => Some(file.node()),
         Value::Service(service) => Some(service.node()),
+        Value::Changeset(changes) => Some(changes.node()),
         _ => None,
     }
 }
@@ -111,6 +114,13 @@ impl<'a> Arguments<'a> {
             _ => None,
         });
         texts.collect()
+    }
+
+    fn switch(self, at: usize) -> Option<bool> {
+        match self.0.get(at)? {
+            Value::Bool(is) => Some(*is),
+            _ => None,
+        }
     }
 
     fn directory(self, at: usize) -> Option<&'a Directory> {
@@ -245,6 +255,39 @@ fn size_of(answer: Answer) -> Result<Value, Error> {
     }
 }
 
+fn found_of(answer: Answer) -> Result<Value, Error> {
+    match answer {
+        Answer::Found(path) => Ok(Value::Option(path.map(|path| Box::new(Value::String(path))))),
+        _ => mismatch(),
+    }
+}
+
+/// What was found, as grep shows it.
+fn matches_of(answer: Answer) -> Result<Value, Error> {
+    let line = |found: Match| {
+        let Match {
+            path,
+            line,
+            column,
+            text,
+            ..
+        } = found;
+        Value::String(format!("{path}:{line}:{column}: {text}"))
+    };
+    match answer {
+        Answer::Matches(found) => Ok(Value::List(found.into_iter().map(line).collect())),
+        _ => mismatch(),
+    }
+}
+
+/// A search with this pattern and the options that modules do not set.
+fn search(pattern: Option<&str>) -> Option<Question> {
+    Some(Question::Search(Search {
+        pattern: pattern?.to_owned(),
+        options: SearchOptions::default(),
+    }))
+}
+
 fn bool_of(answer: Answer) -> Result<Value, Error> {
     match answer {
         Answer::Bool(is) => Ok(Value::Bool(is)),
@@ -293,6 +336,7 @@ mod tests {
             (Handle::Directory, "directory-"),
             (Handle::File, "file-"),
             (Handle::Service, "service-"),
+            (Handle::Changeset, ""),
         ] {
             for Method { signature, .. } in methods(handle) {
                 let name = signature.name.as_str();
@@ -316,6 +360,7 @@ mod tests {
             Handle::Directory,
             Handle::File,
             Handle::Service,
+            Handle::Changeset,
         ] {
             for method in methods(handle) {
                 if let Effect::Build(build) = method.effect {

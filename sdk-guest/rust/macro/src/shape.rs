@@ -52,13 +52,14 @@ const PLAIN: [(&str, &str); 13] = [
     ("f64", "f64"),
 ];
 
-const HANDLES: [Shared; 6] = [
+const HANDLES: [Shared; 7] = [
     shared("Container", "container", "container"),
     shared("Directory", "filesystem", "directory"),
     shared("File", "filesystem", "file"),
     shared("Secret", "secret", "secret"),
     shared("CacheVolume", "cache", "volume"),
     shared("Service", "service", "service"),
+    shared("Changeset", "filesystem", "changeset"),
 ];
 
 const ERROR: Shared = shared("Error", "types", "error");

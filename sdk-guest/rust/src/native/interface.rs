@@ -118,6 +118,10 @@ pub mod secret {
     handle!(Secret, "secret" {});
 
     impl Secret {
+        /// The value is nowhere: what a test compares does not show it.
+        pub fn of_value(name: &str, _: &str) -> Self {
+            Self(Node::stand_in(Self::KIND, name))
+        }
         pub fn name(&self) -> String {
             self.0.call.clone()
         }
@@ -138,6 +142,19 @@ pub mod filesystem {
         set_mode as "mode"(mode: u32);
     });
 
+    options!(SearchOptions {
+        set_literal as "literal"(enabled: bool);
+        set_ignore_case as "ignore_case"(enabled: bool);
+        set_include as "include"(patterns: &[String]);
+        set_limit as "limit"(lines: u32);
+    });
+
+    handle!(Changeset, "changeset" {
+        make new(before: &Directory, after: &Directory);
+        fn before() -> Directory;
+        fn after() -> Directory;
+    });
+
     handle!(Directory, "directory" {
         make new();
         fn subdirectory(path: &str) -> Directory;
@@ -153,7 +170,8 @@ pub mod filesystem {
         fn without_files(paths: &[String]) -> Directory;
         fn filter(options: &CopyOptions) -> Directory;
         fn diff(other: &Directory) -> Directory;
-        fn with_changes(changes: &Directory) -> Directory;
+        fn with_changes(changes: &Changeset) -> Directory;
+        fn with_patch(patch: &str) -> Directory;
         fn chown(path: &str, owner: &str) -> Directory;
         fn with_timestamps(seconds: u64) -> Directory;
     });
@@ -162,6 +180,7 @@ pub mod filesystem {
         make new(name: &str, contents: &str);
         fn with_name(name: &str) -> File;
         fn unpack() -> Directory;
+        fn with_replaced(text: &str, replacement: &str, all: bool) -> File;
         fn chown(owner: &str) -> File;
         fn with_timestamps(seconds: u64) -> File;
     });
@@ -229,6 +248,8 @@ pub mod container {
         fn without_default_args() -> Container;
         fn with_label(name: &str, value: &str) -> Container;
         fn without_label(name: &str) -> Container;
+        fn with_annotation(name: &str, value: &str) -> Container;
+        fn without_annotation(name: &str) -> Container;
         fn with_exposed_port(port: u16, protocol: &str) -> Container;
         fn without_exposed_port(port: u16, protocol: &str) -> Container;
         fn with_directory(path: &str, source: &Directory, options: Option<&CopyOptions>) -> Container;
@@ -239,6 +260,7 @@ pub mod container {
         fn with_symlink(target: &str, path: &str) -> Container;
         fn without_directory(path: &str) -> Container;
         fn without_file(path: &str) -> Container;
+        fn without_files(paths: &[String]) -> Container;
         fn with_mounted_directory(path: &str, source: &Directory, owner: Option<&str>) -> Container;
         fn with_mounted_file(path: &str, source: &File, owner: Option<&str>) -> Container;
         fn with_mounted_cache(path: &str, volume: &Volume) -> Container;
@@ -449,10 +471,28 @@ pub mod host {
 pub mod eval {
     use super::{
         container::Container,
-        filesystem::{Directory, File},
+        filesystem::{Changeset, Directory, File, SearchOptions},
         *,
     };
-    use crate::{Platform, Stat, Variable, bindings::wharf::pipeline::types::Error};
+    use crate::{DiffStat, Platform, SearchMatch, Stat, Variable, bindings::wharf::pipeline::types::Error};
+
+    pub fn stdout_file(container: &Container) -> File {
+        File::of(Node::new(
+            File::KIND,
+            "stdout_file",
+            Some(container.node()),
+            Vec::new(),
+        ))
+    }
+
+    pub fn stderr_file(container: &Container) -> File {
+        File::of(Node::new(
+            File::KIND,
+            "stderr_file",
+            Some(container.node()),
+            Vec::new(),
+        ))
+    }
 
     reads! {
         stdout as "stdout"(container: &Container) -> String;
@@ -465,6 +505,7 @@ pub mod eval {
         env_variable as "env_variable"(container: &Container, name: String) -> Option<String>;
         env_variables as "env_variables"(container: &Container) -> Vec<Variable>;
         labels as "labels"(container: &Container) -> Vec<Variable>;
+        annotations as "annotations"(container: &Container) -> Vec<Variable>;
         entrypoint as "entrypoint"(container: &Container) -> Vec<String>;
         default_args as "default_args"(container: &Container) -> Vec<String>;
         user as "user"(container: &Container) -> String;
@@ -472,10 +513,17 @@ pub mod eval {
         mounts as "mounts"(container: &Container) -> Vec<String>;
         container_platform as "platform"(container: &Container) -> Platform;
         image_ref as "image_ref"(container: &Container) -> Option<String>;
+        container_digest as "digest"(container: &Container) -> String;
         entries as "entries"(directory: &Directory, path: String) -> Vec<String>;
         glob as "glob"(directory: &Directory, pattern: String) -> Vec<String>;
         directory_exists as "exists"(directory: &Directory, path: String) -> bool;
         directory_stat as "stat"(directory: &Directory, path: String) -> Stat;
+        directory_find_up as "find_up"(directory: &Directory, name: String, start: String) -> Option<String>;
+        directory_search as "search"(
+            directory: &Directory,
+            pattern: String,
+            options: Option<&SearchOptions>
+        ) -> Vec<SearchMatch>;
         directory_digest as "digest"(directory: &Directory) -> String;
         directory_size as "size"(directory: &Directory) -> u64;
         directory_sync as "sync"(directory: &Directory) -> ();
@@ -485,7 +533,19 @@ pub mod eval {
         file_size as "size"(file: &File) -> u64;
         file_stat as "stat"(file: &File) -> Stat;
         file_digest as "digest"(file: &File) -> String;
+        file_search as "search"(
+            file: &File,
+            pattern: String,
+            options: Option<&SearchOptions>
+        ) -> Vec<SearchMatch>;
+        as_json as "as_json"(file: &File) -> String;
         file_sync as "sync"(file: &File) -> ();
+        added_paths as "added_paths"(changes: &Changeset) -> Vec<String>;
+        modified_paths as "modified_paths"(changes: &Changeset) -> Vec<String>;
+        removed_paths as "removed_paths"(changes: &Changeset) -> Vec<String>;
+        is_empty as "is_empty"(changes: &Changeset) -> bool;
+        diff_stats as "diff_stats"(changes: &Changeset) -> Vec<DiffStat>;
+        as_patch as "as_patch"(changes: &Changeset) -> String;
     }
 }
 
@@ -505,10 +565,58 @@ pub mod exports {
     }
 }
 
+pub mod reveal {
+    use super::{secret::Secret, *};
+    use crate::bindings::wharf::pipeline::types::Error;
+
+    reads! {
+        plaintext as "plaintext"(secret: &Secret) -> String;
+    }
+}
+
+/// A module that a test runs is built from its source and was given nothing.
+pub mod module {
+    use super::{
+        filesystem::{CopyOptions, Directory},
+        *,
+    };
+
+    pub fn name() -> String {
+        "test".to_owned()
+    }
+    pub fn version() -> Option<String> {
+        None
+    }
+    pub fn digest() -> String {
+        "test".to_owned()
+    }
+    pub fn granted(_: &str) -> bool {
+        false
+    }
+
+    builders! {
+        "module::source_directory" source_directory(options: Option<&CopyOptions>) -> Directory;
+    }
+}
+
 /// Words for the person who watches: nobody does.
 pub mod log {
+    use crate::log::Level;
+
+    #[derive(Debug)]
+    pub struct Group;
+
+    impl Group {
+        pub fn new(_: &str) -> Self {
+            Self
+        }
+        pub fn say(&self, _: Level, _: &str) {}
+        pub fn progress(&self, _: u64, _: u64) {}
+    }
+
     pub fn info(_: &str) {}
     pub fn warn(_: &str) {}
     pub fn error(_: &str) {}
     pub fn progress(_: u64, _: u64) {}
+    pub fn annotate(_: Level, _: &str, _: &str, _: Option<u32>) {}
 }

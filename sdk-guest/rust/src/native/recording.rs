@@ -4,7 +4,8 @@ use std::{cell::RefCell, collections::VecDeque};
 
 use super::{node::Argument, text};
 use crate::{
-    Error, OtherError, Platform, Port, Stat, Variable, bindings::wharf::pipeline::types, git::LogEntry,
+    DiffStat, Error, OtherError, Platform, Port, SearchMatch, Stat, Variable,
+    bindings::wharf::pipeline::types, git::LogEntry,
 };
 
 thread_local! {
@@ -63,6 +64,10 @@ pub enum Answer {
     Ports(Vec<Port>),
     /// Commits, as `log` has them.
     Commits(Vec<LogEntry>),
+    /// Lines, as `search` has them.
+    Matches(Vec<SearchMatch>),
+    /// Lines by file, as `diff_stats` has them.
+    DiffStats(Vec<DiffStat>),
     /// Facts about a path.
     Stat(Stat),
     /// A platform.
@@ -94,6 +99,8 @@ answers! {
     Vec<Variable> => variables Self::Variables(variables);
     Vec<Port> => ports Self::Ports(ports);
     Vec<LogEntry> => commits Self::Commits(commits);
+    Vec<SearchMatch> => matches Self::Matches(matches);
+    Vec<DiffStat> => stats Self::DiffStats(stats);
     Stat => stat Self::Stat(stat);
     Platform => platform Self::Platform(platform);
     Error => error Self::Error(error);
@@ -141,6 +148,8 @@ answered! {
     Vec<Variable>, "a list of variables", Answer::Variables(variables) => Some(variables);
     Vec<Port>, "a list of ports", Answer::Ports(ports) => Some(ports);
     Vec<LogEntry>, "a list of commits", Answer::Commits(commits) => Some(commits);
+    Vec<SearchMatch>, "a list of matches", Answer::Matches(matches) => Some(matches);
+    Vec<DiffStat>, "a list of line counts", Answer::DiffStats(stats) => Some(stats);
     Stat, "a `Stat`", Answer::Stat(stat) => Some(stat);
     Platform, "a `Platform`", Answer::Platform(platform) => Some(platform);
 }

@@ -141,6 +141,96 @@ mod functions {
             .await
     }
 
+    /// The secret's value, for whoever may see it.
+    pub async fn reveal_secret(secret: Secret) -> Result<String> {
+        secret.plaintext().await
+    }
+
+    /// Everything that a module without the right to reveal can try to get at a secret's value.
+    pub async fn tries_to_see(secret: Secret, variable: String, path: String) -> Vec<String> {
+        let mut seen = vec![secret.name(), secret.scheme(), format!("{secret:?}")];
+        seen.push(format!("{:?}", secret.plaintext().await));
+        seen.push(format!("{:?}", host::env_variable(variable).await));
+        seen.push(format!("{:?}", host::file(&path).contents().await));
+        seen.push(format!("{:?}", host::file(format!("./x/../{path}")).contents().await));
+        seen.push(format!("{:?}", host::directory(".").file(&path).contents().await));
+        let container = Container::new()
+            .with_secret_variable("TOKEN", &secret)
+            .with_mounted_secret("/token", &secret);
+        seen.push(format!("{:?}", container.env_variables().await));
+        seen.push(format!("{:?}", container.env_variable("TOKEN").await));
+        seen.push(format!("{:?}", container.file("/token").contents().await));
+        seen.push(format!("{:?}", container.digest().await.is_ok()));
+        seen
+    }
+
+    /// Makes a secret of what a file holds; a step uses it and prints it.
+    pub async fn made_secret(image: String, token: String) -> Result<String> {
+        let base = image::pull(image);
+        let made = base
+            .with_new_file("/token", token)
+            .file("/token")
+            .contents()
+            .await?;
+        let secret = Secret::of_value("token", made);
+        let uses = base.with_secret_variable("TOKEN", &secret);
+        uses.with_exec(["sh", "-c", "echo \"${#TOKEN} $TOKEN\""])
+            .stdout()
+            .await
+    }
+
+    /// What the module knows of itself.
+    pub fn knows_itself() -> Vec<String> {
+        use wharf_sdk::module;
+        vec![
+            module::name(),
+            module::version().unwrap_or_default(),
+            module::digest(),
+            format!("{} {}", module::granted("reveal"), module::granted("container")),
+        ]
+    }
+
+    /// Names in the module's own source.
+    pub async fn own_source() -> Result<Vec<String>> {
+        wharf_sdk::module::source_directory().entries("/").await
+    }
+
+    /// What is there of arguments, variables and files.
+    pub fn looks_around() -> String {
+        let found = crate::hostile::surroundings();
+        if found.is_empty() {
+            "nothing".to_owned()
+        } else {
+            found
+        }
+    }
+
+    /// Says words of all kinds.
+    pub fn talks() {
+        let group = log::Group::new("checks");
+        group.warn("one is slow");
+        group.progress(1, 2);
+        log::annotate(log::Level::Error, "unused", "src/lib.rs", Some(7));
+    }
+
+    /// Marks what is to do as done, and says what that changed.
+    pub async fn finished(source: Directory) -> Result<Changeset> {
+        let mut after = source.directory("/");
+        for found in source.search("(?i)todo").await? {
+            let done = source.file(&found.path).with_all_replaced("TODO", "DONE");
+            after = after.with_file(&found.path, &done);
+        }
+        Ok(source.changes_to(&after.without_file("old.txt")))
+    }
+
+    /// The directory with the changes of one of our own, and a patch.
+    pub async fn again(source: Directory, patch: String) -> Result<Directory> {
+        let changed = source.with_new_file("new.txt", "new\n").without_file("old.txt");
+        Ok(source
+            .with_changes(&source.changes_to(&changed))
+            .with_patch(patch))
+    }
+
     /// Adds a line to a file in a cache volume and returns all of it.
     pub async fn remember(image: String, cache: CacheVolume, line: String) -> Result<String> {
         let container = image::pull(image)

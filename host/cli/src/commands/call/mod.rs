@@ -4,8 +4,6 @@ mod chain;
 mod show;
 mod target;
 
-use std::time::Duration;
-
 use wharf_wasm::{Function, Value};
 
 use self::{
@@ -50,16 +48,17 @@ pub(crate) fn run(args: &CallArgs) -> Result<(), Report> {
         explain: args.explain,
     };
     let shown = run::run(settings, style, options, |within| {
-        call(loaded, chain, within, args.timeout)
+        call(args, loaded, chain, within)
     })?;
     shown.print()
 }
 
-async fn call(loaded: Loaded, chain: Chain, within: Within, time: Duration) -> Result<Shown, Report> {
+async fn call(args: &CallArgs, loaded: Loaded, chain: Chain, within: Within) -> Result<Shown, Report> {
     for value in chain.all_arguments() {
         within.allow(value);
     }
-    let context = within.context(&loaded, time);
+    let grants = args.allow.iter().copied().collect();
+    let context = within.context(&loaded, grants, args.timeout);
     let mut value = loaded
         .module
         .call(&chain.function, chain.arguments.clone(), context)

@@ -83,6 +83,10 @@ pub(crate) async fn prepare(session: &Session, value: Value, flags: &Flags) -> R
             _ => return Err(surprise().into()),
         },
         Value::File(file) => of_file(contents(session, file).await?, flags)?,
+        Value::Changeset(changes) => match session.read(changes.node(), Question::AsPatch).await? {
+            Answer::Text(patch) => text(patch),
+            _ => return Err(surprise().into()),
+        },
         Value::Secret(secret) => Shown::Aside(format!("a secret ({}), which is never shown", secret.name)),
         Value::Volume(_) => Shown::Aside("a cache volume, which has nothing to show".to_owned()),
         Value::Service(service) => of_service(session, service, flags).await?,
@@ -98,6 +102,7 @@ fn is_handle(value: &Value) -> bool {
         Value::Directory(_)
             | Value::File(_)
             | Value::Container(_)
+            | Value::Changeset(_)
             | Value::Secret(_)
             | Value::Volume(_)
             | Value::Service(_)
