@@ -1,16 +1,19 @@
 //! `cargo xtask generate` and `drift`: files that follow from other files of the repository.
 //!
-//! These are the `-sync` twins of the interfaces with asynchronous functions, the schema of wharf.toml, and the reference of the
-//! command line, which the program itself prints.
+//! These are the `-sync` twins of the interfaces with asynchronous functions, the schema of wharf.toml, the page about the
+//! contract, and the reference of the command line, which the program itself prints.
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use clap::Args;
 use wharf_testkit::paths;
 
-use crate::shell::{self, Done, Failure};
+use crate::{
+    contract,
+    shell::{self, Done, Failure},
+};
 
 /// Whether to write or to look.
 #[derive(Debug, Args)]
@@ -30,14 +33,19 @@ fn files() -> Result<Vec<(PathBuf, String)>, Failure> {
     let mut files = twins()?;
     let schema = paths::workspace().join("host/scaffold/template/wharf.schema.json");
     files.push((schema, wharf_build::manifest_schema()));
+    files.push((
+        paths::workspace().join("docs/reference/contract.md"),
+        contract::page()?,
+    ));
     Ok(files)
 }
 
 /// The reference of the command line, as `wharf` itself has it.
 fn command_line() -> Result<(PathBuf, String), Failure> {
-    let mut wharf = shell::cargo();
-    wharf.args(["run", "--quiet", "--package", "wharf-cli", "--", "__reference"]);
-    let output = wharf.stderr(Stdio::inherit()).output()?;
+    // As the tests build it: built apart, its dependencies would be compiled twice with other features.
+    shell::run(shell::cargo().args(["build", "--quiet", "--workspace", "--bins", "--tests"]))?;
+    let mut wharf = Command::new(paths::target().join("debug/wharf"));
+    let output = wharf.arg("__reference").stderr(Stdio::inherit()).output()?;
     if !output.status.success() {
         return Err(format!("`{}` failed ({})", shell::line_of(&wharf), output.status).into());
     }

@@ -1,4 +1,4 @@
-//! Developer commands, as `cargo xtask COMMAND`: setup, fixtures, demo, test, bench, generate.
+//! Developer commands, as `cargo xtask COMMAND`: setup, fixtures, demo, test, conformance, bench, generate.
 //!
 //! The one door for developers: whoever has cloned the repository needs no other command.
 #![allow(
@@ -8,6 +8,8 @@
 )]
 
 mod bench;
+mod conformance;
+mod contract;
 mod demo;
 mod fixtures;
 mod generate;
@@ -39,6 +41,8 @@ enum Command {
     Bench(bench::Options),
     /// Run all tests, with one Docker daemon and one registry for the whole run.
     Test(test::Options),
+    /// Say behaviour by behaviour what of the engine holds.
+    Conformance(conformance::Options),
     /// Write what is generated from other files of the repository.
     Generate(generate::Options),
     /// Fail when a generated file is not what `generate` would write.
@@ -52,6 +56,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Test(options) => test::run(&options),
+        Command::Conformance(options) => conformance::run(&options),
         Command::Generate(options) => generate::run(&options),
         Command::Drift => generate::run(&generate::Options { check: true }),
     };

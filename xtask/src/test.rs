@@ -28,12 +28,19 @@ pub(crate) struct Options {
 }
 
 /// What the tests of one run share. Dropping it stops what was started.
-struct Shared {
+pub(crate) struct Shared {
     // Declared in the order in which they stop.
     _mirror: Mirror,
     _docker_mirror: Option<Mirror>,
     _daemon: Option<Daemon>,
     variables: Vec<(&'static str, String)>,
+}
+
+impl Shared {
+    /// What tells tests of it.
+    pub(crate) fn variables(&self) -> impl Iterator<Item = (&'static str, &String)> {
+        self.variables.iter().map(|(name, value)| (*name, value))
+    }
 }
 
 /// Runs the tests. The last lines are the test runner's own.
@@ -46,8 +53,8 @@ pub(crate) fn run(options: &Options) -> Done {
             .args(packages(options))
             .args(["--bins", "--tests"]),
     )?;
-    let shared = share(options)?;
-    let done = shell::run(runner(options)?.envs(shared.variables.iter().map(|(name, value)| (*name, value))));
+    let shared = share(options.no_docker)?;
+    let done = shell::run(runner(options)?.envs(shared.variables()));
     drop(shared);
     done?;
     examples(options)
@@ -63,7 +70,7 @@ fn examples(options: &Options) -> Done {
 }
 
 /// Starts what the tests share.
-fn share(options: &Options) -> Result<Shared, Failure> {
+pub(crate) fn share(no_docker: bool) -> Result<Shared, Failure> {
     let images = fixtures::all()?;
     let mirror = Mirror::start()?;
     let program = paths::target().join("debug/wharf");
@@ -72,7 +79,7 @@ fn share(options: &Options) -> Result<Shared, Failure> {
         (shared::WHARF_BIN, program.display().to_string()),
         ("WHARF_FIXTURES_DIR", paths::fixtures().display().to_string()),
     ];
-    if options.no_docker {
+    if no_docker {
         return Ok(Shared {
             _mirror: mirror,
             _docker_mirror: None,

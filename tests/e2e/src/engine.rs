@@ -32,12 +32,25 @@ enum Place {
     Process { child: Option<Child>, runtime: String },
     /// A container of the Docker daemon, started as users start it.
     Docker(Box<DockerPlace>),
+    /// Elsewhere: it listens on this socket.
+    Given(PathBuf),
 }
 
 impl TestEngine {
-    /// An engine with a new store. `WHARF_TEST_RUNTIME` says what runs the steps: `builtin` unless it is set.
+    /// An engine with a new store, unless `WHARF_TEST_ENGINE` names one: `docker`, or the `unix://SOCKET` of one that runs.
+    /// `WHARF_TEST_RUNTIME` says what runs the steps: `builtin` unless it is set.
     pub fn start() -> Self {
-        Self::with_runtime(&std::env::var("WHARF_TEST_RUNTIME").unwrap_or_else(|_| "builtin".to_owned()))
+        let engine = std::env::var("WHARF_TEST_ENGINE").unwrap_or_default();
+        match engine.strip_prefix("unix://") {
+            Some(socket) => Self {
+                place: Place::Given(socket.into()),
+                directory: tempfile::tempdir().expect("a directory"),
+            },
+            None if engine == "docker" => Self::on_docker(),
+            None => Self::with_runtime(
+                &std::env::var("WHARF_TEST_RUNTIME").unwrap_or_else(|_| "builtin".to_owned()),
+            ),
+        }
     }
 
     /// An engine whose steps this runs: `builtin` or an OCI runtime's program.
@@ -54,6 +67,16 @@ impl TestEngine {
         let mut engine = Self { place, directory };
         engine.launch();
         engine
+    }
+
+    /// An engine whose steps crun runs; none where crun itself refuses the machine, which is said.
+    #[allow(clippy::print_stderr, reason = "a test that was skipped says so")]
+    pub fn with_crun() -> Option<Self> {
+        if Path::new("/sys/fs/cgroup/unified").exists() {
+            eprintln!("skipped: this machine has both versions of control groups, which crun does not take");
+            return None;
+        }
+        Some(Self::with_runtime("crun"))
     }
 
     /// An engine whose store is a file system of its own, of so many MiB: one that can be full.
@@ -95,6 +118,7 @@ impl TestEngine {
         match &mut self.place {
             Place::Process { child, runtime } => *child = Some(spawn(&socket, &store, &log, runtime)),
             Place::Docker(place) => return place.launch(),
+            Place::Given(_) => needs_its_own(),
         }
         let started = Instant::now();
         while std::os::unix::net::UnixStream::connect(&socket).is_err() {
@@ -118,6 +142,7 @@ impl TestEngine {
                 std::fs::remove_file(self.socket()).ok();
             }
             Place::Docker(place) => place.kill(),
+            Place::Given(_) => needs_its_own(),
         }
     }
 
@@ -126,11 +151,15 @@ impl TestEngine {
         match &self.place {
             Place::Process { .. } => self.directory.path().join("engine.sock"),
             Place::Docker(place) => place.socket(),
+            Place::Given(socket) => socket.clone(),
         }
     }
 
     /// Its store.
     pub fn store(&self) -> PathBuf {
+        if matches!(self.place, Place::Given(_)) {
+            needs_its_own();
+        }
         self.directory.path().join("store")
     }
 
@@ -167,6 +196,7 @@ impl TestEngine {
         match &self.place {
             Place::Process { .. } => std::fs::read_to_string(self.log()).unwrap_or_default(),
             Place::Docker(place) => place.log_text(),
+            Place::Given(_) => needs_its_own(),
         }
     }
 
@@ -213,21 +243,30 @@ impl TestEngine {
     }
 }
 
+/// Ends a test that looks into its engine or ends it, when the engine is another's.
+fn needs_its_own() -> ! {
+    panic!("this test needs an engine of its own")
+}
+
 impl Drop for TestEngine {
     fn drop(&mut self) {
+        if matches!(self.place, Place::Given(_)) {
+            return;
+        }
         // The one in Docker goes with its world.
         if matches!(self.place, Place::Process { .. }) {
             self.kill();
         }
         self.remove_groups();
+        std::fs::remove_dir_all(self.state()).ok();
         // A store on a small disk is a mount; the others are none, and nothing happens.
         rustix::mount::unmount(self.store(), rustix::mount::UnmountFlags::DETACH).ok();
     }
 }
 
-/// The runner's directory of an engine with this socket.
+/// The runner's directory of an engine with this socket: in memory, as that of users' engines.
 pub fn state_of(socket: &Path) -> PathBuf {
-    socket.with_extension("state")
+    Path::new("/dev/shm").join(format!("{}-runner", group_name(socket)))
 }
 
 /// The name of the control groups of an engine with this store: the same when it is started again.

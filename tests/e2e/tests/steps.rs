@@ -1,5 +1,5 @@
-//! Behaviours 1 to 8: what a step is given and how it ends. Each runs on the built-in runner, on runc and on the engine in
-//! Docker; where Docker defines the answer, Docker is asked.
+//! Behaviours 1 to 8: what a step is given and how it ends. Each runs on the built-in runner, on runc, on crun and on the engine
+//! in Docker; where Docker defines the answer, Docker is asked.
 
 use std::sync::Arc;
 
@@ -32,7 +32,17 @@ macro_rules! on {
 
 macro_rules! everywhere {
     ($($body:ident)+) => {
-        on!(built_in, wharf_e2e::TestEngine::with_runtime("builtin"), $($body)+);
+        on!(given, wharf_e2e::TestEngine::start(), $($body)+);
+        mod crun {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $body() {
+                    if let Some(engine) = wharf_e2e::TestEngine::with_crun() {
+                        super::$body(&engine).await;
+                    }
+                }
+            )+
+        }
         on!(runc, wharf_e2e::TestEngine::with_runtime("runc"), $($body)+);
         on!(docker, wharf_e2e::TestEngine::on_docker(), $($body)+);
     };
