@@ -141,7 +141,7 @@ pub(crate) fn run(options: &Options) -> Done {
     let program = match &options.program {
         Some(program) => program.canonicalize()?,
         None => {
-            shell::run(shell::cargo().args(["build", "--locked", "--release", "--package", "wharf-cli"]))?;
+            shell::run(shell::cargo().args(["build", "--locked", "--release", "--bin", "wharf"]))?;
             paths::target().join("release/wharf")
         }
     };
