@@ -8,14 +8,14 @@ use std::{
     time::Duration,
 };
 
-use futures::future::select_all;
+use futures::{Stream, future::select_all};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::mpsc,
 };
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
-use tonic::Streaming;
+use tonic::{Status, Streaming};
 use wharf_graph::{
     Error, Node,
     op::HostPort,
@@ -112,8 +112,11 @@ async fn open(
     Ok((up, down.into_inner()))
 }
 
-/// Moves bytes both ways until both directions have ended.
-async fn join(near: TcpStream, up: mpsc::Sender<Piece>, mut down: Streaming<Piece>) {
+/// Moves bytes both ways until both directions have ended. Each ends by itself; when the engine is gone, so is the connection.
+async fn join<S>(near: TcpStream, up: mpsc::Sender<Piece>, mut down: S)
+where
+    S: Stream<Item = Result<Piece, Status>> + Unpin,
+{
     near.set_nodelay(true).ok();
     let (mut from_near, mut to_near) = near.into_split();
     let outwards = async {
@@ -126,38 +129,40 @@ async fn join(near: TcpStream, up: mpsc::Sender<Piece>, mut down: Streaming<Piec
             }
         }
     };
+    // True when all was said, or when the near end takes no more: what it says itself may still be on its way.
     let inwards = async {
         while let Some(Ok(piece)) = down.next().await {
             let Some(piece::Message::Bytes(bytes)) = piece.message else {
                 continue;
             };
             if bytes.is_empty() {
-                return to_near.shutdown().await.is_ok();
+                to_near.shutdown().await.ok();
+                return true;
             }
             if to_near.write_all(&bytes).await.is_err() {
-                return false;
+                return true;
             }
         }
         false
     };
-    {
+    let is_engine_there = {
         let mut outwards = std::pin::pin!(outwards);
         let mut inwards = std::pin::pin!(inwards);
-        let is_in_order = tokio::select! {
-            is_in_order = &mut inwards => {
-                if is_in_order {
+        tokio::select! {
+            is_engine_there = &mut inwards => {
+                if is_engine_there {
                     outwards.await;
                 }
-                is_in_order
+                is_engine_there
             }
             () = &mut outwards => inwards.await,
-        };
-        // One that breaks off takes the other with it.
-        if !is_in_order {
-            return;
         }
+    };
+    if !is_engine_there {
+        return;
     }
-    // The engine ends the call when it has all. One that is dropped before takes along what is still on its way.
+    // The engine ends the call when it has all, and sees that nobody listens any more. A call that is dropped before takes
+    // along what is still on its way.
     drop(up);
     while let Some(Ok(_)) = down.next().await {}
 }
@@ -254,6 +259,40 @@ impl Session {
                     join(near, up, down).await;
                 }
             });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(text: &[u8]) -> Piece {
+        Piece {
+            message: Some(piece::Message::Bytes(text.to_vec())),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_passed_on_although_its_server_hears_no_more() {
+        // Which direction is looked at first is left to chance.
+        for _ in 0..64 {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let at = listener.local_addr().unwrap();
+            let (near, server) = tokio::join!(TcpStream::connect(at), listener.accept());
+            let (mut near, (mut server, _)) = (near.unwrap(), server.unwrap());
+            near.write_all(b"never read").await.unwrap();
+            server.readable().await.unwrap();
+            server.write_all(b"enough").await.unwrap();
+            drop(server);
+            let (up, mut answers) = mpsc::channel(AHEAD);
+            let pieces = std::iter::repeat_with(|| Ok(said(b"more"))).take(4);
+            join(near, up, tokio_stream::iter(pieces)).await;
+            let mut heard = Vec::new();
+            while let Some(piece) = answers.recv().await {
+                heard.push(piece);
+            }
+            assert_eq!(heard, [said(b"enough"), said(b"")]);
         }
     }
 }

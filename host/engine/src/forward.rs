@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -34,8 +34,8 @@ pub(crate) const AHEAD: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The two directions of a connection at the client.
-pub(crate) struct Far {
-    pub(crate) up: Streaming<Piece>,
+pub(crate) struct Far<S = Streaming<Piece>> {
+    pub(crate) up: S,
     pub(crate) down: mpsc::Sender<Result<Piece, Status>>,
 }
 
@@ -112,24 +112,30 @@ fn to_tokio(stream: std::net::TcpStream) -> io::Result<TcpStream> {
     TcpStream::from_std(stream)
 }
 
-/// Moves bytes both ways until both directions have ended.
-pub(crate) async fn join(near: TcpStream, far: Far) {
+/// Moves bytes both ways until both directions have ended. Each ends by itself: a server that takes no more, and answers, is
+/// heard to the end. When the far end is gone, so is the connection.
+pub(crate) async fn join<S>(near: TcpStream, far: Far<S>)
+where
+    S: Stream<Item = Result<Piece, Status>> + Unpin,
+{
     near.set_nodelay(true).ok();
     let (mut from_near, mut to_near) = near.into_split();
     let Far { mut up, down } = far;
-    let inwards = async {
+    // What is left of the far end when all was said, or when the near end takes no more; nothing when it is gone.
+    let inwards = async move {
         while let Some(Ok(piece)) = up.next().await {
             let Some(piece::Message::Bytes(bytes)) = piece.message else {
                 continue;
             };
             if bytes.is_empty() {
-                return to_near.shutdown().await.is_ok();
+                to_near.shutdown().await.ok();
+                return Some(up);
             }
             if to_near.write_all(&bytes).await.is_err() {
-                return false;
+                return Some(up);
             }
         }
-        false
+        None
     };
     let outwards = async {
         let mut buffer = vec![0; PIECE];
@@ -144,10 +150,80 @@ pub(crate) async fn join(near: TcpStream, far: Far) {
     let mut outwards = std::pin::pin!(outwards);
     let mut inwards = std::pin::pin!(inwards);
     tokio::select! {
-        // One that breaks off takes the other with it.
-        is_in_order = &mut inwards => if is_in_order { outwards.await },
+        left = &mut inwards => if let Some(mut up) = left {
+            tokio::select! {
+                () = outwards => {}
+                // What still comes is for nobody. Its end says that nobody listens any more, either.
+                () = async { while let Some(Ok(_)) = up.next().await {} } => {}
+            }
+        },
         () = &mut outwards => {
             inwards.await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_stream::wrappers::ReceiverStream;
+
+    use super::*;
+
+    fn said(text: &[u8]) -> Piece {
+        Piece {
+            message: Some(piece::Message::Bytes(text.to_vec())),
+        }
+    }
+
+    /// A connection whose other end has answered, and was closed before it read what it was sent.
+    async fn answered_and_closed(answer: &[u8]) -> TcpStream {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let (near, server) = tokio::join!(TcpStream::connect(at), listener.accept());
+        let (mut near, (mut server, _)) = (near.unwrap(), server.unwrap());
+        near.write_all(b"never read").await.unwrap();
+        server.readable().await.unwrap();
+        server.write_all(answer).await.unwrap();
+        drop(server);
+        near
+    }
+
+    #[tokio::test]
+    async fn an_answer_arrives_although_its_server_hears_no_more() {
+        // Which direction is looked at first is left to chance.
+        for _ in 0..64 {
+            let near = answered_and_closed(b"enough").await;
+            let (up, pieces) = mpsc::channel(AHEAD);
+            let (down, mut answers) = mpsc::channel(AHEAD);
+            for _ in 0..4 {
+                up.send(Ok(said(b"more"))).await.unwrap();
+            }
+            let far = Far {
+                up: ReceiverStream::new(pieces),
+                down,
+            };
+            join(near, far).await;
+            let mut heard = Vec::new();
+            while let Some(Ok(piece)) = answers.recv().await {
+                heard.push(piece);
+            }
+            assert_eq!(heard, [said(b"enough"), said(b"")]);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_connection_ends_when_the_far_end_is_gone() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut server, _) = listener.accept().await.unwrap();
+        let (up, pieces) = mpsc::channel(AHEAD);
+        let (down, _answers) = mpsc::channel(AHEAD);
+        let far = Far {
+            up: ReceiverStream::new(pieces),
+            down,
+        };
+        drop(up);
+        join(near, far).await;
+        assert_eq!(server.read(&mut [0; 1]).await.unwrap(), 0);
     }
 }
