@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     path::Path,
-    sync::{Condvar, Mutex, PoisonError},
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -92,6 +92,16 @@ struct Readers {
     busy: usize,
 }
 
+/// A place among those who read; given back however the reading ends.
+struct Place<'i>(&'i Index);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.readers().busy -= 1;
+        self.0.done.notify_one();
+    }
+}
+
 impl Index {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let writer = connect(path)?;
@@ -109,23 +119,25 @@ impl Index {
     }
 
     pub(crate) fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        let idle = {
-            let readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut readers = self
-                .done
-                .wait_while(readers, |readers| readers.busy >= READERS)
-                .unwrap_or_else(PoisonError::into_inner);
-            readers.busy += 1;
-            readers.idle.pop()
-        };
-        let reader = idle.map_or_else(|| connect(&self.path), Ok);
-        let outcome = reader.and_then(|reader| Ok((work(&reader)?, reader)));
-        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
-        readers.busy -= 1;
-        self.done.notify_one();
-        let (found, reader) = outcome?;
-        readers.idle.push(reader);
+        let (_place, idle) = self.place();
+        let reader = idle.map_or_else(|| connect(&self.path), Ok)?;
+        let found = work(&reader)?;
+        self.readers().idle.push(reader);
         Ok(found)
+    }
+
+    fn readers(&self) -> MutexGuard<'_, Readers> {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a place among those who read, and takes a connection that nobody uses along.
+    fn place(&self) -> (Place<'_>, Option<Connection>) {
+        let mut readers = self
+            .done
+            .wait_while(self.readers(), |readers| readers.busy >= READERS)
+            .unwrap_or_else(PoisonError::into_inner);
+        readers.busy += 1;
+        (Place(self), readers.idle.pop())
     }
 
     pub(crate) fn meta(&self, name: &str) -> Result<Option<String>> {
@@ -417,4 +429,25 @@ fn now() -> i64 {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
         .as_millis() as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::{Index, READERS};
+
+    #[test]
+    fn a_read_that_panics_gives_its_place_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let index = Index::open(&directory.path().join("index")).unwrap();
+        for _ in 0..READERS {
+            let panicked = catch_unwind(AssertUnwindSafe(|| {
+                index.read(|_| -> super::Result<()> { panic!() })
+            }));
+            assert!(panicked.is_err());
+        }
+        assert_eq!(index.readers().busy, 0);
+        assert_eq!(index.meta("name").unwrap(), None);
+    }
 }
