@@ -7,9 +7,10 @@ use std::{
     os::fd::{AsRawFd, OwnedFd},
     path::{Path, PathBuf},
     process::Stdio,
+    sync::atomic::{AtomicU64, Ordering},
 };
 
-use oci_spec::runtime::{LinuxNamespaceType, Mount};
+use oci_spec::runtime::{LinuxNamespaceType, Mount, Spec};
 use rustix::{
     mount::UnmountFlags,
     process::{Pid, PidfdFlags, WaitId, WaitIdOptions},
@@ -23,7 +24,8 @@ use crate::{
     network::StepNetwork,
     outcome::{self, Exit, StepOutcome},
     overlay::Overlay,
-    runner::{Step, StepIo},
+    remote::{Asks, Beside, attend},
+    runner::{Step, StepIo, first_argument},
     running::{Running, Stop, wait},
     stubs::{self, PointKind, Points, Stub},
 };
@@ -68,6 +70,8 @@ impl Drop for Mounted {
 struct Container<'t> {
     tools: &'t Tools<'t>,
     name: String,
+    /// Numbers programs that run beside the step's.
+    next: AtomicU64,
 }
 
 impl Container<'_> {
@@ -80,6 +84,61 @@ impl Container<'_> {
             .arg(log);
         command.args(["--log-format", "json"]);
         command
+    }
+
+    /// Runs a program beside the step's own.
+    async fn beside(&self, spec: &Spec, wanted: Beside) {
+        let Beside {
+            args,
+            io,
+            timeout,
+            answer,
+        } = wanted;
+        match self.execute(spec, args, io).await {
+            Ok(Ok(process)) => {
+                let ended = async {
+                    process.ended().await?;
+                    how_ended(&process)
+                };
+                Beside::finish(answer, timeout, ended, || process.kill()).await;
+            }
+            Ok(Err(exit)) => drop(answer.send(Ok(exit))),
+            Err(error) => drop(answer.send(Err(error))),
+        }
+    }
+
+    /// A program that runs as the specification's own does; how it ended when it could not be run.
+    async fn execute(
+        &self,
+        spec: &Spec,
+        args: Vec<String>,
+        io: StepIo,
+    ) -> Result<std::result::Result<Running, Exit>> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let place = |what: &str| self.tools.bundle.join(format!("beside{number}.{what}"));
+        let (log, pid_file, process_file) = (place("log"), place("pid"), place("json"));
+        let program = args.first().cloned().unwrap_or_default();
+        let mut process = spec.process().clone().unwrap_or_default();
+        process.set_args(Some(args));
+        let text = serde_json::to_vec(&process).map_err(|error| Error::Setup(error.to_string()))?;
+        std::fs::write(&process_file, text).context("a program beside a step's")?;
+        let mut execute = self.command(&log);
+        execute
+            .args(["exec", "--detach", "--process"])
+            .arg(&process_file)
+            .arg("--pid-file")
+            .arg(&pid_file)
+            .arg(&self.name);
+        execute.stdin(io.stdin).stdout(io.stdout).stderr(io.stderr);
+        let said = self.tools.runtime.display().to_string();
+        let done = tokio::process::Command::from(execute)
+            .status()
+            .await
+            .context(&said)?;
+        if !done.success() {
+            return not_made(&log, &program).map(|outcome| Err(outcome.exit));
+        }
+        running(&pid_file).map(Ok)
     }
 }
 
@@ -101,8 +160,8 @@ pub(crate) async fn run(
     mut step: Step,
     io: StepIo,
     network: Option<&StepNetwork>,
-    program: &str,
     stop: Stop,
+    asks: Asks,
 ) -> Result<StepOutcome> {
     let mut mounted = Mounted(Vec::new());
     let root = tools.bundle.join("rootfs");
@@ -132,7 +191,7 @@ pub(crate) async fn run(
     step.spec
         .save(tools.bundle.join("config.json"))
         .map_err(|error| Error::Setup(error.to_string()))?;
-    let outcome = run_container(tools, io, program, stop).await;
+    let outcome = run_container(tools, &step.spec, io, stop, asks).await;
     drop(mounted);
     if let Some(upper) = upper {
         stubs::remove(upper, &made);
@@ -199,10 +258,18 @@ fn enter_network(step: &mut Step, network: &StepNetwork) {
     linux.set_namespaces(Some(namespaces));
 }
 
-async fn run_container(tools: &Tools<'_>, io: StepIo, program: &str, stop: Stop) -> Result<StepOutcome> {
+async fn run_container(
+    tools: &Tools<'_>,
+    spec: &Spec,
+    io: StepIo,
+    stop: Stop,
+    asks: Asks,
+) -> Result<StepOutcome> {
+    let program = &first_argument(spec);
     let container = Container {
         tools,
         name: format!("wharf-{}-{}", std::process::id(), tools.id),
+        next: AtomicU64::new(1),
     };
     let said = tools.runtime.display().to_string();
     let log = tools.bundle.join("runtime.log");
@@ -223,11 +290,7 @@ async fn run_container(tools: &Tools<'_>, io: StepIo, program: &str, stop: Stop)
     if !made.success() {
         return not_made(&log, program);
     }
-    let process = std::fs::read_to_string(&pid_file).context("the container's process")?;
-    let process = process.trim().parse().ok().and_then(Pid::from_raw);
-    let process = process.ok_or_else(|| Error::Setup(format!("{said} named no process")))?;
-    let process =
-        Running::new(rustix::process::pidfd_open(process, PidfdFlags::empty()).context("watching a step")?)?;
+    let process = running(&pid_file)?;
     let mut start = container.command(&log);
     start
         .args(["start", &container.name])
@@ -241,28 +304,47 @@ async fn run_container(tools: &Tools<'_>, io: StepIo, program: &str, stop: Stop)
     if !started.success() {
         return not_made(&log, program);
     }
-    let stopped = wait(&process, stop).await?;
-    let usage = tools.cgroup.usage();
-    let status = rustix::process::waitid(
-        WaitId::PidFd(std::os::fd::AsFd::as_fd(process.descriptor())),
-        WaitIdOptions::EXITED,
+    let stopped = attend(
+        wait(&process, stop),
+        asks,
+        |signal| process.signal(signal),
+        |beside| container.beside(spec, beside),
     )
-    .context("a step's exit status")?;
-    let exit = match (
-        stopped,
-        status.map(|status| (status.exit_status(), status.terminating_signal())),
-    ) {
+    .await?;
+    let usage = tools.cgroup.usage();
+    let exit = match (stopped, how_ended(&process)?) {
         (Some(stopped), _) => stopped,
         (None, _) if usage.ran_out_of_memory => Exit::OutOfMemory,
-        (None, Some((Some(code), _))) => Exit::Code(code),
-        (None, Some((_, Some(signal)))) => Exit::Signal(signal),
-        (None, _) => Exit::Signal(libc::SIGKILL),
+        (None, exit) => exit,
     };
     Ok(StepOutcome {
         exit,
         message: None,
         cpu_us: usage.cpu_us,
         peak_memory: usage.peak_memory,
+    })
+}
+
+/// The process that the runtime has named in a file.
+fn running(pid_file: &Path) -> Result<Running> {
+    let text = std::fs::read_to_string(pid_file).context("the container's process")?;
+    let process = text.trim().parse().ok().and_then(Pid::from_raw);
+    let process = process.ok_or_else(|| Error::Setup(format!("{text:?} is no process")))?;
+    Running::new(rustix::process::pidfd_open(process, PidfdFlags::empty()).context("watching a step")?)
+}
+
+/// How a process that has ended did so.
+fn how_ended(process: &Running) -> Result<Exit> {
+    let status = rustix::process::waitid(
+        WaitId::PidFd(std::os::fd::AsFd::as_fd(process.descriptor())),
+        WaitIdOptions::EXITED,
+    )
+    .context("a step's exit status")?;
+    let ways = status.map(|status| (status.exit_status(), status.terminating_signal()));
+    Ok(match ways {
+        Some((Some(code), _)) => Exit::Code(code),
+        Some((_, Some(signal))) => Exit::Signal(signal),
+        _ => Exit::Signal(libc::SIGKILL),
     })
 }
 

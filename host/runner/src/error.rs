@@ -22,6 +22,9 @@ pub enum Error {
     /// The helper process is gone.
     #[error("the process that runs steps has ended: stop the engine with `wharf engine stop` and run again")]
     HelperGone,
+    /// Something was asked of a step that has ended.
+    #[error("the step has ended")]
+    Ended,
     /// A file operation failed.
     #[error("{context}: {source}")]
     Io {

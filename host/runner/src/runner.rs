@@ -26,6 +26,7 @@ use crate::{
     network::{Networks, StepNetwork},
     outcome::{self, StepOutcome},
     overlay::{Overlay, OverlayMount},
+    remote::{Asks, attend},
     running::{Stop, wait},
     seccomp::Filter,
     slot::{Makers, Slots},
@@ -189,7 +190,7 @@ impl Runner {
     /// Runs a step to its end. Cancelling, or dropping the future, ends every process of it.
     pub async fn run(&self, step: Step, io: StepIo, cancel: CancellationToken) -> Result<StepOutcome> {
         // Specifications are large, and so is a future that holds some.
-        Box::pin(self.run_through(step, None, io, cancel)).await
+        Box::pin(self.run_through(step, None, io, cancel, Asks::none())).await
     }
 
     /// The same in a network that was made before, as [`Self::network`] makes them.
@@ -200,7 +201,19 @@ impl Runner {
         io: StepIo,
         cancel: CancellationToken,
     ) -> Result<StepOutcome> {
-        Box::pin(self.run_through(step, Some(Arc::clone(network)), io, cancel)).await
+        self.run_asked(network, step, io, cancel, Asks::none()).await
+    }
+
+    /// The same, with somebody who may ask things of the step while it runs.
+    pub async fn run_asked(
+        &self,
+        network: &Arc<StepNetwork>,
+        step: Step,
+        io: StepIo,
+        cancel: CancellationToken,
+        asks: Asks,
+    ) -> Result<StepOutcome> {
+        Box::pin(self.run_through(step, Some(Arc::clone(network)), io, cancel, asks)).await
     }
 
     /// A network of this mode that also reaches, and is reached by, each of these.
@@ -218,6 +231,7 @@ impl Runner {
         network: Option<Arc<StepNetwork>>,
         io: StepIo,
         cancel: CancellationToken,
+        asks: Asks,
     ) -> Result<StepOutcome> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         step.root.lowers.push(self.config.ground.clone());
@@ -251,7 +265,7 @@ impl Runner {
                 if let Some(linux) = step.spec.linux_mut() {
                     linux.set_cgroups_path(Some(path.into()));
                 }
-                binary::run(&tools, step, io, network.as_deref(), &program, stop).await
+                binary::run(&tools, step, io, network.as_deref(), stop, asks).await
             }
             (Runtime::BuiltIn, Some(slots)) => {
                 let upper = step.root.upper.as_ref().map(|(upper, _)| upper.clone());
@@ -263,7 +277,13 @@ impl Runner {
                 self.cgroups.limit(slot.cgroup(), &resources)?;
                 let mut started = slot.start(self.job(step), &io)?;
                 drop(io);
-                let stopped = wait(&started.process, stop).await?;
+                let stopped = attend(
+                    wait(&started.process, stop),
+                    asks,
+                    |signal| started.signal(signal),
+                    |beside| started.beside(beside),
+                )
+                .await?;
                 let reports = (&mut started.reports)
                     .await
                     .map_err(|error| Error::Setup(error.to_string()))?;
@@ -348,7 +368,7 @@ impl Runner {
     }
 }
 
-fn first_argument(spec: &Spec) -> String {
+pub(crate) fn first_argument(spec: &Spec) -> String {
     let args = spec
         .process()
         .as_ref()

@@ -1,6 +1,9 @@
 //! A running step: waiting for its end, and ending it.
 
-use std::{os::fd::OwnedFd, time::Duration};
+use std::{
+    os::fd::{AsRawFd, OwnedFd},
+    time::Duration,
+};
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
@@ -56,11 +59,19 @@ impl Running {
         rustix::event::poll(&mut polled, Some(&Timespec::default())).is_ok_and(|count| count > 0)
     }
 
-    fn kill(&self) {
+    pub(crate) fn kill(&self) {
         rustix::process::pidfd_send_signal(self.0.get_ref(), Signal::KILL).ok();
     }
 
-    async fn ended(&self) -> Result<()> {
+    pub(crate) fn signal(&self, number: i32) {
+        // SAFETY: a signal to a process of which this holds a descriptor touches no memory. What is no signal is refused.
+        unsafe {
+            let process = self.0.get_ref().as_raw_fd();
+            libc::syscall(libc::SYS_pidfd_send_signal, process, number, 0, 0);
+        }
+    }
+
+    pub(crate) async fn ended(&self) -> Result<()> {
         // It is gone only when every process of its namespace is.
         self.0.readable().await.map(drop).context("watching a step")
     }

@@ -4,6 +4,7 @@
 //! ready, and one that is taken is replaced while its step runs. None serves two steps.
 
 use std::{
+    collections::HashMap,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::net::UnixStream,
@@ -15,14 +16,16 @@ use std::{
     },
 };
 
-use tokio::io::AsyncReadExt;
+use tokio::{io::AsyncBufReadExt, sync::oneshot};
 
 use crate::{
     cgroup::{Cgroups, StepCgroup},
-    error::{Context, Result},
-    helper::{self, Job, Order, Report},
+    error::{Context, Error, Result},
+    helper::{self, Job, Order, Report, Wish},
     helper_process::HelperProcess,
     network::{Networks, StepNetwork},
+    outcome::{self, Exit},
+    remote::Beside,
     runner::{NetworkMode, StepIo},
     running::Running,
     system::System,
@@ -53,21 +56,45 @@ impl Slot {
         // One that could not be set up has said why, and is gone: its reports are read all the same.
         helper::send_value(&self.socket, &job, &descriptors).ok();
         self.socket.set_nonblocking(true).context("a step's socket")?;
-        let mut socket = tokio::net::UnixStream::from_std(self.socket).context("a step's socket")?;
-        let reports = tokio::spawn(async move {
-            let mut text = String::new();
-            socket.read_to_string(&mut text).await.ok();
-            text.lines()
-                .filter_map(|line| serde_json::from_str(line).ok())
-                .collect()
-        });
+        let asking = self.socket.try_clone().context("a step's socket")?;
+        let socket = tokio::net::UnixStream::from_std(self.socket).context("a step's socket")?;
+        let beside: Waiting = Arc::default();
         Ok(Started {
             process: self.process,
-            reports,
+            reports: tokio::spawn(read_reports(socket, Arc::clone(&beside))),
             cgroup: self.cgroup,
+            socket: asking,
+            beside,
+            next: AtomicU64::new(1),
             _network: self.network,
         })
     }
+}
+
+/// Who waits for the end of which program beside a step's.
+type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<Report>>>>;
+
+fn lock(waiting: &Waiting) -> MutexGuard<'_, HashMap<u64, oneshot::Sender<Report>>> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What becomes of the step. What became of programs beside it is told at once to those who wait for it.
+async fn read_reports(socket: tokio::net::UnixStream, beside: Waiting) -> Vec<Report> {
+    let mut reports = Vec::new();
+    let mut lines = tokio::io::BufReader::new(socket).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        match serde_json::from_str(&line) {
+            Ok(Report::Beside(number, report)) => {
+                if let Some(waiting) = lock(&beside).remove(&number) {
+                    waiting.send(*report).ok();
+                }
+            }
+            Ok(report) => reports.push(report),
+            Err(_) => {}
+        }
+    }
+    lock(&beside).clear();
+    reports
 }
 
 /// A step that was started.
@@ -78,7 +105,54 @@ pub(crate) struct Started {
     pub(crate) reports: tokio::task::JoinHandle<Vec<Report>>,
     /// What it used, until it is dropped.
     pub(crate) cgroup: StepCgroup,
+    socket: UnixStream,
+    beside: Waiting,
+    next: AtomicU64,
     _network: Option<Arc<StepNetwork>>,
+}
+
+impl Started {
+    /// Sends its program a signal.
+    pub(crate) fn signal(&self, number: i32) {
+        self.wish(&Wish::Signal(number), &[]).ok();
+    }
+
+    /// Runs a program beside its own.
+    pub(crate) async fn beside(&self, wanted: Beside) {
+        let Beside {
+            args,
+            io,
+            timeout,
+            answer,
+        } = wanted;
+        let program = args.first().cloned().unwrap_or_default();
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let (tell, told) = oneshot::channel();
+        lock(&self.beside).insert(number, tell);
+        let descriptors = [io.stdin.as_fd(), io.stdout.as_fd(), io.stderr.as_fd()];
+        if let Err(error) = self.wish(&Wish::Beside { number, args }, &descriptors) {
+            answer.send(Err(error)).ok();
+            return;
+        }
+        drop(io);
+        let ended = async {
+            match told.await.map_err(|_| Error::Ended)? {
+                Report::Exited(code) => Ok(Exit::Code(code)),
+                Report::Signalled(signal) => Ok(Exit::Signal(signal)),
+                Report::Exec(number) => outcome::not_run(&program, number).map(|(exit, _)| exit),
+                Report::Setup(message) => Err(Error::Setup(message)),
+                other => Err(Error::Setup(format!("{other:?} is no end of a program"))),
+            }
+        };
+        let end = || {
+            self.wish(&Wish::End(number), &[]).ok();
+        };
+        Beside::finish(answer, timeout, ended, end).await;
+    }
+
+    fn wish(&self, wish: &Wish, descriptors: &[BorrowedFd<'_>]) -> Result<()> {
+        helper::send_value(&self.socket, wish, descriptors).map_err(|_| Error::Ended)
+    }
 }
 
 /// What makes the parts of a container.

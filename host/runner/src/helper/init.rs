@@ -1,4 +1,4 @@
-//! Process 1 of a step: it sets the container up, starts the program, reaps what is left to it, and reports.
+//! Process 1 of a step: it sets the container up, starts the program, attends to it, and reports.
 
 use std::{
     ffi::c_int,
@@ -9,7 +9,12 @@ use std::{
     },
 };
 
-use super::{Job, Order, Report, program::Program, receive, setup};
+use super::{
+    Job, Order, Report,
+    attend::{Attendant, Ends, how_ended},
+    program::Program,
+    receive, setup,
+};
 use crate::seccomp::{Filter, Program as Compiled};
 
 /// Bytes of the stack on which a program is prepared.
@@ -50,7 +55,7 @@ pub(super) fn start(
     }
 }
 
-fn tell(reports: &mut impl Write, report: &Report) {
+pub(super) fn tell(reports: &mut impl Write, report: &Report) {
     let mut line = serde_json::to_vec(report).unwrap_or_default();
     line.push(b'\n');
     // When nobody listens any more there is nobody to tell.
@@ -82,15 +87,12 @@ fn run(
     let stubs = setup::container(&job, &stage)?;
     drop(stage);
     tell(&mut socket, &Report::Stubs(stubs));
-    let program = Program::new(&job.spec)?;
+    let mut program = Program::new(&job.spec)?;
+    let ends = Ends::watch()?;
     let (main, failure) = spawn(&program, &stdio, filter)?;
     drop(stdio);
-    let status = wait_for(main);
-    let outcome = match failure {
-        Some(failure) => failure,
-        None if libc::WIFSIGNALED(status) => Report::Signalled(libc::WTERMSIG(status)),
-        None => Report::Exited(libc::WEXITSTATUS(status)),
-    };
+    let status = Attendant::new(socket, &mut program, filter, main).attend(&ends)?;
+    let outcome = failure.unwrap_or_else(|| how_ended(status));
     tell(&mut socket, &Report::Used(processor_time()));
     tell(&mut socket, &outcome);
     Ok(())
@@ -106,7 +108,7 @@ struct Start<'s> {
 
 /// Starts the program in a process that has this one's memory until the program runs, so that no page is copied for it.
 /// Returns its number and, if it did not come to run, why.
-fn spawn(
+pub(super) fn spawn(
     program: &Program,
     stdio: &[OwnedFd],
     filter: Option<&Compiled>,
@@ -152,18 +154,6 @@ fn end_with_the_helper() {
         libc::signal(libc::SIGCHLD, libc::SIG_DFL);
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
         libc::close(super::SOCKET);
-    }
-}
-
-/// Reaps every process that ends until it is `main`; its wait status.
-fn wait_for(main: c_int) -> c_int {
-    let mut status = 0;
-    loop {
-        // SAFETY: `status` lives until the call returns.
-        let ended = unsafe { libc::wait(&raw mut status) };
-        if ended == main || (ended == -1 && io::Error::last_os_error().raw_os_error() != Some(libc::EINTR)) {
-            return status;
-        }
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! For each container it takes one message from the engine, clones a child into new namespaces, and answers with a descriptor
 //! of the child. The child sets up what does not depend on a step, waits for one on a socket of its own, sets up the rest and
-//! runs the program (see [`init`]); what became of it goes to the engine over that socket. When the engine is gone the helper
-//! ends, and with it every step.
+//! runs the program (see [`init`]); over that socket it is told what to do meanwhile (see [`attend`]), and tells what became of
+//! the program. When the engine is gone the helper ends, and with it every step.
 
+mod attend;
 mod doing;
 mod init;
 mod mounts;
@@ -57,6 +58,17 @@ pub(crate) struct Job {
     pub(crate) cgroups: Vec<PathBuf>,
 }
 
+/// What the engine asks of a container whose step runs.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Wish {
+    /// Send the step's program a signal.
+    Signal(i32),
+    /// Run another program as the step's own is run. Beside this come its standard descriptors.
+    Beside { number: u64, args: Vec<String> },
+    /// End one of those.
+    End(u64),
+}
+
 /// What became of a step, as its init tells the engine: one JSON value a line.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Report {
@@ -72,6 +84,8 @@ pub(crate) enum Report {
     Signalled(i32),
     /// Processor time of all its processes, in microseconds.
     Used(u64),
+    /// What became of a program that was run beside the step's.
+    Beside(u64, Box<Report>),
 }
 
 /// The helper's main function: call it before anything starts a thread.
@@ -87,9 +101,15 @@ pub fn helper_main() -> ! {
     };
     // Children inherit what this finds out about the processor, which takes a virtual machine long.
     let _ = std::hint::black_box(has_wide_vectors());
-    // SAFETY: ignoring a signal runs no code of ours. Children that end are forgotten by the kernel itself: the engine
-    // watches them by descriptor.
-    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+    // SAFETY: neither doing what is usual nor ignoring a signal runs code of ours. Whoever started the engine may have had it
+    // ignore signals, and programs of our language ignore one: steps do not. Children that end are forgotten by the kernel
+    // itself: the engine watches them by descriptor.
+    unsafe {
+        for signal in 1..=libc::SIGRTMAX() {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+        libc::signal(libc::SIGCHLD, libc::SIG_IGN);
+    }
     while let Some((order, descriptors)) = receive::<Order>(&socket) {
         let answer = init::start(&order, descriptors, standard.as_ref());
         let (number, pidfd) = match &answer {

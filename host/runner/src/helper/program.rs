@@ -46,10 +46,6 @@ impl Program {
             .process()
             .as_ref()
             .ok_or_else(|| io::Error::other("the specification has no process"))?;
-        let text = |text: &String| {
-            CString::new(text.as_str())
-                .map_err(|_| io::Error::other(format!("{text:?} has a zero byte in it")))
-        };
         let env = process.env().clone().unwrap_or_default();
         let search = env
             .iter()
@@ -58,14 +54,9 @@ impl Program {
         let user = process.user();
         let caps = process.capabilities().clone().unwrap_or_default();
         Ok(Self {
-            args: process
-                .args()
-                .iter()
-                .flatten()
-                .map(text)
-                .collect::<io::Result<_>>()?,
+            args: texts(process.args().as_deref().unwrap_or_default())?,
             search: search.split(':').map(str::to_owned).collect(),
-            env: env.iter().map(text).collect::<io::Result<_>>()?,
+            env: texts(&env)?,
             cwd: process.cwd().to_string_lossy().into_owned(),
             uid: user.uid(),
             gid: user.gid(),
@@ -85,8 +76,15 @@ impl Program {
         })
     }
 
+    /// Makes it another program, which runs as this one would.
+    pub(super) fn set_args(&mut self, args: &[String]) -> io::Result<()> {
+        self.args = texts(args)?;
+        Ok(())
+    }
+
     /// Becomes what it should be, with everything but the program itself in place.
     pub(super) fn prepare(&self, stdio: &[OwnedFd], filter: Option<&Filter>) -> io::Result<()> {
+        release_signals();
         rustix::process::setsid().doing("making a session")?;
         // SAFETY: the three standard descriptors are nobody's in this process; dup2 replaces them.
         unsafe {
@@ -191,6 +189,24 @@ impl Program {
         }
         outcome
     }
+}
+
+/// Holds no signal back any more: what process 1 holds back is its own affair.
+fn release_signals() {
+    let mut none = std::mem::MaybeUninit::uninit();
+    // SAFETY: the set is initialised by the first call and lives through the second; they touch no other memory.
+    unsafe {
+        libc::sigemptyset(none.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
+    }
+}
+
+/// As C has them.
+fn texts(texts: &[String]) -> io::Result<Vec<CString>> {
+    let text = |text: &String| {
+        CString::new(text.as_str()).map_err(|_| io::Error::other(format!("{text:?} has a zero byte in it")))
+    };
+    texts.iter().map(text).collect()
 }
 
 fn set(names: Option<&Capabilities>) -> CapabilitySet {

@@ -8,6 +8,7 @@ mod files;
 mod limits;
 mod network;
 mod process;
+mod remote;
 mod world;
 
 /// Makes a test for each runtime out of functions that take a [`world::World`].

@@ -13,7 +13,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 use wharf_runner::{
-    Error, Exit, NetworkMode, Overlay, OverlayMount, Runner, RunnerConfig, Runtime, Step, StepIo,
+    Asks, Error, Exit, NetworkMode, Overlay, OverlayMount, Runner, RunnerConfig, Runtime, Step, StepIo,
     StepOutcome, passwd, spec,
 };
 
@@ -123,6 +123,24 @@ impl World {
     }
 
     pub(crate) async fn try_run(&self, wanted: Wanted) -> Result<Outcome, Error> {
+        let run = async |step, io, cancel| self.runner.run(step, io, cancel).await;
+        self.try_run_by(wanted, run).await
+    }
+
+    /// Runs a step of which things are asked meanwhile.
+    pub(crate) async fn run_asked(&self, wanted: Wanted, asks: Asks) -> Outcome {
+        let run = async |step: Step, io, cancel| {
+            let network = self.runner.network(step.network, Vec::new()).await?;
+            self.runner.run_asked(&network, step, io, cancel, asks).await
+        };
+        self.try_run_by(wanted, run).await.unwrap()
+    }
+
+    async fn try_run_by(
+        &self,
+        wanted: Wanted,
+        run: impl AsyncFnOnce(Step, StepIo, CancellationToken) -> Result<StepOutcome, Error>,
+    ) -> Result<Outcome, Error> {
         let mut lowers = wanted.layers;
         lowers.push(self.root.clone());
         let (root, upper) = self.overlay(lowers);
@@ -146,7 +164,7 @@ impl World {
             stdout: copy(&stdout),
             stderr: copy(&stderr),
         };
-        let step = self.runner.run(step, io, wanted.cancel).await?;
+        let step = run(step, io, wanted.cancel).await?;
         Ok(Outcome {
             step,
             stdout: text(&mut stdout),
