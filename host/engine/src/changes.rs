@@ -14,9 +14,10 @@ use wharf_store::{
 
 use crate::{
     answer::{text_name, too_large, wrong_question},
+    audience::Audience,
     engine::{Engine, store_error},
     image::of_store,
-    session::{Audience, Session},
+    session::Session,
 };
 
 /// One side of a changeset: a tree and where in it the directory lies.

@@ -26,8 +26,9 @@ use wharf_proto::v1::{Finished, Kind, Outcome, Started, event};
 use wharf_store::{ResultRecord, Snapshot};
 
 use crate::{
+    audience::Audience,
     engine::Engine,
-    session::{Audience, Session, SessionId, lock},
+    session::{Session, SessionId, lock},
 };
 
 /// A tree that exists.

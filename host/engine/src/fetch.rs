@@ -22,8 +22,9 @@ use wharf_store::{LogDraft, ResultRecord, Snapshot, Store};
 use zeroize::Zeroizing;
 
 use crate::{
+    audience::Audience,
     engine::{Engine, store_error},
-    session::{Audience, Session, lock},
+    session::{Session, lock},
 };
 
 /// Permission bits of fetched files.

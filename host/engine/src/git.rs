@@ -23,8 +23,9 @@ use wharf_proto::v1::{Kind, Notice, event};
 use wharf_store::{Sharing, Snapshot, VolumeId, edit};
 
 use crate::{
+    audience::Audience,
     engine::Engine,
-    session::{Audience, Session, lock},
+    session::{Session, lock},
 };
 
 /// Whose the volumes are that hold what was fetched: nobody's module has such a name.

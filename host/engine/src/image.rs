@@ -19,9 +19,10 @@ use wharf_proto::v1::Kind;
 use wharf_store::{LayerId, Snapshot};
 
 use crate::{
+    audience::Audience,
     engine::{Engine, store_error},
     origin::Origin,
-    session::{Audience, Session, lock},
+    session::{Session, lock},
 };
 
 /// Where an image's layers are.

@@ -6,6 +6,7 @@
 
 mod answer;
 mod archive;
+mod audience;
 mod changes;
 mod edit;
 mod engine;

@@ -12,8 +12,9 @@ use wharf_digest::Digest;
 use wharf_store::LogDraft;
 
 use crate::{
+    audience::Audience,
     scrub::Scrubber,
-    session::{Audience, Logged, lock},
+    session::{Logged, lock},
 };
 
 /// How much of an output's end goes into an error message.

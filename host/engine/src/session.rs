@@ -8,7 +8,6 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::Instant,
 };
 
 use tokio::sync::{mpsc, oneshot};
@@ -35,7 +34,6 @@ use crate::{
     forward::Dials,
     git,
     image::{Resolutions, Source},
-    turns::{Place, Turns},
 };
 
 /// Bytes of steps' output that wait in memory for one client; what comes while there are more waits in the step's log.
@@ -317,7 +315,7 @@ impl Session {
         self.send_out(Outgoing::Message(message));
     }
 
-    fn send_out(&self, outgoing: Outgoing) {
+    pub(crate) fn send_out(&self, outgoing: Outgoing) {
         // A client that is gone needs no events.
         if let Some(down) = &*lock(&self.down) {
             down.send(outgoing).ok();
@@ -325,7 +323,7 @@ impl Session {
     }
 
     /// Takes room for a piece of output on its way to the client in memory, when there is any.
-    fn has_room(&self, bytes: &[u8]) -> bool {
+    pub(crate) fn has_room(&self, bytes: &[u8]) -> bool {
         let size = bytes.len() + PIECE_OVERHEAD;
         let taken = |ahead| (ahead + size <= LOG_AHEAD).then_some(ahead + size);
         self.log_ahead
@@ -442,7 +440,8 @@ impl Logged {
     }
 }
 
-fn log_event(key: Digest, stderr: bool, bytes: Vec<u8>) -> session_down::Message {
+/// A piece of output as clients are sent it.
+pub(crate) fn log_event(key: Digest, stderr: bool, bytes: Vec<u8>) -> session_down::Message {
     session_down::Message::Event(Event {
         key: key.as_bytes().to_vec(),
         what: Some(event::What::Log(Log { stderr, bytes })),
@@ -456,202 +455,6 @@ fn credentials_of(session: Weak<Session>) -> CredentialSource {
         let session = session.upgrade()?;
         runtime.block_on(session.credential(server))
     })
-}
-
-/// A piece of work's audience: the sessions that wait for it. They wait for all that it waits for, too.
-#[derive(Clone, Default)]
-pub(crate) struct Audience(Arc<Mutex<Waiting>>);
-
-#[derive(Default)]
-struct Waiting {
-    sessions: Vec<Arc<Session>>,
-    /// Of the work that this waits for.
-    inputs: Vec<Weak<Mutex<Waiting>>>,
-    /// Of a step that waits for its turn: its place in the lines.
-    line: Option<(Arc<Turns>, Arc<Place>)>,
-}
-
-impl Audience {
-    /// A session alone.
-    pub(crate) fn of(session: &Arc<Session>) -> Self {
-        let audience = Self::default();
-        audience.join(session);
-        audience
-    }
-
-    /// Is it the same work's?
-    pub(crate) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-
-    /// Tells of the start and the end of work that is no step.
-    pub(crate) async fn during<T>(
-        &self,
-        key: Digest,
-        title: &str,
-        kind: Kind,
-        work: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Error> {
-        let started = Instant::now();
-        self.tell(
-            key,
-            &event::What::Started(Started {
-                title: title.to_owned(),
-                kind: kind.into(),
-            }),
-        );
-        let outcome = work.await;
-        let (word, error) = match &outcome {
-            Ok(_) => (Outcome::Done, String::new()),
-            Err(error) => (Outcome::Failed, error.to_string()),
-        };
-        self.tell(
-            key,
-            &event::What::Finished(Finished {
-                outcome: word.into(),
-                microseconds: started.elapsed().as_micros() as u64,
-                error,
-            }),
-        );
-        outcome
-    }
-
-    /// One more session waits for this, and so for all that this waits for.
-    pub(crate) fn join(&self, session: &Arc<Session>) {
-        let mut all = vec![self.clone()];
-        while let Some(audience) = all.pop() {
-            all.extend(audience.add(session));
-        }
-    }
-
-    /// The audiences that the session has to join with this one.
-    fn add(&self, session: &Arc<Session>) -> Vec<Self> {
-        let mut waiting = lock(&self.0);
-        if waiting.sessions.iter().any(|member| member.id == session.id) {
-            return Vec::new();
-        }
-        waiting.sessions.push(Arc::clone(session));
-        if let Some((turns, place)) = &waiting.line {
-            turns.stand(session.id, place);
-        }
-        waiting
-            .inputs
-            .iter()
-            .filter_map(Weak::upgrade)
-            .map(Self)
-            .collect()
-    }
-
-    /// Whoever waits for this, now or later, waits for `input`, too.
-    pub(crate) fn wait_for(&self, input: &Self) {
-        let sessions = {
-            let mut waiting = lock(&self.0);
-            waiting.inputs.push(Arc::downgrade(&input.0));
-            waiting.sessions.clone()
-        };
-        for session in &sessions {
-            input.join(session);
-        }
-    }
-
-    /// Takes a place in the line of every session, and of those that join later.
-    pub(crate) fn stand_in_line(&self, turns: &Arc<Turns>, place: &Arc<Place>) {
-        let mut waiting = lock(&self.0);
-        for session in &waiting.sessions {
-            turns.stand(session.id, place);
-        }
-        waiting.line = Some((Arc::clone(turns), Arc::clone(place)));
-    }
-
-    pub(crate) fn leave_line(&self) {
-        lock(&self.0).line = None;
-    }
-
-    /// The session that skips the cache, when this is one's: it shares its work with nobody.
-    pub(crate) fn without_cache(&self) -> Option<SessionId> {
-        let waiting = lock(&self.0);
-        let session = waiting.sessions.iter().find(|session| session.no_cache);
-        session.map(|session| session.id)
-    }
-
-    /// Those whose client is still there.
-    pub(crate) fn sessions(&self) -> Vec<Arc<Session>> {
-        lock(&self.0)
-            .sessions
-            .iter()
-            .filter(|session| !session.cancelled.is_cancelled())
-            .cloned()
-            .collect()
-    }
-
-    /// What one of them has made or found.
-    pub(crate) fn made(&self, key: &Digest) -> Option<Arc<Made>> {
-        let made = self.sessions().iter().find_map(|session| session.made(key))?;
-        self.keep(*key, &made);
-        Some(made)
-    }
-
-    /// Notes what was made or found, in the name of all.
-    pub(crate) fn keep(&self, key: Digest, made: &Arc<Made>) {
-        for session in self.sessions() {
-            session.keep(key, made);
-        }
-    }
-
-    pub(crate) fn tell(&self, key: Digest, what: &event::What) {
-        for session in self.sessions() {
-            session.mark_reported(key);
-            session.tell(key, what.clone());
-        }
-    }
-
-    pub(crate) fn tell_hit(&self, tree: &Arc<Tree>, microseconds: u64) {
-        for session in self.sessions() {
-            session.tell_hit(tree, microseconds);
-        }
-    }
-
-    /// Passes on what a step printed. It lies in the step's log too, and there it waits for clients that are behind.
-    pub(crate) fn log(
-        &self,
-        key: Digest,
-        stderr: bool,
-        bytes: &[u8],
-        logged: impl FnOnce() -> std::io::Result<Logged>,
-    ) -> std::io::Result<()> {
-        let sessions = self.sessions().into_iter();
-        let (ready, behind): (Vec<_>, Vec<_>) = sessions.partition(|session| session.has_room(bytes));
-        for session in ready {
-            session.send(log_event(key, stderr, bytes.to_vec()));
-        }
-        if behind.is_empty() {
-            return Ok(());
-        }
-        let logged = logged()?;
-        for session in behind {
-            let logged = logged.clone();
-            session.send_out(Outgoing::Logged { key, stderr, logged });
-        }
-        Ok(())
-    }
-
-    pub(crate) fn explain(&self, tree: &Tree, reason: impl Fn() -> String) {
-        for session in self.sessions() {
-            session.explain(tree, &reason);
-        }
-    }
-
-    /// A secret's value from whichever client has it.
-    pub(crate) async fn secret(&self, secret: &SecretId) -> Result<Zeroizing<Vec<u8>>, Error> {
-        let mut outcome = Err(Error::Cancelled);
-        for session in self.sessions() {
-            outcome = session.secret(secret).await;
-            if outcome.is_ok() {
-                break;
-            }
-        }
-        outcome
-    }
 }
 
 /// A lock that a panic elsewhere does not spoil: what these guard is whole at every moment.

@@ -12,7 +12,10 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use crate::session::{Audience, SessionId, lock};
+use crate::{
+    audience::Audience,
+    session::{SessionId, lock},
+};
 
 /// The turns of one engine.
 pub(crate) struct Turns(Mutex<Lines>);

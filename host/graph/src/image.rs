@@ -57,8 +57,8 @@ pub struct ImageConfig {
     pub labels: BTreeMap<String, String>,
     /// Ports as `80/tcp`.
     pub exposed_ports: Vec<String>,
-    /// Fields of the image's configuration that Wharf keeps and does not read (health check, volumes, stop signal …): a
-    /// JSON object as text, empty when there are none.
+    /// Fields of the image's configuration that Wharf keeps as they are (health check, volumes, stop signal …): a JSON object
+    /// as text, empty when there are none. Services read some of them.
     pub rest: String,
 }
 

@@ -4,6 +4,7 @@
 //! needs it holds a [`Lease`]; when the last is given back it goes on for a moment, as the next step of a run often wants it
 //! again, and is then ended. A session's end ends it at once.
 
+mod health;
 mod host;
 mod run;
 

@@ -8,29 +8,50 @@ use std::{
 use tokio_util::sync::CancellationToken;
 use wharf_graph::{
     Error,
-    plan::{Port, Provider, Service, Step, Transport},
+    plan::{HealthCheck, Provider, Step},
 };
 use wharf_proto::v1::{Finished, Kind, Outcome, Ready, Started, event};
-use wharf_runner::{Exit, StepIo, StepNetwork};
+use wharf_runner::{Exit, Remote, StepIo, StepNetwork};
 
-use super::{Bound, Running, State};
+use super::{Bound, Running, State, health::Patient};
 use crate::{
+    audience::Audience,
     engine::Engine,
-    session::{Audience, lock},
-    step::{Outputs, Prepared, failure, io_error, runner_error},
+    session::{Session, lock},
+    step::{Outputs, Prepared, failure, runner_error},
 };
 
 /// The signal by which the runner ends a process.
 const KILLED: i32 = 9;
-/// How long to wait between two looks at a service that is not healthy yet: at first, and at most.
-const LOOKS: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(200)];
+/// How long a service that was asked to end may take before it is ended.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The same when somebody waits for its end: its run is over or interrupted, or it has failed already.
+const HASTE: Duration = Duration::from_millis(500);
+
+/// How a service's process is treated.
+#[derive(Clone, Copy)]
+struct Treatment<'t> {
+    check: Option<&'t HealthCheck>,
+    start_timeout: Duration,
+    stop_signal: i32,
+}
 
 impl Engine {
     /// Runs a service until it ends or nobody needs it any more.
     pub(super) async fn serve(self: Arc<Self>, running: Arc<Running>) {
         let outcome = match &running.service.provider {
-            Provider::Process { step, start_timeout } => {
-                self.serve_process(&running, step, *start_timeout).await
+            Provider::Process {
+                step,
+                check,
+                start_timeout,
+                stop_signal,
+            } => {
+                let treatment = Treatment {
+                    check: check.as_ref(),
+                    start_timeout: *start_timeout,
+                    stop_signal: *stop_signal,
+                };
+                self.serve_process(&running, step, treatment).await
             }
             Provider::Host { host, ports } => self.serve_host(&running, host, ports).await,
         };
@@ -46,7 +67,7 @@ impl Engine {
         self: &Arc<Self>,
         running: &Arc<Running>,
         step: &Step,
-        start_timeout: Duration,
+        treatment: Treatment<'_>,
     ) -> Result<(), Error> {
         let audience = Audience::default();
         audience.join(&running.session);
@@ -72,15 +93,7 @@ impl Engine {
         };
         audience.tell(key, &event::What::Started(started));
         let outcome = self
-            .run_process(
-                running,
-                step,
-                prepared,
-                &bound,
-                &network,
-                &audience,
-                start_timeout,
-            )
+            .run_process(running, step, prepared, &bound, &network, &audience, treatment)
             .await;
         let (word, error) = match &outcome {
             Ok(()) if running.session.cancelled.is_cancelled() => (Outcome::Cancelled, String::new()),
@@ -105,7 +118,7 @@ impl Engine {
         bound: &Bound,
         network: &Arc<StepNetwork>,
         audience: &Audience,
-        start_timeout: Duration,
+        treatment: Treatment<'_>,
     ) -> Result<(), Error> {
         let key = running.service.key;
         let (stdout, stderr, reading) =
@@ -117,13 +130,34 @@ impl Engine {
             stderr,
         };
         let begun = Instant::now();
-        let cancel = running.stop.child_token();
-        let mut run = std::pin::pin!(self.runner.run_in(network, prepared.step, io, cancel.clone()));
-        let mut health = std::pin::pin!(healthy(network, &running.service, start_timeout));
-        let (mut is_watched, mut why) = (true, None);
+        let (remote, asks) = Remote::new();
+        let kill = CancellationToken::new();
+        let mut run = std::pin::pin!(
+            self.runner
+                .run_asked(network, prepared.step, io, kill.clone(), asks)
+        );
+        let patient = Patient {
+            service: &running.service,
+            network,
+            remote: &remote,
+            secrets: &prepared.held.secrets,
+        };
+        let mut health = std::pin::pin!(patient.healthy(treatment.check, treatment.start_timeout));
+        let (failed, mut is_watched, mut why) = (CancellationToken::new(), true, None);
+        let mut ending = std::pin::pin!(async {
+            let patience = tokio::select! {
+                () = running.stop.cancelled() => PATIENCE,
+                () = failed.cancelled() => HASTE,
+            };
+            remote.signal(treatment.stop_signal);
+            take_time(patience, &running.session).await;
+            kill.cancel();
+            std::future::pending::<()>().await;
+        });
         let outcome = loop {
             tokio::select! {
                 outcome = &mut run => break outcome.map_err(|error| runner_error(&error))?,
+                () = &mut ending => {}
                 health = &mut health, if is_watched => {
                     is_watched = false;
                     match health {
@@ -132,10 +166,10 @@ impl Engine {
                             audience.tell(key, &event::What::Ready(ready));
                             running.state.send_replace(State::Ready(Arc::clone(network)));
                         }
-                        Err(late) => why = Some(end(&cancel, Why::NotHealthy(late))),
+                        Err(late) => why = Some(end(&failed, Why::NotHealthy(late))),
                     }
                 }
-                error = bound.ended(), if why.is_none() => why = Some(end(&cancel, Why::Needed(error))),
+                error = bound.ended(), if why.is_none() => why = Some(end(&failed, Why::Needed(error))),
             }
         };
         let mut printed = reading.end().await?;
@@ -150,10 +184,13 @@ impl Engine {
             self.keep_log(&output, exit_code).await;
             return Ok(());
         }
-        let mut error = match outcome.exit {
-            Exit::Cancelled => failure(step, &Exit::Signal(KILLED), &tails),
-            exit => failure(step, &exit, &tails),
+        let exit = match outcome.exit {
+            // What we have ended ourselves has failed, whatever it makes of it.
+            _ if why.is_some() => Exit::Signal(KILLED),
+            Exit::Cancelled => Exit::Signal(KILLED),
+            exit => exit,
         };
+        let mut error = failure(step, &exit, &tails);
         match why {
             Some(Why::Needed(error)) => return Err(error),
             Some(Why::NotHealthy(late)) => say(&mut error, |_| late),
@@ -171,49 +208,26 @@ enum Why {
     Needed(Error),
 }
 
-fn end(cancel: &CancellationToken, why: Why) -> Why {
-    cancel.cancel();
+fn end(failed: &CancellationToken, why: Why) -> Why {
+    failed.cancel();
     why
+}
+
+/// Lets this much time pass, and less when the run comes to its end meanwhile.
+async fn take_time(patience: Duration, session: &Session) {
+    let over = async {
+        session.cancelled.cancelled().await;
+        tokio::time::sleep(HASTE).await;
+    };
+    tokio::select! {
+        () = tokio::time::sleep(patience) => {}
+        () = over => {}
+    }
 }
 
 /// Says in other words how a process ended.
 fn say(error: &mut Error, words: impl FnOnce(&str) -> String) {
     if let Error::Exec(failure) = error {
         failure.reason = words(&failure.reason);
-    }
-}
-
-/// Waits until a service answers on all of its ports; in words what does not.
-async fn healthy(network: &Arc<StepNetwork>, service: &Service, patience: Duration) -> Result<(), String> {
-    let [mut pause, longest] = LOOKS;
-    let begun = Instant::now();
-    loop {
-        let network = Arc::clone(network);
-        let listening = tokio::task::spawn_blocking(move || network.listening()).await;
-        let listening = listening
-            .map_err(std::io::Error::other)
-            .and_then(|listening| listening)
-            .map_err(|error| io_error(error).to_string())?;
-        let answers = |port: &&Port| match port.transport {
-            Transport::Tcp => !listening.tcp.contains(&port.number),
-            Transport::Udp => !listening.udp.contains(&port.number),
-        };
-        let silent: Vec<_> = service
-            .ports
-            .iter()
-            .filter(answers)
-            .map(Port::to_string)
-            .collect();
-        if silent.is_empty() {
-            return Ok(());
-        }
-        if begun.elapsed() >= patience {
-            return Err(format!(
-                "the service was not healthy after {patience:?}: nothing listens on {}",
-                silent.join(" and ")
-            ));
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(longest);
     }
 }

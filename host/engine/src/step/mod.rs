@@ -30,12 +30,12 @@ use wharf_store::{LayerDraft, Pin, Snapshot, VolumeId};
 use zeroize::Zeroizing;
 
 use crate::{
+    audience::Audience,
     engine::Engine,
     evaluate::{Made, record},
     image::of_store,
     log::Tail,
     service::Bound,
-    session::Audience,
 };
 
 /// The name of a step's host: the same everywhere, so that results are.

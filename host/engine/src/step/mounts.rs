@@ -21,7 +21,7 @@ use wharf_runner::{
 use wharf_store::{Snapshot, VolumeId, edit, tree::View};
 
 use super::{Held, io_error};
-use crate::{edit::resolve_owner, engine::Engine, evaluate::Made, session::Audience};
+use crate::{audience::Audience, edit::resolve_owner, engine::Engine, evaluate::Made};
 
 impl Engine {
     /// Brings about what is mounted. Directories become overlays of their own, so nothing a step writes is shared.

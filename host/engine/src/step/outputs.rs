@@ -13,10 +13,10 @@ use zeroize::Zeroizing;
 
 use super::io_error;
 use crate::{
+    audience::Audience,
     evaluate::StepOutput,
     log::{Combined, Pump, Tail},
     scrub::Scrubber,
-    session::Audience,
 };
 
 /// Reading what a step prints.

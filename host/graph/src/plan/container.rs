@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     path::{absolute, below},
-    service::Bound,
+    service::{self, Bound},
     tree::{Location, Make, Step, Tree},
 };
 use crate::{
@@ -200,7 +200,7 @@ impl ContainerPlan {
             )));
         }
         let redirect = |path: &Option<String>| path.as_deref().map(|path| self.at(path));
-        Ok(Step {
+        let step = Step {
             root: Arc::clone(&self.root),
             args,
             env: self.config.env.iter().cloned().collect(),
@@ -220,7 +220,9 @@ impl ContainerPlan {
             timeout: options.timeout,
             nonce: options.no_cache.then_some(nonce),
             reason: options.reason.clone(),
-        })
+        };
+        service::check_volumes(&step)?;
+        Ok(step)
     }
 
     /// The container after a change that runs nothing.

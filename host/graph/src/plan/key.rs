@@ -66,7 +66,7 @@ struct StepMaterial<'a> {
 
 #[derive(Serialize)]
 enum ServiceMaterial<'a> {
-    Process(Box<StepMaterial<'a>>),
+    Process(Box<StepMaterial<'a>>, Option<&'a [String]>, Vec<Sharing>),
     Host(&'a str, &'a [HostPort]),
 }
 
@@ -103,7 +103,16 @@ pub(super) fn keys(make: &Make) -> (Digest, Digest) {
 pub(super) fn service_keys(provider: &Provider, ports: &[Port]) -> (Digest, Digest) {
     let digest = |naming: Naming| {
         let material = match provider {
-            Provider::Process { step, .. } => ServiceMaterial::Process(Box::new(naming.step(step))),
+            Provider::Process { step, check, .. } => {
+                // What checks it runs in it, and can change what it does.
+                let check = check.as_ref().map(|check| check.args.as_slice());
+                // Who waits for whom's volumes: a service that has one for itself is not one that shares it.
+                let sharing = step.mounts.values().filter_map(|mount| match mount {
+                    Mount::Cache(volume) => Some(volume.sharing),
+                    _ => None,
+                });
+                ServiceMaterial::Process(Box::new(naming.step(step)), check, sharing.collect())
+            }
             Provider::Host { host, ports } => ServiceMaterial::Host(host, ports),
         };
         let material = ("wharf service", SEMANTICS, material, ports);

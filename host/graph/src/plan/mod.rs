@@ -6,6 +6,7 @@
 
 mod container;
 mod key;
+mod lifecycle;
 mod path;
 mod planner;
 mod service;
@@ -13,6 +14,7 @@ mod tree;
 
 pub use container::ContainerPlan;
 pub use key::SEMANTICS;
+pub use lifecycle::HealthCheck;
 pub use path::absolute;
 pub use planner::{ChangesetPlan, DOCKER_ARCHIVE, ImagePin, Pins, PlanError, Planned, Planner, fetched};
 pub use service::{Bound, Port, Provider, Service, Transport};

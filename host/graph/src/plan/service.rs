@@ -13,11 +13,12 @@ use wharf_digest::Digest;
 use super::{
     container::ContainerPlan,
     key,
+    lifecycle::{self, HealthCheck},
     tree::{Location, Step, Tree},
 };
 use crate::{
     error::{Error, shell_words},
-    op::{ExecOptions, Expect, HostPort, ServiceOptions},
+    op::{ExecOptions, Expect, HostPort, Mount, ServiceOptions, Sharing},
 };
 
 /// How long a service may take until it is healthy, unless told otherwise.
@@ -94,8 +95,12 @@ pub enum Provider {
     Process {
         /// The process.
         step: Box<Step>,
+        /// Tells whether it is healthy, beside its ports.
+        check: Option<HealthCheck>,
         /// It has failed when it is not healthy after this long.
         start_timeout: Duration,
+        /// The signal by which it is asked to end.
+        stop_signal: i32,
     },
     /// The caller's own machine: where its ports lead there.
     Host {
@@ -118,9 +123,15 @@ impl Service {
         };
         let step = container.step(&options.args, &exec, 0, "a service")?;
         let ports = container.config.exposed_ports.iter().map(|text| Port::read(text));
+        let check = lifecycle::health_check(&container.config)?;
+        let patience = check
+            .as_ref()
+            .map_or(START_TIMEOUT, |check| check.patience.max(START_TIMEOUT));
         let provider = Provider::Process {
             step: Box::new(step),
-            start_timeout: options.start_timeout.unwrap_or(START_TIMEOUT),
+            check,
+            start_timeout: options.start_timeout.unwrap_or(patience),
+            stop_signal: lifecycle::stop_signal(&container.config)?,
         };
         Ok(Self::new(provider, ports.collect::<Result<_, _>>()?))
     }
@@ -261,6 +272,52 @@ fn check_alias(alias: &str) -> Result<(), Error> {
         return Err(Error::Invalid(format!(
             "{alias} cannot be the name of a service: it means something else"
         )));
+    }
+    Ok(())
+}
+
+/// Refuses a process that runs together with services, or whose services run together, when one of them has a cache volume
+/// for itself (`locked`) that another mounts: services hold their volumes for as long as they run, so these would wait for each
+/// other for ever.
+pub(super) fn check_volumes(step: &Step) -> Result<(), Error> {
+    struct User<'s> {
+        name: String,
+        process: &'s Step,
+        is_alone: bool,
+    }
+    let mut users: BTreeMap<_, User<'_>> = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    let mut all = vec![(format!("`{}`", shell_words(&step.args)), step)];
+    while let Some((name, process)) = all.pop() {
+        for mount in process.mounts.values() {
+            let Mount::Cache(volume) = mount else { continue };
+            if volume.sharing == Sharing::Private {
+                continue;
+            }
+            let is_alone = volume.sharing == Sharing::Locked;
+            let user = users
+                .entry((&volume.scope, &volume.name))
+                .or_insert_with(|| User {
+                    name: name.clone(),
+                    process,
+                    is_alone,
+                });
+            // What one process mounts twice it takes once.
+            if !std::ptr::eq(user.process, process) && (is_alone || user.is_alone) {
+                return Err(Error::Invalid(format!(
+                    "the cache volume {} is mounted by {} and by {name}, which run at the same time, and one of them has it \
+                     for itself (locked): they would wait for each other for ever; give them different volumes, or do not \
+                     lock this one",
+                    volume.name, user.name
+                )));
+            }
+            user.is_alone |= is_alone;
+        }
+        for (alias, service) in &process.services {
+            if let Some(process) = service.step().filter(|_| seen.insert(service.key)) {
+                all.push((format!("the service {alias}"), process));
+            }
+        }
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use wharf_e2e::{
 };
 use wharf_graph::{
     Container, Error, Service,
-    op::{Configure, ExecOptions, Network, ServiceOptions},
+    op::{CacheVolume, Configure, ExecOptions, Mount, Network, ServiceOptions, Sharing},
     read::Question,
 };
 
@@ -269,6 +269,73 @@ async fn b50_services_of_services_start_before_them_and_names_in_a_circle_are_re
         message,
         "services cannot depend on each other: back needs back; give one of them another name"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b30_a_service_and_its_client_do_not_wait_for_each_others_volume() {
+    let engine = TestEngine::start();
+    let run = engine.run();
+    let with = |container: Container, name: &str, sharing: Sharing| {
+        let volume = CacheVolume {
+            scope: "tests".to_owned(),
+            name: name.to_owned(),
+            sharing,
+            source: None,
+            owner: None,
+        };
+        container.configure(Configure::Mount("/data".to_owned(), Mount::Cache(volume)))
+    };
+    let serving_by = |program: &str, sharing| {
+        with(busybox(), "data", sharing)
+            .configure(Configure::DefaultArgs(sh(program)))
+            .configure(Configure::Expose("80/tcp".to_owned()))
+            .as_service(ServiceOptions::default())
+    };
+    let serving = |sharing| serving_by("exec nc -ll -p 80 -e cat", sharing);
+    let asking = |container: &Container| script(container, "echo hello | nc db 80");
+    let refused = async |container: &Container| match run.stdout(&asking(container)).await {
+        Err(Error::Invalid(message)) => message,
+        other => panic!("{other:?} is not refused"),
+    };
+    for (theirs, ours) in [
+        (Sharing::Locked, Sharing::Locked),
+        (Sharing::Locked, Sharing::ReadOnly),
+        (Sharing::Shared, Sharing::Locked),
+    ] {
+        let client = with(busybox().with_service("db", &serving(theirs)), "data", ours);
+        let message = refused(&client).await;
+        for part in ["cache volume data", "nc db 80", "the service db", "locked"] {
+            assert!(message.contains(part), "{message}");
+        }
+    }
+    // Two services of one step run together, too; so does what stands behind one of them.
+    let front = busybox()
+        .with_service("behind", &serving(Sharing::Locked))
+        .configure(Configure::DefaultArgs(sh("exec nc -ll -p 80 -e cat")))
+        .configure(Configure::Expose("80/tcp".to_owned()))
+        .as_service(ServiceOptions::default());
+    let both = busybox()
+        .with_service("db", &front)
+        .with_service("other", &serving_by("exec nc -ll -p 80 -e tac", Sharing::Shared));
+    let message = refused(&both).await;
+    assert!(
+        message.contains("the service behind") && message.contains("the service other"),
+        "{message}"
+    );
+    // Who mounts another one, or shares it, or knows one service by two names, is served.
+    let locked = serving(Sharing::Locked);
+    let other = with(busybox().with_service("db", &locked), "other", Sharing::Locked);
+    let shared = with(
+        busybox().with_service("db", &serving(Sharing::Shared)),
+        "data",
+        Sharing::Shared,
+    );
+    let named_twice = busybox()
+        .with_service("db", &locked)
+        .with_service("again", &locked);
+    for container in [other, shared, named_twice] {
+        assert_eq!(run.stdout(&asking(&container)).await.unwrap(), "hello\n");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

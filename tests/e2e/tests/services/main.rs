@@ -1,5 +1,6 @@
 //! Behaviour 50, and 10 and 11 as far as services are concerned: processes that steps reach by name while they run.
 
+mod health;
 mod host;
 mod lifecycle;
 
