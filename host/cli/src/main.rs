@@ -6,6 +6,7 @@ mod commands;
 mod complete;
 mod engine_choice;
 mod error;
+mod explain;
 mod flags;
 mod interrupt;
 mod module;

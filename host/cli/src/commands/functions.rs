@@ -5,7 +5,7 @@ use unicode_width::UnicodeWidthStr;
 use wharf_wasm::{Case, DefaultValue, Field, Function, Param, Type};
 
 use crate::{
-    args::FunctionsArgs, error::Report, flags, module, output, places::Places, progress::Style,
+    args::FunctionsArgs, error::Report, explain, module, output, places::Places, progress::Style,
     table::columns,
 };
 
@@ -46,7 +46,7 @@ fn row(function: &Function) -> [String; 3] {
         .map(|param| format!("{}: {}", param.name, param.ty))
         .collect::<Vec<_>>();
     let first_line = function.docs.lines().next().unwrap_or_default().to_owned();
-    let signature = format!("({}) -> {}", params.join(", "), flags::result_name(function));
+    let signature = format!("({}) -> {}", params.join(", "), explain::result_name(function));
     [function.name.clone(), first_line, signature]
 }
 
@@ -69,7 +69,7 @@ pub(crate) fn as_json(function: &Function) -> Value {
         "docs": function.docs,
         "params": function.params.iter().map(param).collect::<Vec<_>>(),
         "result": function.result.as_ref().map(ToString::to_string),
-        "types": flags::named_types(function).into_iter().map(type_as_json).collect::<Vec<_>>(),
+        "types": explain::named_types(function).into_iter().map(type_as_json).collect::<Vec<_>>(),
     })
 }
 

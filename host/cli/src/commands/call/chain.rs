@@ -12,6 +12,7 @@ use wharf_wasm::{
 use super::{show, target};
 use crate::{
     error::Report,
+    explain,
     flags::{self, Flags},
     module::Loaded,
     suggest::nearest,
@@ -46,7 +47,7 @@ impl Chain {
         };
         let (mut ending, mut words) = Flags::read(&function, "", words)?;
         if ending.help {
-            return Ok(Written::Help(flags::explain("", &function)));
+            return Ok(Written::Help(explain::explain("", &function)));
         }
         let arguments = ending.arguments(&function, place)?;
         let mut called: Vec<(Method, Vec<Value>)> = Vec::new();
@@ -57,7 +58,7 @@ impl Chain {
             before = format!("{before}{} ... ", last.name);
             let (flags, rest) = Flags::read(&method.signature, &before, rest)?;
             if flags.help {
-                return Ok(Written::Help(flags::explain(&before, &method.signature)));
+                return Ok(Written::Help(explain::explain(&before, &method.signature)));
             }
             let arguments = flags.arguments(&method.signature, place)?;
             ending = Flags {
@@ -73,7 +74,7 @@ impl Chain {
             let message = format!(
                 "-o writes a directory, file or container; {} returns {}",
                 last.name,
-                flags::result_name(last)
+                explain::result_name(last)
             );
             return Err(Report::usage(message).with_hint("without -o the value goes to standard output"));
         }
@@ -103,7 +104,7 @@ fn method(function: &Function, name: &str) -> Result<Method, Report> {
     if let Some(found) = there.iter().find(|method| method.signature.name == kebab) {
         return Ok(found.clone());
     }
-    let returned = flags::result_name(function);
+    let returned = explain::result_name(function);
     let names = || there.iter().map(|method| method.signature.name.as_str());
     let meant = nearest(&kebab, names())
         .map(|near| format!("; did you mean {near}?"))
