@@ -1,4 +1,4 @@
-//! The engine's image: this program, its loader and the libraries that it has loaded, and nothing else.
+//! The engine's image: this program, its loader and the libraries that it has loaded, this machine's git, and nothing else.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -15,7 +15,11 @@ use bollard::{
 use futures::TryStreamExt;
 use wharf_digest::Digest;
 
-use crate::{Daemon, DockerError, DockerOptions};
+use crate::{
+    Daemon, DockerError, DockerOptions,
+    elf::{interpreter_of, library_name},
+    git,
+};
 
 /// The image's repository.
 const REPOSITORY: &str = "wharf-engine";
@@ -29,9 +33,12 @@ pub(crate) const LIBRARIES: &str = "/lib";
 /// The image of this program, made when the daemon has none.
 pub(crate) async fn ensure(daemon: &Daemon, options: &DockerOptions) -> Result<String, DockerError> {
     let program = read(&options.program)?;
-    let libraries = loaded_libraries(&options.program)?;
+    let mut beside = git::files();
+    // What the engine itself has loaded is what it gets, whatever git would.
+    beside.extend(loaded_libraries(&options.program)?);
     let mut identity = program.clone();
-    for bytes in libraries.values() {
+    for (path, bytes) in &beside {
+        identity.extend_from_slice(path.as_bytes());
         identity.extend_from_slice(Digest::of(bytes).as_bytes());
     }
     let tag = format!(
@@ -45,7 +52,7 @@ pub(crate) async fn ensure(daemon: &Daemon, options: &DockerOptions) -> Result<S
     }
     let refused = DockerError::refused("take the engine's image in");
     let archive =
-        archive(program, &libraries).map_err(|source| DockerError::io("pack", &options.program, source))?;
+        archive(program, &beside).map_err(|source| DockerError::io("pack", &options.program, source))?;
     let import = CreateImageOptionsBuilder::new()
         .from_src("-")
         .repo(REPOSITORY)
@@ -123,23 +130,11 @@ fn loaded_libraries(program: &Path) -> Result<BTreeMap<String, Vec<u8>>, DockerE
     Ok(libraries)
 }
 
-/// The loader that a program names; none for one that is linked statically.
-fn interpreter_of(program: &[u8]) -> Option<String> {
-    let elf = goblin::elf::Elf::parse(program).ok()?;
-    elf.interpreter.map(str::to_owned)
-}
-
-/// The name by which a library is looked for; none for what is no library.
-fn library_name(bytes: &[u8], path: &Path) -> Option<String> {
-    let elf = goblin::elf::Elf::parse(bytes).ok()?;
-    let own = || path.file_name().and_then(|name| name.to_str());
-    elf.soname.or_else(own).map(str::to_owned)
-}
-
-fn archive(program: Vec<u8>, libraries: &BTreeMap<String, Vec<u8>>) -> std::io::Result<Vec<u8>> {
+fn archive(program: Vec<u8>, beside: &BTreeMap<String, Vec<u8>>) -> std::io::Result<Vec<u8>> {
     let mut archive = tar::Builder::new(Vec::with_capacity(program.len() + (8 << 20)));
     for (directory, mode) in [
         ("tmp", 0o1777),
+        ("root", 0o700),
         ("etc", 0o755),
         ("run", 0o755),
         ("var/lib/wharf", 0o755),
@@ -147,12 +142,19 @@ fn archive(program: Vec<u8>, libraries: &BTreeMap<String, Vec<u8>>) -> std::io::
         let mut header = header(tar::EntryType::Directory, mode, 0);
         archive.append_data(&mut header, format!("{directory}/"), std::io::empty())?;
     }
+    // Git goes by several names.
+    let mut packed: HashMap<Digest, String> = HashMap::new();
     let mut add = |path: &str, bytes: &[u8]| {
+        let path = path.trim_start_matches('/');
+        if let Some(first) = packed.get(&Digest::of(bytes)) {
+            return archive.append_link(&mut header(tar::EntryType::Link, 0o755, 0), path, first);
+        }
+        packed.insert(Digest::of(bytes), path.to_owned());
         let mut header = header(tar::EntryType::Regular, 0o755, bytes.len() as u64);
-        archive.append_data(&mut header, path.trim_start_matches('/'), bytes)
+        archive.append_data(&mut header, path, bytes)
     };
     add(PROGRAM, &program)?;
-    for (path, bytes) in libraries {
+    for (path, bytes) in beside {
         add(path, bytes)?;
     }
     archive.into_inner()
@@ -178,7 +180,8 @@ mod tests {
     #[test]
     fn the_image_holds_the_program_its_loader_and_its_libraries() {
         let program = std::env::current_exe().unwrap();
-        let libraries = loaded_libraries(&program).unwrap();
+        let mut libraries = loaded_libraries(&program).unwrap();
+        libraries.insert("/lib/other-name".to_owned(), libraries["/lib/libc.so.6"].clone());
         let interpreter = interpreter_of(&read(&program).unwrap()).unwrap();
         assert!(libraries.contains_key(&interpreter), "{:?}", libraries.keys());
         assert!(libraries.contains_key("/lib/libc.so.6"), "{:?}", libraries.keys());
@@ -189,7 +192,12 @@ mod tests {
             .unwrap()
             .map(|entry| entry.unwrap().path().unwrap().to_string_lossy().into_owned())
             .collect();
-        for path in ["wharf", "lib/libc.so.6", interpreter.trim_start_matches('/')] {
+        for path in [
+            "wharf",
+            "lib/libc.so.6",
+            "lib/other-name",
+            interpreter.trim_start_matches('/'),
+        ] {
             assert!(paths.iter().any(|found| found == path), "{path}: {paths:?}");
         }
     }

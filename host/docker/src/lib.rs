@@ -6,7 +6,9 @@
 
 mod container;
 mod daemon;
+mod elf;
 mod error;
+mod git;
 mod image;
 mod images;
 

@@ -7,7 +7,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The git program is not there.
-    #[error("there is no `git` program where the engine runs: install git there{}", if cfg!(target_os = "linux") { ", or use `--engine local` on a machine that has it" } else { "" })]
+    #[error(
+        "there is no `git` program where the engine runs: install git there; an engine in Docker takes this machine's along \
+         when it is started anew (`wharf engine stop`)"
+    )]
     NoProgram,
     /// The address does not read.
     #[error("{url:?} is no address of a repository: {why}")]

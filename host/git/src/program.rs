@@ -28,6 +28,8 @@ const PROXIES: [&str; 6] = [
     "NO_PROXY",
     "ALL_PROXY",
 ];
+/// Variables of the environment that say where programs and their libraries are.
+const OWN: [&str; 2] = ["PATH", "LD_LIBRARY_PATH"];
 /// Where systems keep the certificates that they trust.
 const TRUSTED: [&str; 3] = [
     "/etc/ssl/certs/ca-certificates.crt",
@@ -83,7 +85,10 @@ impl Git {
         command
             .env_clear()
             .env("HOME", self.home.path())
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .envs(
+                OWN.iter()
+                    .filter_map(|name| Some((name, std::env::var_os(name)?))),
+            )
             .env("LC_ALL", "C")
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .env("GIT_CONFIG_GLOBAL", self.home.path().join(CONFIGURATION))

@@ -3,6 +3,7 @@
 use wharf_e2e::guests;
 use wharf_testkit::{
     World,
+    git::{GitRepository, serve_git_on},
     world::{Done, Engine},
 };
 
@@ -121,6 +122,51 @@ fn images_go_to_docker_and_come_from_it() {
     call(&["said-in-docker", "--name", &name, "--args=cat"])
         .exits(1)
         .says(&name);
+}
+
+#[test]
+fn an_engine_in_docker_reads_repositories_with_this_machines_git() {
+    let world = OnDocker::new();
+    let repository = GitRepository::new(&world.0.path("work/repository")).expect("a repository");
+    repository
+        .commit("docs/README", "from a commit")
+        .expect("a commit");
+    let module = guests::sdk(&world.0);
+    let read = |source: &str, path: &str| {
+        let mut command = world.0.command(["call", "-q", "-m"]);
+        command
+            .arg(&module)
+            .args(["read", "--source", source, "--path", path]);
+        Done::of(command)
+    };
+    // By git's own way from a directory of this machine.
+    let directory = format!("git+file://{}", repository.path().display());
+    assert_eq!(read(&directory, "docs/README").ok(), "from a commit");
+    // From a server of the web.
+    let daemon = world.0.daemon().expect("a daemon");
+    let gateway = daemon.gateway().expect("an address");
+    let server = serve_git_on(gateway, &world.0.path("work"), |_| true).expect("a server");
+    let url = server.url("/repository/.git");
+    assert_eq!(
+        read(&format!("git+{url}#main:docs"), "README").ok(),
+        "from a commit"
+    );
+    // By ssh: there is no server, and it is ssh that says so.
+    let ssh = "GIT_SSH_COMMAND=ssh -F /dev/null -o BatchMode=yes";
+    let address = format!("ssh://git@{gateway}:1/app.git");
+    let refused = daemon
+        .run([
+            "exec",
+            "--env",
+            ssh,
+            &world.containers(),
+            "git",
+            "ls-remote",
+            &address,
+        ])
+        .expect_err("nobody listens")
+        .to_string();
+    assert!(refused.contains("port 1: Connection refused"), "{refused}");
 }
 
 #[test]

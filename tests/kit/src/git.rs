@@ -1,6 +1,7 @@
 //! Real git repositories and real servers of them: git's own over HTTP, and OpenSSH.
 
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -64,10 +65,19 @@ impl GitRepository {
 
 /// Serves the repositories below `root` over HTTP, by git's own program, to those whom `admits` lets in.
 pub fn serve_git(root: &Path, admits: impl Fn(&Asked) -> bool + Send + Sync + 'static) -> Result<HttpServer> {
+    serve_git_on(IpAddr::V4(Ipv4Addr::LOCALHOST), root, admits)
+}
+
+/// The same on another address of this machine.
+pub fn serve_git_on(
+    address: IpAddr,
+    root: &Path,
+    admits: impl Fn(&Asked) -> bool + Send + Sync + 'static,
+) -> Result<HttpServer> {
     let output = process::run(Command::new(require("git", "git")?).arg("--exec-path"))?;
     let program = Path::new(String::from_utf8_lossy(&output.stdout).trim()).join("git-http-backend");
     let root = root.display().to_string();
-    HttpServer::start(move |asked| {
+    HttpServer::start_on(address, move |asked| {
         if !admits(asked) {
             return Reply::status(401).with("WWW-Authenticate", "Basic realm=\"test\"");
         }

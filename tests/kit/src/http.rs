@@ -5,9 +5,11 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -41,8 +43,41 @@ impl Asked {
 pub struct Reply {
     status: u16,
     headers: Vec<(String, String)>,
-    body: Vec<u8>,
-    cut: Option<usize>,
+    body: Body,
+    cut: Option<u64>,
+}
+
+/// What an answer brings.
+#[derive(Clone, Debug)]
+enum Body {
+    Bytes(Vec<u8>),
+    /// A part of a file.
+    Part {
+        file: PathBuf,
+        from: u64,
+        length: u64,
+    },
+}
+
+impl Body {
+    fn length(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Part { length, .. } => *length,
+        }
+    }
+
+    /// Sends its first bytes, so many.
+    fn send(&self, stream: &mut TcpStream, length: u64) -> std::io::Result<()> {
+        match self {
+            Self::Bytes(bytes) => stream.write_all(&bytes[..length as usize]),
+            Self::Part { file, from, .. } => {
+                let mut file = File::open(file)?;
+                file.seek(SeekFrom::Start(*from))?;
+                std::io::copy(&mut file.take(length), stream).map(drop)
+            }
+        }
+    }
 }
 
 impl Reply {
@@ -51,7 +86,7 @@ impl Reply {
         Self {
             status,
             headers: Vec::new(),
-            body: Vec::new(),
+            body: Body::Bytes(Vec::new()),
             cut: None,
         }
     }
@@ -59,7 +94,7 @@ impl Reply {
     /// All of a body, whatever part was asked for.
     pub fn whole(body: impl Into<Vec<u8>>) -> Self {
         Self {
-            body: body.into(),
+            body: Body::Bytes(body.into()),
             ..Self::status(200)
         }
     }
@@ -72,6 +107,21 @@ impl Reply {
     /// A file as servers of files serve it: parts, on condition that it is still the one with this tag; nothing when the tag is
     /// the one that is known.
     pub fn file(asked: &Asked, body: &[u8], etag: &str) -> Self {
+        let part = |range: Range<u64>| Body::Bytes(body[range.start as usize..range.end as usize].to_vec());
+        Self::parts(asked, body.len() as u64, etag, part)
+    }
+
+    /// The same of one that is too large to be held in memory.
+    pub fn on_disk(asked: &Asked, file: &Path, etag: &str) -> std::io::Result<Self> {
+        let part = |range: Range<u64>| Body::Part {
+            file: file.to_owned(),
+            from: range.start,
+            length: range.end - range.start,
+        };
+        Ok(Self::parts(asked, file.metadata()?.len(), etag, part))
+    }
+
+    fn parts(asked: &Asked, length: u64, etag: &str, part: impl Fn(Range<u64>) -> Body) -> Self {
         let tag = format!("\"{etag}\"");
         if asked.header("if-none-match") == tag {
             return Self::status(304).with("ETag", &tag);
@@ -82,18 +132,19 @@ impl Reply {
             .is_none_or(|condition| *condition == tag);
         let range = asked.header("range").strip_prefix("bytes=").filter(|_| is_same);
         let reply = match range.and_then(|range| range.split_once('-')) {
-            None => Self::whole(body),
+            None => Self {
+                body: part(0..length),
+                ..Self::status(200)
+            },
             Some((first, last)) => {
-                let first: usize = first.parse().unwrap_or_default();
-                let end = last
-                    .parse()
-                    .map_or(body.len(), |last: usize| body.len().min(last + 1));
+                let first: u64 = first.parse().unwrap_or_default();
+                let end = last.parse().map_or(length, |last: u64| length.min(last + 1));
                 if first >= end {
                     return Self::status(416);
                 }
-                let range = format!("bytes {first}-{}/{}", end - 1, body.len());
+                let range = format!("bytes {first}-{}/{length}", end - 1);
                 Self {
-                    body: body[first..end].to_vec(),
+                    body: part(first..end),
                     ..Self::status(206).with("Content-Range", &range)
                 }
             }
@@ -169,9 +220,17 @@ impl Reply {
 
     /// Ends the connection after so many bytes of the body.
     #[must_use]
-    pub fn cut_after(mut self, bytes: usize) -> Self {
+    pub fn cut_after(mut self, bytes: u64) -> Self {
         self.cut = Some(bytes);
         self
+    }
+
+    /// How many bytes this brings of a file on disk before the one at this place; nothing when it does not bring that one.
+    pub fn bytes_before(&self, place: u64) -> Option<u64> {
+        match &self.body {
+            Body::Part { from, length, .. } => place.checked_sub(*from).filter(|before| before < length),
+            Body::Bytes(_) => None,
+        }
     }
 
     fn send(&self, stream: &mut TcpStream) -> std::io::Result<()> {
@@ -180,12 +239,12 @@ impl Reply {
             let _ = write!(head, "{name}: {value}\r\n");
         }
         if self.status != 304 {
-            let _ = write!(head, "Content-Length: {}\r\n", self.body.len());
+            let _ = write!(head, "Content-Length: {}\r\n", self.body.length());
         }
         head.push_str("\r\n");
         stream.write_all(head.as_bytes())?;
-        let sent = self.cut.unwrap_or(self.body.len()).min(self.body.len());
-        stream.write_all(&self.body[..sent])?;
+        let length = self.body.length();
+        self.body.send(stream, self.cut.unwrap_or(length).min(length))?;
         stream.shutdown(Shutdown::Write)
     }
 }
@@ -198,11 +257,16 @@ pub struct HttpServer {
 }
 
 impl HttpServer {
-    /// A server on a free port that answers as `rule` says.
+    /// A server on a free port of loopback that answers as `rule` says.
     pub fn start(rule: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Result<Self> {
-        let place = Path::new("127.0.0.1:0");
-        let listener = TcpListener::bind("127.0.0.1:0").map_err(Error::io("listening on", place))?;
-        let address = listener.local_addr().map_err(Error::io("listening on", place))?;
+        Self::start_on(IpAddr::V4(Ipv4Addr::LOCALHOST), rule)
+    }
+
+    /// The same on another address of this machine.
+    pub fn start_on(address: IpAddr, rule: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Result<Self> {
+        let place = PathBuf::from(address.to_string());
+        let listener = TcpListener::bind((address, 0)).map_err(Error::io("listening on", &place))?;
+        let address = listener.local_addr().map_err(Error::io("listening on", &place))?;
         let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
         let (seen, rule) = (Arc::clone(&asked), Arc::new(rule));
         thread::spawn(move || {
