@@ -7,7 +7,7 @@ use std::{
 };
 
 use wharf_e2e::guests;
-use wharf_testkit::{World, process, registry::Registry, world::Done};
+use wharf_testkit::{World, docker::Daemon, process, registry::Registry, world::Done};
 
 /// A secret of this run alone.
 fn secret() -> String {
@@ -188,6 +188,32 @@ fn podman_runs_what_is_published_and_we_read_what_it_pushes() {
     run(podman(&store).args(["tag", &reference, &name]));
     run(podman(&store).args(["push", "--quiet", "--tls-verify=false", &name]));
     assert_eq!(docks.call(&name, "cat /greeting", &["stdout"]).ok(), "from wharf");
+}
+
+#[test]
+fn docker_runs_what_is_published_and_we_read_what_it_pushes() {
+    let docks = Docks::new();
+    let daemon = Daemon::existing_or_start().expect("a Docker daemon");
+    let docker = |args: &[&str]| text(daemon.run(args).unwrap_or_else(|error| panic!("{error}")));
+    // Docker learned zstd with version 23; these two it has always known.
+    for compression in ["gzip", "uncompressed"] {
+        let reference = docks.publish("app:1", &["--compression", compression]);
+        docker(&["pull", "--quiet", &reference]);
+        let script = "cat /greeting; test -e /bin/vi || echo gone";
+        let ran = ["run", "--rm", "--network=none", &reference, "sh", "-c", script];
+        assert_eq!(docker(&ran), "from wharf\ngone", "{compression}");
+        // A layer of Docker's own on top, which hides one of ours.
+        let name = docks.name(&format!("from-docker-{compression}:1"));
+        let script = "echo from docker > /more && rm /greeting";
+        let container = docker(&["create", "--network=none", &reference, "sh", "-c", script]);
+        docker(&["start", "--attach", &container]);
+        docker(&["commit", &container, &name]);
+        docker(&["push", "--quiet", &name]);
+        let seen = docks.call(&name, "cat /more; test -e /greeting || echo gone", &["stdout"]);
+        assert_eq!(seen.ok(), "from docker\ngone", "{compression}");
+        docker(&["rm", &container]);
+        docker(&["image", "rm", "--force", &reference, &name]);
+    }
 }
 
 #[test]
