@@ -70,6 +70,10 @@ struct Sizes {
     tree_megabytes: u32,
     /// Content of an image, in bytes.
     image_bytes: u64,
+    /// A layer that is changed and published.
+    layer_megabytes: u32,
+    /// A file that is fetched, in bytes.
+    fetch_bytes: u64,
 }
 
 const FULL: Sizes = Sizes {
@@ -84,6 +88,8 @@ const FULL: Sizes = Sizes {
     many_files: 100_000,
     tree_megabytes: 10 * 1024,
     image_bytes: 1 << 30,
+    layer_megabytes: 64,
+    fetch_bytes: 2 << 30,
 };
 
 const QUICK: Sizes = Sizes {
@@ -98,6 +104,8 @@ const QUICK: Sizes = Sizes {
     many_files: 200,
     tree_megabytes: 32,
     image_bytes: 16 << 20,
+    layer_megabytes: 2,
+    fetch_bytes: 48 << 20,
 };
 
 /// What rows are measured with.
@@ -115,15 +123,24 @@ impl Bench<'_> {
         ours: impl Fn(&str) -> Result<f64, Failure>,
         peers: impl Fn(&Peer<'_>, &str) -> Result<f64, Failure>,
     ) -> Result<(Figures, Option<Figures>), Failure> {
+        match &self.peer {
+            Some(peer) => self.beside(ours, |nonce| peers(peer, nonce)),
+            None => Ok((self.alone(ours)?, None)),
+        }
+    }
+
+    /// The same beside a program of this machine, which takes no Docker.
+    fn beside(
+        &self,
+        ours: impl Fn(&str) -> Result<f64, Failure>,
+        peers: impl Fn(&str) -> Result<f64, Failure>,
+    ) -> Result<(Figures, Option<Figures>), Failure> {
         let (mut our_samples, mut peer_samples) = (Vec::new(), Vec::new());
         for _ in 0..self.rounds {
             our_samples.push(ours(&data::nonce())?);
-            if let Some(peer) = &self.peer {
-                peer_samples.push(peers(peer, &data::nonce())?);
-            }
+            peer_samples.push(peers(&data::nonce())?);
         }
-        let peers = self.peer.is_some().then(|| Figures::of(peer_samples));
-        Ok((Figures::of(our_samples), peers))
+        Ok((Figures::of(our_samples), Some(Figures::of(peer_samples))))
     }
 
     /// Measures what has no peer here.
@@ -141,7 +158,7 @@ pub(crate) fn run(options: &Options) -> Done {
     let program = match &options.program {
         Some(program) => program.canonicalize()?,
         None => {
-            shell::run(shell::cargo().args(["build", "--locked", "--release", "--bin", "wharf"]))?;
+            shell::run(shell::cargo().args(["build", "--locked", "--release", "--package", "wharf-cli"]))?;
             paths::target().join("release/wharf")
         }
     };

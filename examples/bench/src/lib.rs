@@ -211,6 +211,56 @@ mod functions {
             .await
     }
 
+    /// Changes an image by one layer of random bytes, and publishes nothing.
+    pub async fn changed(
+        /// The image.
+        base: String,
+        /// How large the layer is.
+        megabytes: u32,
+        /// Makes the layer unlike that of an earlier call.
+        nonce: String,
+    ) -> Result<String> {
+        change(base, megabytes, &nonce).file("/nonce").contents().await
+    }
+
+    /// Publishes what `changed` makes, and prints its reference.
+    pub async fn published(
+        /// The image.
+        base: String,
+        /// How large the layer is.
+        megabytes: u32,
+        /// Makes the layer unlike that of an earlier call.
+        nonce: String,
+        /// Where it goes.
+        reference: String,
+    ) -> Result<String> {
+        change(base, megabytes, &nonce).publish(reference).await
+    }
+
+    /// Fetches a file; a step prints how long it is, its last line, and the digest of the 64 KiB from `block` times that on.
+    pub async fn fetched(
+        /// Where it is.
+        url: String,
+        /// Which of its parts.
+        block: u32,
+    ) -> Result<String> {
+        let script = format!(
+            "stat -c %s /file; tail -c 100 /file | tail -n 1; dd if=/file bs=65536 skip={block} count=1 2>/dev/null | sha256sum | cut -d ' ' -f 1"
+        );
+        base()
+            .with_file("/file", &http::fetch(url).file())
+            .with_exec(["sh", "-c", &script])
+            .stdout()
+            .await
+    }
+
+    fn change(base: String, megabytes: u32, nonce: &str) -> Container {
+        let script = format!("echo {nonce} > /nonce; head -c {megabytes}m /dev/urandom > /changed");
+        image::pull(base)
+            .with_network(Network::None)
+            .with_exec(["sh", "-c", &script])
+    }
+
     fn base() -> Container {
         image::pull("busybox:latest").with_network(Network::None)
     }

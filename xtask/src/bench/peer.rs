@@ -1,4 +1,4 @@
-//! The peer: `docker build` with BuildKit and `docker pull`, doing the same work.
+//! The peer: `docker build` with BuildKit, `docker pull` and `docker push`, doing the same work.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,7 +10,7 @@ use wharf_testkit::docker::Daemon;
 use wharf_testkit::fixtures;
 
 use super::data::{check, expected};
-use crate::shell::Failure;
+use crate::shell::{Done, Failure};
 
 /// A tag that only the benchmark uses.
 const TAG: &str = "wharf-bench-peer";
@@ -126,6 +126,35 @@ impl<'a> Peer<'a> {
         self.daemon.run(["image", "rm", "--force", reference])?;
         check(&String::from_utf8_lossy(&output.stdout), nonce)?;
         Ok(took)
+    }
+
+    /// Changes an image by one layer of random bytes, under another name. Its other layers are in that repository afterwards.
+    pub(super) fn change(&self, base: &str, megabytes: u32, nonce: &str, name: &str) -> Done {
+        let (repository, _) = name.rsplit_once(':').unwrap_or((name, ""));
+        let before = format!("{repository}:base");
+        self.daemon.run(["pull", "--quiet", base])?;
+        self.daemon.run(["tag", base, &before])?;
+        self.daemon.run(["push", &before])?;
+        let script = format!("echo {nonce} > /nonce; head -c {megabytes}m /dev/urandom > /changed");
+        self.build(&Build {
+            dockerfile: &format!("FROM {base}\nRUN {script}\n"),
+            context: None,
+            network: false,
+            cache: false,
+        })?;
+        check(&self.shows("cat /nonce")?, nonce)?;
+        self.daemon.run(["tag", TAG, name])?;
+        self.remove(&before)
+    }
+
+    pub(super) fn push(&self, name: &str) -> Done {
+        self.daemon.run(["push", "--quiet", name])?;
+        Ok(())
+    }
+
+    pub(super) fn remove(&self, name: &str) -> Done {
+        self.daemon.run(["image", "rm", "--force", name])?;
+        Ok(())
     }
 
     fn build(&self, wanted: &Build<'_>) -> Result<Duration, Failure> {

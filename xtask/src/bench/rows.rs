@@ -1,8 +1,10 @@
 //! The rows of the table, by family.
 
+mod fetched;
 mod handover;
 mod images;
 mod modules;
+mod published;
 mod remembered;
 mod steps;
 mod uploads;
@@ -36,6 +38,8 @@ pub(super) fn all() -> impl Iterator<Item = &'static Row> {
         uploads::ROWS,
         handover::ROWS,
         images::ROWS,
+        published::ROWS,
+        fetched::ROWS,
     ]
     .into_iter()
     .flatten()

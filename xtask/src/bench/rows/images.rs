@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use wharf_testkit::image::{Builder, Image};
@@ -13,14 +15,24 @@ use super::super::wharf::milliseconds;
 use super::super::{Bench, Failure};
 use super::Row;
 
-pub(super) const ROWS: &[Row] = &[Row {
-    name: "pull",
-    what: "pull an image of six layers, 1 GiB unpacked, and unpack it",
-    unit: Unit::Milliseconds,
-    budget: Budget::OfPeer(0.6),
-    peer: "docker pull",
-    measure: |bench| pull(bench).map(Outcome::from),
-}];
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        name: "pull",
+        what: "pull an image of six layers, 1 GiB unpacked, and unpack it",
+        unit: Unit::Milliseconds,
+        budget: Budget::OfPeer(0.6),
+        peer: "docker pull",
+        measure: |bench| pull(bench).map(Outcome::from),
+    },
+    Row {
+        name: "pull-beside-skopeo",
+        what: "pull the same image",
+        unit: Unit::Milliseconds,
+        budget: Budget::OfPeer(0.6),
+        peer: "skopeo copy",
+        measure: |bench| pull_beside_skopeo(bench).map(Outcome::from),
+    },
+];
 
 /// Shares of the content that the layers above the base have, in sixteenths: one has most of it.
 const LAYERS: [u64; 4] = [1, 1, 12, 2];
@@ -29,35 +41,87 @@ const NAME: &str = "bench/large";
 /// Goes up when the same size is made of other content.
 const RECIPE: u32 = 1;
 
+/// The large image in a registry, as the engine and as the peers name it.
+struct Served {
+    ours: String,
+    peers: String,
+    /// What a file in it holds.
+    nonce: String,
+    _registries: [Option<Registry>; 2],
+}
+
+impl Served {
+    fn start(bench: &Bench<'_>) -> Result<Self, Failure> {
+        let image = large_image(bench.sizes.image_bytes)?;
+        let content = data::place()?.join("registry");
+        let registry = Registry::start(&content)?;
+        registry.push(&image, NAME, "latest")?;
+        // An engine in a container reaches the host by its bridge; Docker itself trusts loopback alone.
+        let daemon = bench.wharf.world().daemon();
+        let bridge = daemon
+            .map(|daemon| Registry::start_on(&content, daemon.gateway()?))
+            .transpose()?;
+        let reference = |registry: &Registry| format!("{}/{NAME}:latest", registry.address());
+        Ok(Self {
+            ours: reference(bridge.as_ref().unwrap_or(&registry)),
+            peers: reference(&registry),
+            nonce: fs::read_to_string(image.layout.join("nonce"))?,
+            _registries: [Some(registry), bridge],
+        })
+    }
+
+    /// Pulls it into an empty store and has a step look at it.
+    fn pull(&self, bench: &Bench<'_>) -> Result<f64, Failure> {
+        bench.wharf.forget()?;
+        let call = bench.wharf.call(&["pulled", "--reference", &self.ours])?;
+        data::check(&call.printed, &self.nonce)?;
+        Ok(call.milliseconds())
+    }
+}
+
 fn pull(bench: &Bench<'_>) -> Result<(Figures, Option<Figures>), Failure> {
-    let image = large_image(bench.sizes.image_bytes)?;
-    let content = data::place()?.join("registry");
-    let registry = Registry::start(&content)?;
-    registry.push(&image, NAME, "latest")?;
-    // An engine in a container reaches the host by its bridge; Docker itself trusts loopback alone.
-    let daemon = bench.wharf.world().daemon();
-    let bridge = daemon
-        .map(|daemon| Registry::start_on(&content, daemon.gateway()?))
-        .transpose()?;
-    let reference = |registry: &Registry| format!("{}/{NAME}:latest", registry.address());
-    let (ours, peers) = (
-        reference(bridge.as_ref().unwrap_or(&registry)),
-        reference(&registry),
-    );
-    let nonce = fs::read_to_string(image.layout.join("nonce"))?;
+    let served = Served::start(bench)?;
     bench.compare(
-        |_| {
-            bench.wharf.forget()?;
-            let call = bench.wharf.call(&["pulled", "--reference", &ours])?;
-            data::check(&call.printed, &nonce)?;
-            Ok(call.milliseconds())
-        },
-        |peer, _| Ok(milliseconds(peer.pull(&peers, &nonce)?)),
+        |_| served.pull(bench),
+        |peer, _| Ok(milliseconds(peer.pull(&served.peers, &served.nonce)?)),
     )
 }
 
+fn pull_beside_skopeo(bench: &Bench<'_>) -> Result<(Figures, Option<Figures>), Failure> {
+    let served = Served::start(bench)?;
+    bench.beside(
+        |_| served.pull(bench),
+        |_| Ok(milliseconds(unpack_with_skopeo(&served.peers, &served.nonce)?)),
+    )
+}
+
+/// Copies an image into a store of containers that is empty, which unpacks it.
+fn unpack_with_skopeo(reference: &str, nonce: &str) -> Result<Duration, Failure> {
+    let store = tempfile::tempdir_in(data::place()?)?;
+    let (root, run) = (store.path().join("root"), store.path().join("run"));
+    let mut copy = Command::new(process::require("skopeo", "skopeo")?);
+    copy.args(["--insecure-policy", "copy", "--quiet", "--src-tls-verify=false"])
+        .arg(format!("docker://{reference}"))
+        .arg(format!(
+            "containers-storage:[overlay@{}+{}]localhost/bench:latest",
+            root.display(),
+            run.display()
+        ));
+    let start = Instant::now();
+    process::run(&mut copy)?;
+    let took = start.elapsed();
+    // Each layer has a directory, and one of them the file.
+    let layers = fs::read_dir(root.join("overlay"))?.flatten();
+    let found = layers.filter_map(|layer| fs::read_to_string(layer.path().join("diff/nonce")).ok());
+    let found = found.collect::<String>();
+    // Where it is mounted to itself its files cannot be removed.
+    let _ = Command::new("umount").arg(root.join("overlay")).status();
+    data::check(&found, nonce)?;
+    Ok(took)
+}
+
 /// Busybox's image with four more layers, kept between runs.
-fn large_image(bytes: u64) -> Result<Image, Failure> {
+pub(super) fn large_image(bytes: u64) -> Result<Image, Failure> {
     let place = data::place()?;
     let layout = place.join(format!("image-{RECIPE}-{bytes}"));
     if layout.join("index.json").is_file() {
