@@ -154,7 +154,7 @@ impl Store {
         }
         // Files in one directory are made one after the other: many are written at once, so they have many directories.
         let part = &digest.to_hex()[..2];
-        let drafts = self.directory.join("drafts").join(part);
+        let drafts = self.directory.join("arriving").join(part);
         let made = NamedTempFile::new_in(&drafts).or_else(|error| match error.kind() {
             io::ErrorKind::NotFound => {
                 std::fs::create_dir_all(&drafts)?;

@@ -86,7 +86,9 @@ impl Store {
         let lock = lock.context(said)?;
         wait_for(&lock, directory)?;
         check_version(directory)?;
-        for part in ["layers", "drafts", "work", "blobs", "volumes", "flat", "trash"] {
+        for part in [
+            "layers", "drafts", "arriving", "work", "blobs", "volumes", "flat", "trash",
+        ] {
             std::fs::create_dir_all(directory.join(part)).context(said)?;
         }
         let index = Index::open(&directory.join("index.sqlite"))?;
@@ -128,7 +130,7 @@ impl Store {
             );
         }
         self.index.set_meta("boot", &boot_id)?;
-        for part in ["drafts", "work", "trash", "flat"] {
+        for part in ["drafts", "arriving", "work", "trash", "flat"] {
             self.empty_part(part)?;
         }
         let highest = self

@@ -261,9 +261,11 @@ fn files(engine: &TestEngine) -> BTreeSet<PathBuf> {
         state.join("root"),
         state.join("empty"),
     ];
-    directories
-        .iter()
-        .flat_map(|directory| fs::read_dir(directory).into_iter().flatten().flatten())
-        .map(|entry| entry.path())
-        .collect()
+    let within = |directory: &PathBuf| {
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect::<Vec<_>>()
+    };
+    // The directories in which uploaded files arrive stay; what is in them does not.
+    let arriving = within(&store.join("arriving"));
+    directories.iter().chain(&arriving).flat_map(within).collect()
 }
