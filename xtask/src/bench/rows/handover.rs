@@ -70,6 +70,8 @@ fn measure(bench: &Bench<'_>, function: &str, files: u32, scale: f64) -> Result<
     };
     large.make()?;
     small.make()?;
+    // What is measured is the handing over, and not how long the disk takes to write what was made.
+    rustix::fs::sync();
     let over = |function: &str, nonce: &str| -> Result<f64, Failure> {
         let alone = small.hand_over(function, nonce)?;
         Ok((large.hand_over(function, nonce)? - alone) * scale)
