@@ -205,25 +205,6 @@ impl Engine {
         }
         Ok(hasher.finish())
     }
-
-    /// A key that never leaves the store: what is derived from a secret with it tells nothing about the secret.
-    pub(crate) async fn private_key(&self) -> Result<[u8; 32], Error> {
-        let make = || self.with_store(private_key);
-        self.private_key.get_or_try_init(make).await.copied()
-    }
-}
-
-fn private_key(store: &Store) -> Result<[u8; 32], wharf_store::Error> {
-    let name = Digest::of(b"the store's private key");
-    let known: Option<[u8; 32]> = store.note(&name)?.and_then(|note| note.try_into().ok());
-    if let Some(key) = known {
-        return Ok(key);
-    }
-    let mut key = [0; 32];
-    rustix::rand::getrandom(&mut key, rustix::rand::GetRandomFlags::empty())
-        .map_err(|error| wharf_store::Error::io("a random key", error))?;
-    store.put_note(&name, &key)?;
-    Ok(key)
 }
 
 /// Values of a request's secrets, in its order.

@@ -79,7 +79,7 @@ impl Engine {
         let values: BTreeSet<_> = nodes.iter().flat_map(|node| node.op().secret_values()).collect();
         for secret in values {
             let value = session.secret(secret).await?;
-            let blind = self.with_store(move |store| store.blind(&value)).await?;
+            let blind = Digest::keyed(&self.private_key().await?, &value);
             let named = SecretId {
                 owner: secret.owner.clone(),
                 uri: format!("value:{}", blind.to_hex()),

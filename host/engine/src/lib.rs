@@ -20,6 +20,7 @@ mod image;
 mod log;
 mod origin;
 mod patch;
+mod private;
 mod publish;
 mod scrub;
 mod search;

@@ -9,7 +9,6 @@
 //! started anew.
 
 mod archive;
-mod blind;
 mod blob;
 mod content;
 pub mod edit;
