@@ -2,12 +2,14 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use tokio::sync::{mpsc, oneshot};
 use wharf_graph::Error;
 use wharf_proto::v1::{ReadReply, ReadRequest, SessionUp, session_up};
+
+use crate::lock;
 
 /// The questions of one session that wait for an answer.
 #[derive(Clone, Default)]
@@ -22,10 +24,6 @@ struct Waiting {
 }
 
 impl Answers {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Asks, and waits for the answer. The engine is told when nobody waits any more.
     pub(crate) async fn ask(
         &self,
@@ -34,7 +32,7 @@ impl Answers {
     ) -> Result<ReadReply, Error> {
         let (answer, answered) = oneshot::channel();
         {
-            let mut waiting = self.lock();
+            let mut waiting = lock(&self.0);
             if let Some(error) = &waiting.broken {
                 return Err(error.clone());
             }
@@ -53,7 +51,7 @@ impl Answers {
 
     /// Passes an answer to whoever asked.
     pub(crate) fn answer(&self, reply: ReadReply) {
-        if let Some(waiting) = self.lock().questions.remove(&reply.request) {
+        if let Some(waiting) = lock(&self.0).questions.remove(&reply.request) {
             waiting.send(Ok(reply)).ok();
         }
     }
@@ -61,7 +59,7 @@ impl Answers {
     /// No answer comes any more.
     pub(crate) fn break_off(&self, error: &Error) {
         let questions = {
-            let mut waiting = self.lock();
+            let mut waiting = lock(&self.0);
             waiting.broken = Some(error.clone());
             std::mem::take(&mut waiting.questions)
         };
@@ -80,7 +78,7 @@ struct Asked<'a> {
 
 impl Drop for Asked<'_> {
     fn drop(&mut self) {
-        if self.answers.lock().questions.remove(&self.request).is_some() {
+        if lock(&self.answers.0).questions.remove(&self.request).is_some() {
             send(self.up, session_up::Message::GiveUp(self.request));
         }
     }

@@ -4,7 +4,7 @@
 use std::{
     collections::HashSet,
     net::{Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -28,6 +28,7 @@ use wharf_proto::v1::{
 
 use crate::{
     connect::Connection,
+    lock,
     session::{Session, defect},
 };
 
@@ -74,10 +75,7 @@ async fn try_dial(
 ) -> Result<(TcpStream, mpsc::Sender<Piece>, Streaming<Piece>), String> {
     let place = format!("{}:{}", dial.host, dial.port);
     let port = u16::try_from(dial.port).map_err(|_| format!("{place} is no place"))?;
-    let is_allowed = allowed
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .contains(&(dial.host.clone(), port));
+    let is_allowed = lock(allowed).contains(&(dial.host.clone(), port));
     if !is_allowed {
         return Err(format!("{place} of this machine was not passed to this run"));
     }
@@ -170,8 +168,7 @@ where
 impl Session {
     /// Allows the engine to ask for connections to a port that this machine knows.
     pub fn allow_dial(&self, host: &str, port: u16) {
-        let mut allowed = self.allowed().lock().unwrap_or_else(PoisonError::into_inner);
-        allowed.insert((host.to_owned(), port));
+        lock(self.allowed()).insert((host.to_owned(), port));
     }
 
     /// Starts a service and lets this machine's own programs reach it on ports of the loopback interface: those that are given

@@ -13,8 +13,15 @@ mod session;
 mod unpack;
 mod upload;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 pub use connect::{ConnectError, Connection};
 pub use launch::{Launch, LaunchError, ensure_local, local_socket};
 pub use secrets::SecretError;
 pub use session::{Connector, DockerImages, Session, SessionOptions};
 pub use wharf_proto::v1 as proto;
+
+/// A lock that a panic elsewhere does not spoil: what it guards is whole at every moment.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

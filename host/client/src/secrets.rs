@@ -5,11 +5,13 @@ use std::{
     collections::{HashMap, HashSet},
     path::PathBuf,
     process::{Command, Stdio},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::Mutex,
 };
 
 use wharf_graph::op::SecretId;
 use zeroize::Zeroizing;
+
+use crate::lock;
 
 /// How much of what a failed command said is told, in letters.
 const SAID: usize = 1000;
@@ -93,11 +95,6 @@ impl Secrets {
         }
         value(&secret.uri)
     }
-}
-
-/// A lock that a panic elsewhere does not spoil: what it guards is whole at every moment.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The value that `uri` names. A command's value loses one trailing newline.

@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use futures::future::BoxFuture;
@@ -35,6 +35,7 @@ use crate::{
     connect::{ConnectError, Connection},
     export,
     forward::{Allowed, answer_dial},
+    lock,
     secrets::Secrets,
     upload::Uploader,
 };
@@ -457,11 +458,6 @@ async fn answer_credential(
 
 fn encodings(nodes: &[Arc<Node>]) -> Vec<Vec<u8>> {
     nodes.iter().map(|node| node.encoding().to_vec()).collect()
-}
-
-/// A lock that a panic elsewhere does not spoil: what it guards is whole at every moment.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn unreachable_engine(error: &ConnectError) -> Error {

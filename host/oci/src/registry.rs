@@ -103,18 +103,12 @@ impl Registry {
             let manifest = AnyManifest::read(&text)?;
             let Some(config) = manifest.config else {
                 manifest.select(platform)?.clone_into(&mut digest);
-                text = match self.known.get(place, repository, &digest) {
-                    Some(text) => text,
-                    None => self.manifest(place, repository, &digest).await?.0,
-                };
-                self.known.keep(place, repository, &digest, &text);
+                let fetch = async { Ok(self.manifest(place, repository, &digest).await?.0) };
+                text = self.below(place, repository, &digest, fetch).await?;
                 continue;
             };
-            let text = match self.known.get(place, repository, &config.digest) {
-                Some(text) => text,
-                None => self.config(place, repository, &config.digest).await?,
-            };
-            self.known.keep(place, repository, &config.digest, &text);
+            let fetch = self.config(place, repository, &config.digest);
+            let text = self.below(place, repository, &config.digest, fetch).await?;
             let file = ConfigFile::read(&text)?;
             return Ok(ResolvedImage {
                 reference: parsed.at_digest(&digest).to_string(),
@@ -129,6 +123,22 @@ impl Registry {
             "the manifest",
             "lists of manifests lie too deep in one another",
         ))
+    }
+
+    /// What a manifest names that was just handed out: kept from before, or fetched.
+    async fn below(
+        &self,
+        place: &Place,
+        repository: &str,
+        digest: &str,
+        fetch: impl Future<Output = Result<Vec<u8>, Failure>>,
+    ) -> Result<Vec<u8>, Failure> {
+        if let Some(text) = self.known.get(place, repository, digest) {
+            return Ok(text);
+        }
+        let text = fetch.await?;
+        self.known.keep(place, repository, digest, &text);
+        Ok(text)
     }
 
     /// A manifest by tag or digest, and its digest.

@@ -15,7 +15,7 @@ use wharf_client::{
     proto::{Event, Outcome, event},
 };
 use wharf_graph::{
-    Container, Error, Node,
+    Container, Directory, Error, File, Node,
     op::ExecOptions,
     read::{Answer, Question},
 };
@@ -323,9 +323,23 @@ impl Run {
 
     /// A file's text in a container.
     pub async fn text(&self, container: &Container, path: &str) -> Result<String, Error> {
-        match self.ask(container.file(path).node(), Question::Contents).await? {
+        self.contents(&container.file(path)).await
+    }
+
+    /// A file's text.
+    pub async fn contents(&self, file: &File) -> Result<String, Error> {
+        match self.ask(file.node(), Question::Contents).await? {
             Answer::Bytes(bytes) => Ok(String::from_utf8(bytes).expect("text")),
             other => panic!("{other:?} is no content"),
+        }
+    }
+
+    /// All paths below a directory.
+    pub async fn paths(&self, directory: &Directory) -> Vec<String> {
+        let all = Question::Glob("**".to_owned());
+        match self.ask(directory.node(), all).await.expect("its paths") {
+            Answer::Names(names) => names,
+            other => panic!("{other:?} are no names"),
         }
     }
 

@@ -21,24 +21,6 @@ fn source() -> Directory {
     file(file(directory, "gone.txt", "old\n"), "kept", "kept\n")
 }
 
-async fn contents(run: &Run, file: &File) -> Result<String, Error> {
-    match run.ask(file.node(), Question::Contents).await? {
-        Answer::Bytes(bytes) => Ok(String::from_utf8(bytes).unwrap()),
-        other => panic!("{other:?} is no content"),
-    }
-}
-
-async fn names(run: &Run, directory: &Directory) -> Vec<String> {
-    match run
-        .ask(directory.node(), Question::Glob("**".to_owned()))
-        .await
-        .unwrap()
-    {
-        Answer::Names(names) => names,
-        other => panic!("{other:?} are no names"),
-    }
-}
-
 async fn changes(run: &Run, before: &Directory, after: &Directory) -> Changes {
     let changes = Changeset::new(before, after);
     match run.ask(changes.node(), Question::Changes).await.unwrap() {
@@ -113,7 +95,7 @@ async fn a_changeset_says_what_changed_and_applies_elsewhere() {
     let applied = elsewhere.with_changes(&Changeset::new(&before, &after));
     let expected = file(changed(), "own.txt", "own\n");
     assert!(changes(&run, &expected, &applied).await.is_empty());
-    assert!(!names(&run, &applied).await.contains(&"gone.txt".to_owned()));
+    assert!(!run.paths(&applied).await.contains(&"gone.txt".to_owned()));
     // A directory in a file's place.
     let turned = file(
         source().edit(Edit::remove(&["kept".to_owned()])),
@@ -168,13 +150,13 @@ async fn patches_of_diff_and_of_git_apply_or_say_why_not() {
         "--- src/main.c\n+++ src/main.c\n@@ -1,3 +1,3 @@\n int main() {\n-  return 1;\n+  return 2;\n }\n";
     let patched = source().edit(Edit::patch(plain)).file("src/main.c");
     assert_eq!(
-        contents(&run, &patched).await.unwrap(),
+        run.contents(&patched).await.unwrap(),
         "int main() {\n  return 2;\n}\n"
     );
     let renamed = "diff --git a/kept b/moved\nsimilarity index 100%\nrename from kept\nrename to moved\n";
     let renamed = source().edit(Edit::patch(renamed));
-    assert_eq!(contents(&run, &renamed.file("moved")).await.unwrap(), "kept\n");
-    assert!(contents(&run, &renamed.file("kept")).await.is_err());
+    assert_eq!(run.contents(&renamed.file("moved")).await.unwrap(), "kept\n");
+    assert!(run.contents(&renamed.file("kept")).await.is_err());
     for (patch, says) in [
         (plain.replace("return 1", "return 7"), "does not fit src/main.c"),
         (
@@ -193,7 +175,9 @@ async fn patches_of_diff_and_of_git_apply_or_say_why_not() {
         ("hello\n".to_owned(), "no unified diff"),
         (String::new(), "no unified diff"),
     ] {
-        let refused = contents(&run, &source().edit(Edit::patch(&patch)).file("kept")).await;
+        let refused = run
+            .contents(&source().edit(Edit::patch(&patch)).file("kept"))
+            .await;
         let error = refused.unwrap_err();
         assert!(
             matches!(error, Error::Invalid(_)) && error.to_string().contains(says),
@@ -215,16 +199,16 @@ async fn text_is_replaced_where_it_is_once_or_everywhere_when_asked() {
         })
     };
     assert_eq!(
-        contents(&run, &replaced("two", false)).await.unwrap(),
+        run.contents(&replaced("two", false)).await.unwrap(),
         "one 1 one\n"
     );
-    assert_eq!(contents(&run, &replaced("one", true)).await.unwrap(), "1 two 1\n");
+    assert_eq!(run.contents(&replaced("one", true)).await.unwrap(), "1 two 1\n");
     for (text, says) in [
         ("one", "notes.txt holds \"one\" in 2 places"),
         ("three", "notes.txt does not hold \"three\""),
         ("", "empty text"),
     ] {
-        let error = contents(&run, &replaced(text, false)).await.unwrap_err();
+        let error = run.contents(&replaced(text, false)).await.unwrap_err();
         assert!(error.to_string().contains(says), "{error}");
     }
 }
@@ -338,7 +322,7 @@ async fn what_a_step_prints_is_a_file_however_large() {
         Answer::Bytes(b"0123456789abcde\n".to_vec())
     );
     assert_eq!(
-        contents(&run, &loud.output_file(Stream::Stderr)).await.unwrap(),
+        run.contents(&loud.output_file(Stream::Stderr)).await.unwrap(),
         "short\n"
     );
     // It goes on to other steps.
@@ -347,7 +331,8 @@ async fn what_a_step_prints_is_a_file_however_large() {
         run.stdout(&script(&next, "wc -c < /out")).await.unwrap().trim(),
         "20000000"
     );
-    let error = contents(&run, &busybox().output_file(Stream::Stdout))
+    let error = run
+        .contents(&busybox().output_file(Stream::Stdout))
         .await
         .unwrap_err();
     assert!(error.to_string().contains("has run nothing"), "{error}");

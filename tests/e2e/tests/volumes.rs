@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use wharf_e2e::{
     TestEngine,
-    engine::{Run, busybox, script},
+    engine::{busybox, script},
     guests,
 };
 use wharf_graph::{
@@ -13,17 +13,6 @@ use wharf_graph::{
     read::{Answer, Question},
 };
 use wharf_testkit::{World, world::Done};
-
-async fn paths(run: &Run, directory: &Directory) -> Vec<String> {
-    match run
-        .ask(directory.node(), Question::Glob("**".to_owned()))
-        .await
-        .unwrap()
-    {
-        Answer::Names(names) => names,
-        other => panic!("{other:?} are no names"),
-    }
-}
 
 fn filter(include: &[&str], exclude: &[&str], gitignore: bool) -> Filter {
     let owned = |patterns: &[&str]| patterns.iter().map(|pattern| (*pattern).to_owned()).collect();
@@ -82,19 +71,19 @@ async fn b18_what_is_taken_of_a_directory() {
     ] {
         let taken = host(filter(include, exclude, false));
         assert_eq!(
-            paths(&run, &taken).await,
+            run.paths(&taken).await,
             expected,
             "{include:?} {exclude:?} as it is sent"
         );
         let all = host(Filter::default()).filter(filter(include, exclude, false));
         assert_eq!(
-            paths(&run, &all).await,
+            run.paths(&all).await,
             expected,
             "{include:?} {exclude:?} in the engine"
         );
     }
     fs::write(source.join(".gitignore"), "target/*\n!target/kept\n.env\n").unwrap();
-    let honoured = paths(&run, &host(filter(&[], &[], true))).await;
+    let honoured = run.paths(&host(filter(&[], &[], true))).await;
     for (path, is_there) in [
         ("target/kept", true),
         ("target/out", false),
@@ -109,7 +98,7 @@ async fn b18_what_is_taken_of_a_directory() {
     }
     fs::write(source.join(".wharfignore"), "*.txt\n!.env\n").unwrap();
     let run = engine.run();
-    let honoured = paths(&run, &host(filter(&[], &[], true))).await;
+    let honoured = run.paths(&host(filter(&[], &[], true))).await;
     for (path, is_there) in [
         ("a.txt", false),
         ("deep/er/b.txt", false),
@@ -122,7 +111,7 @@ async fn b18_what_is_taken_of_a_directory() {
             "{path} of {honoured:?}"
         );
     }
-    let not_asked = paths(&run, &host(Filter::default())).await;
+    let not_asked = run.paths(&host(Filter::default())).await;
     assert!(not_asked.contains(&"a.txt".to_owned()) && not_asked.contains(&"target/out".to_owned()));
 }
 

@@ -91,16 +91,19 @@ impl State {
     }
 }
 
+/// Where a path leads; itself where nothing is.
+fn real(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
 /// Is it one of these files, by whatever name?
 fn is_any(path: &Path, files: &[PathBuf]) -> bool {
-    let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let path = real(path);
     files.iter().any(|file| real(file) == path)
 }
 
 /// Patterns for those of the files that lie below a directory.
 fn secrets_below(directory: &Path, files: &[PathBuf]) -> Vec<String> {
-    let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let directory = real(directory);
     let below = files.iter().filter_map(|file| {
         let file = real(file);

@@ -79,6 +79,19 @@ impl Port {
     }
 }
 
+/// A call about the image with one changed layer.
+fn words<'w>(function: &'w str, [base, megabytes, nonce]: [&'w str; 3]) -> [&'w str; 7] {
+    [
+        function,
+        "--base",
+        base,
+        "--megabytes",
+        megabytes,
+        "--nonce",
+        nonce,
+    ]
+}
+
 fn push(bench: &Bench<'_>, is_there: bool) -> Result<(Figures, Option<Figures>), Failure> {
     let ours = Port::start(bench, true)?;
     let peers = bench
@@ -91,18 +104,13 @@ fn push(bench: &Bench<'_>, is_there: bool) -> Result<(Figures, Option<Figures>),
     let base = ours.base();
     let publish = |nonce: &str| {
         let reference = ours.reference(nonce);
-        let words = [
-            "published",
-            "--base",
-            &base,
-            "--megabytes",
-            &megabytes,
-            "--nonce",
-            nonce,
-        ];
-        let call = bench
-            .wharf
-            .call(&[&words[..], &["--reference", &reference]].concat())?;
+        let call = bench.wharf.call(
+            &[
+                &words("published", [&base, &megabytes, nonce])[..],
+                &["--reference", &reference],
+            ]
+            .concat(),
+        )?;
         ours.check(nonce, layers + 1)?;
         Ok::<_, Failure>(call.milliseconds())
     };
@@ -110,16 +118,13 @@ fn push(bench: &Bench<'_>, is_there: bool) -> Result<(Figures, Option<Figures>),
     publish(&data::nonce())?;
     let measured = bench.compare(
         |nonce| {
-            let words = [
-                "changed",
-                "--base",
-                &base,
-                "--megabytes",
-                &megabytes,
-                "--nonce",
+            data::check(
+                &bench
+                    .wharf
+                    .call(&words("changed", [&base, &megabytes, nonce]))?
+                    .printed,
                 nonce,
-            ];
-            data::check(&bench.wharf.call(&words)?.printed, nonce)?;
+            )?;
             if is_there {
                 publish(nonce)?;
             }
