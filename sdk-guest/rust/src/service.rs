@@ -6,7 +6,8 @@ use crate::bindings::wharf::pipeline::{host, serve, service as raw};
 use crate::{Container, Port, Result, text::owned};
 
 /// A process that steps reach by name while it runs. It starts when a step that is bound to it runs, once however many are
-/// bound, and ends when nothing needs it. It counts as started when it listens on every port that its container exposes.
+/// bound, and ends when nothing needs it. It counts as started when it listens on every port that its container
+/// exposes and the health check of its image, if it has one, has passed.
 ///
 /// ```no_run
 /// use wharf_sdk::prelude::*;
@@ -137,7 +138,7 @@ impl Default for ServiceOptions {
 }
 
 impl ServiceOptions {
-    /// The container's entrypoint and default arguments, 60 seconds to become healthy.
+    /// The container's entrypoint and default arguments, and the usual time to become healthy.
     pub fn new() -> Self {
         Self(raw::ServiceOptions::new())
     }
@@ -156,7 +157,8 @@ impl ServiceOptions {
         self
     }
 
-    /// How long it may take until it is healthy, counted in milliseconds. Default: a minute.
+    /// How long it may take until it is healthy, counted in milliseconds. Default: a minute, or as long as Docker would wait by
+    /// the image's own health check when that is longer.
     #[must_use]
     pub fn start_timeout(self, limit: Duration) -> Self {
         self.0
