@@ -18,6 +18,9 @@ use wharf_store::{Error, LayerId, Store};
 
 use crate::image::Source;
 
+/// How layers are made blobs, by name: what was noted of those that were packed in another way is not true of these.
+const PACKING: &str = "in members";
+
 /// The blob that a layer was unpacked from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Origin {
@@ -107,7 +110,7 @@ pub(crate) fn part(
 
 /// What is remembered of a layer that was packed before, as the same layer always makes the same blob; else the blob, too.
 fn packed(store: &Store, id: LayerId, compression: Compression) -> Result<Part, Error> {
-    let name = Digest::of(format!("layer {id} packed by {compression:?}").as_bytes());
+    let name = Digest::of(format!("layer {id} packed by {compression:?}, {PACKING}").as_bytes());
     if let Some(text) = store.note(&name)?
         && let Ok(layer) = serde_json::from_slice(&text)
     {

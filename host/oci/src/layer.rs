@@ -1,11 +1,22 @@
 //! A layer's bytes on their way from compressed stream to tar stream, checked against the image's own digest of it.
+//!
+//! One thread receives and decompresses, the one that reads hashes and unpacks: most of an image is often one layer.
 
-use std::io::{self, BufRead, Cursor, Read};
+use std::{
+    io::{self, BufRead, Cursor, Read},
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    thread,
+};
 
 use crate::{digest::Hasher, error::Error};
 
 /// Where a layer's compressed bytes come from. An error from it, at the end too, says that they are the wrong ones.
 pub(crate) type Source = Box<dyn BufRead + Send>;
+
+/// Bytes that are decompressed at once.
+const PIECE: usize = 256 * 1024;
+/// Pieces that may wait to be read.
+const AHEAD: usize = 8;
 
 /// Reads a layer's tar stream while it arrives.
 ///
@@ -13,27 +24,26 @@ pub(crate) type Source = Box<dyn BufRead + Send>;
 /// it, fails: only the end shows whether the bytes were those that the image names. Reads block; they are for threads
 /// that may, such as those of `spawn_blocking`.
 pub struct LayerReader {
-    stream: Stream,
+    pieces: Pieces,
+    piece: Cursor<Vec<u8>>,
     hasher: Option<Hasher>,
     diff_id: String,
 }
 
-type Started = io::Chain<Cursor<Vec<u8>>, Source>;
-
-enum Stream {
+/// What is decompressed beside the reader.
+enum Pieces {
+    /// It begins with the first read.
     Waiting(Source),
-    Plain(Started),
-    Gzip(Box<flate2::bufread::MultiGzDecoder<Started>>),
-    Zstd(zstd::Decoder<'static, Started>),
+    Coming(Receiver<io::Result<Vec<u8>>>),
     Over,
 }
 
 impl LayerReader {
     pub(crate) fn new(source: Source, diff_id: &str) -> Self {
-        let hasher = Some(Hasher::like(diff_id));
         Self {
-            stream: Stream::Waiting(source),
-            hasher,
+            pieces: Pieces::Waiting(source),
+            piece: Cursor::default(),
+            hasher: Some(Hasher::like(diff_id)),
             diff_id: diff_id.to_owned(),
         }
     }
@@ -44,28 +54,43 @@ impl LayerReader {
         Ok(())
     }
 
-    /// At the end: is everything what the image says?
-    fn verify(&mut self) -> io::Result<()> {
-        self.stream.drain()?;
-        self.stream = Stream::Over;
-        let found = self.hasher.take().map(Hasher::finish);
-        match found {
-            Some(found) if found != self.diff_id => Err(io::Error::other(format!(
-                "it unpacks to {found}, the image says {}",
-                self.diff_id
-            ))),
-            _ => Ok(()),
+    /// The next piece; none at the end, when everything is what the image says.
+    fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
+        if let Pieces::Waiting(_) = self.pieces
+            && let Pieces::Waiting(source) = std::mem::replace(&mut self.pieces, Pieces::Over)
+        {
+            let (sender, pieces) = sync_channel(AHEAD);
+            thread::Builder::new()
+                .name("layer".to_owned())
+                .spawn(move || decompress(source, &sender))?;
+            self.pieces = Pieces::Coming(pieces);
         }
-    }
-
-    /// Why decompression failed: the bytes may be the wrong ones, which only their end shows.
-    fn blame(&mut self, error: io::Error) -> io::Error {
-        let is_ours = error.get_ref().is_some_and(|inner| inner.is::<Error>());
-        let verdict = if is_ours { Ok(()) } else { self.stream.drain() };
-        self.stream = Stream::Over;
-        // Never the digest of a stream: whoever reads on after an error is told again.
-        self.hasher = Some(Hasher::like(""));
-        verdict.err().unwrap_or(error)
+        let piece = match &self.pieces {
+            Pieces::Coming(pieces) => pieces.recv().ok(),
+            Pieces::Waiting(_) | Pieces::Over => None,
+        };
+        match piece {
+            Some(Ok(piece)) => {
+                self.hasher.iter_mut().for_each(|hasher| hasher.update(&piece));
+                Ok(Some(piece))
+            }
+            Some(Err(error)) => {
+                self.pieces = Pieces::Over;
+                // Never the digest of a stream: whoever reads on after an error is told again.
+                self.hasher = Some(Hasher::like(""));
+                Err(error)
+            }
+            None => {
+                self.pieces = Pieces::Over;
+                match self.hasher.take().map(Hasher::finish) {
+                    Some(found) if found != self.diff_id => Err(io::Error::other(format!(
+                        "it unpacks to {found}, the image says {}",
+                        self.diff_id
+                    ))),
+                    _ => Ok(None),
+                }
+            }
+        }
     }
 }
 
@@ -74,29 +99,54 @@ impl Read for LayerReader {
         if buffer.is_empty() {
             return Ok(0);
         }
-        if let Stream::Waiting(_) = self.stream {
-            self.stream = std::mem::replace(&mut self.stream, Stream::Over).start()?;
-        }
-        match self.stream.read(buffer) {
-            Ok(0) => self.verify().map(|()| 0),
-            Ok(count) => {
-                self.hasher
-                    .iter_mut()
-                    .for_each(|hasher| hasher.update(&buffer[..count]));
-                Ok(count)
+        loop {
+            match self.piece.read(buffer)? {
+                0 => match self.next()? {
+                    Some(piece) => self.piece = Cursor::new(piece),
+                    None => return Ok(0),
+                },
+                count => return Ok(count),
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
-            Err(error) => Err(self.blame(error)),
         }
     }
 }
 
+/// Sends what a source decompresses to, in pieces, until nobody reads them any more.
+fn decompress(source: Source, pieces: &SyncSender<io::Result<Vec<u8>>>) {
+    let mut stream = match Stream::start(source) {
+        Ok(stream) => stream,
+        Err(error) => {
+            let _ = pieces.send(Err(error));
+            return;
+        }
+    };
+    loop {
+        let piece = match stream.piece() {
+            Ok(piece) if piece.is_empty() => match stream.drain() {
+                Ok(()) => return,
+                Err(error) => Err(error),
+            },
+            Ok(piece) => Ok(piece),
+            Err(error) => Err(stream.blame(error)),
+        };
+        let is_last = piece.is_err();
+        if pieces.send(piece).is_err() || is_last {
+            return;
+        }
+    }
+}
+
+type Started = io::Chain<Cursor<Vec<u8>>, Source>;
+
+enum Stream {
+    Plain(Started),
+    Gzip(Box<flate2::bufread::MultiGzDecoder<Started>>),
+    Zstd(zstd::Decoder<'static, Started>),
+}
+
 impl Stream {
     /// Tells the compression by the first bytes, whatever the media type says: tools have got it wrong.
-    fn start(self) -> io::Result<Self> {
-        let Self::Waiting(mut source) = self else {
-            return Ok(self);
-        };
+    fn start(mut source: Source) -> io::Result<Self> {
         let mut start = Vec::with_capacity(4);
         source.by_ref().take(4).read_to_end(&mut start)?;
         let kind = start.clone();
@@ -108,27 +158,33 @@ impl Stream {
         })
     }
 
+    /// What comes next, decompressed; nothing at the end.
+    fn piece(&mut self) -> io::Result<Vec<u8>> {
+        let mut piece = Vec::with_capacity(PIECE);
+        let stream: &mut dyn Read = match self {
+            Self::Plain(source) => source,
+            Self::Gzip(decoder) => decoder,
+            Self::Zstd(decoder) => decoder,
+        };
+        stream.take(PIECE as u64).read_to_end(&mut piece)?;
+        Ok(piece)
+    }
+
     /// Reads what follows the compressed stream, so that its source can judge the whole.
     fn drain(&mut self) -> io::Result<()> {
         let rest: &mut dyn Read = match self {
-            Self::Waiting(source) => source,
             Self::Plain(source) => source,
             Self::Gzip(decoder) => decoder.get_mut(),
             Self::Zstd(decoder) => decoder.get_mut(),
-            Self::Over => return Ok(()),
         };
         io::copy(rest, &mut io::sink()).map(|_| ())
     }
-}
 
-impl Read for Stream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Waiting(_) | Self::Over => Ok(0),
-            Self::Plain(source) => source.read(buffer),
-            Self::Gzip(decoder) => decoder.read(buffer),
-            Self::Zstd(decoder) => decoder.read(buffer),
-        }
+    /// Why decompression failed: the bytes may be the wrong ones, which only their end shows.
+    fn blame(&mut self, error: io::Error) -> io::Error {
+        let is_ours = error.get_ref().is_some_and(|inner| inner.is::<Error>());
+        let verdict = if is_ours { Ok(()) } else { self.drain() };
+        verdict.err().unwrap_or(error)
     }
 }
 

@@ -16,6 +16,7 @@ mod known;
 mod layer;
 mod login;
 mod manifest;
+mod members;
 mod pack;
 mod place;
 mod places;

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use crate::{
     digest::{Hasher, sha256},
     manifest::LayerDescriptor,
+    members::GzipMembers,
 };
 
 /// How a layer's tar stream is compressed.
@@ -32,7 +33,7 @@ struct Hashing<W> {
 }
 
 enum Encoder<W: Write> {
-    Gzip(flate2::write::GzEncoder<Hashing<W>>),
+    Gzip(GzipMembers<Hashing<W>>),
     Zstd(zstd::Encoder<'static, Hashing<W>>),
     None(Hashing<W>),
 }
@@ -42,9 +43,7 @@ impl<W: Write> LayerWriter<W> {
     pub fn new(out: W, compression: Compression) -> io::Result<Self> {
         let out = Hashing::new(out);
         let encoder = match compression {
-            Compression::Gzip => {
-                Encoder::Gzip(flate2::write::GzEncoder::new(out, flate2::Compression::default()))
-            }
+            Compression::Gzip => Encoder::Gzip(GzipMembers::new(out)),
             Compression::Zstd => Encoder::Zstd(zstd::Encoder::new(out, zstd::DEFAULT_COMPRESSION_LEVEL)?),
             Compression::None => Encoder::None(out),
         };
