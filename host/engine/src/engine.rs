@@ -35,6 +35,7 @@ use crate::{
     service::Services,
     session::{Outgoing, Session, SessionId, lock},
     turns::Turns,
+    upload::CHANGED_WHILE_SENT,
     users::Users,
     volumes::Volumes,
 };
@@ -162,6 +163,7 @@ pub async fn serve(config: EngineConfig, stop: CancellationToken) -> Result<(), 
     let server = tonic::transport::Server::builder()
         .initial_stream_window_size(4 * 1024 * 1024)
         .initial_connection_window_size(16 * 1024 * 1024)
+        .max_frame_size(Some(1024 * 1024))
         .add_service(service)
         .serve_with_incoming_shutdown(UnixListenerStream::new(listener), {
             let ended = until_idle(Arc::clone(&engine), config.idle);
@@ -318,6 +320,8 @@ pub(crate) fn store_error(error: &wharf_store::Error) -> Error {
     match error {
         wharf_store::Error::NotFound(message) => Error::NotFound(message.clone()),
         wharf_store::Error::Invalid(message) => Error::Invalid(message.clone()),
+        // Another upload's tree took it over, or it was pruned since the client asked: sending it again mends that.
+        wharf_store::Error::NotReceived(_) => Error::other(CHANGED_WHILE_SENT, error.to_string()),
         other => Error::other("store", other.to_string()),
     }
 }

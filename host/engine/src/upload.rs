@@ -54,11 +54,12 @@ impl Engine {
                     files: Vec::new(),
                 });
             }
-            let lacks =
-                |bytes: &Vec<u8>| Digest::try_from(bytes.as_slice()).is_ok_and(|file| !store.has_blob(&file));
+            let asked = request.files.iter();
+            let asked = asked.filter_map(|bytes| Digest::try_from(bytes.as_slice()).ok());
+            let lacking = store.lacking(asked)?;
             Ok(MissingReply {
                 complete: false,
-                files: request.files.into_iter().filter(lacks).collect(),
+                files: lacking.iter().map(|file| file.as_bytes().to_vec()).collect(),
             })
         })
         .await
@@ -116,7 +117,7 @@ impl Engine {
         let Some((wanted, draft)) = file else {
             return Ok(());
         };
-        let found = self.with_store(move |store| store.publish_log(draft)).await?;
+        let found = self.with_store(move |store| store.receive_draft(draft)).await?;
         same(found, wanted)
     }
 
@@ -159,7 +160,7 @@ async fn settle(batches: &mut JoinSet<Result<(), Error>>) -> Result<(), Error> {
 fn keep(store: &Store, files: &[WholeFile]) -> Result<(), Error> {
     for file in files {
         let found = store
-            .put_bytes(&file.content)
+            .receive(&file.content)
             .map_err(|error| store_error(&error))?;
         same(found, digest(&file.digest)?)?;
     }

@@ -1,9 +1,10 @@
-//! Blobs: bytes by their digest. Uploaded files and what steps print.
+//! Blobs: bytes by their digest. What steps print.
 
 use std::{
     fs::File,
     io::{self, Read, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
+    sync::atomic::Ordering,
 };
 
 use tempfile::NamedTempFile;
@@ -49,6 +50,24 @@ impl LogDraft {
         Ok(())
     }
 
+    /// The digest of what was written. What is small is still in memory after that.
+    pub(crate) fn digest(mut self) -> io::Result<(Digest, Self)> {
+        if self.file.is_none() {
+            return Ok((Digest::of(&self.buffer), self));
+        }
+        self.flush_buffer()?;
+        Ok((self.hasher.finish(), self))
+    }
+
+    /// Gives the file that was written a name for good.
+    pub(crate) fn persist(mut self, path: &Path) -> io::Result<()> {
+        self.flush_buffer()?;
+        match self.file {
+            Some(file) => file.persist(path).map(drop).map_err(|error| error.error),
+            None => Ok(()),
+        }
+    }
+
     /// What has been written so far.
     pub fn so_far(&self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
@@ -76,8 +95,13 @@ impl Write for LogDraft {
 
 impl Store {
     fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.digest_path("blobs", digest)
+    }
+
+    /// Where a part of the store has the file of this digest: many directories, for those that are made at once.
+    pub(crate) fn digest_path(&self, part: &str, digest: &Digest) -> PathBuf {
         let hex = digest.to_hex();
-        self.directory.join("blobs").join(&hex[..2]).join(&hex)
+        self.directory.join(part).join(&hex[..2]).join(&hex)
     }
 
     /// A blob to be written piece by piece.
@@ -96,29 +120,18 @@ impl Store {
     }
 
     /// Makes a draft a blob.
-    pub fn publish_log(&self, mut draft: LogDraft) -> Result<Digest> {
+    pub fn publish_log(&self, draft: LogDraft) -> Result<Digest> {
         let said = || "a new blob".to_owned();
-        let digest = match &draft.file {
-            None => Digest::of(&draft.buffer),
-            Some(_) => {
-                draft.flush_buffer().context(said)?;
-                draft.hasher.finish()
-            }
-        };
+        let (digest, draft) = draft.digest().context(said)?;
         self.pins.made_blob(digest);
-        if self.has_blob(&digest) {
-            return Ok(digest);
+        if !self.has_blob(&digest) {
+            let path = self.blob_path(&digest);
+            if let Some(parent) = path.parent() {
+                std::fs::create_dir_all(parent).context(said)?;
+            }
+            draft.persist(&path).context(said)?;
+            self.grown.store(true, Ordering::Relaxed);
         }
-        draft.flush_buffer().context(said)?;
-        let path = self.blob_path(&digest);
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).context(said)?;
-        }
-        if let Some(file) = draft.file {
-            file.persist(&path)
-                .map_err(|error| Error::io("a new blob", error.error))?;
-        }
-        self.grown.store(true, std::sync::atomic::Ordering::Relaxed);
         Ok(digest)
     }
 
@@ -142,33 +155,6 @@ impl Store {
         let mut draft = self.new_log();
         io::copy(bytes, &mut draft).context(|| "a new blob".to_owned())?;
         self.publish_log(draft)
-    }
-
-    /// Keeps bytes that are in memory.
-    pub fn put_bytes(&self, bytes: &[u8]) -> Result<Digest> {
-        let said = || "a new blob".to_owned();
-        let digest = Digest::of(bytes);
-        self.pins.made_blob(digest);
-        if self.has_blob(&digest) {
-            return Ok(digest);
-        }
-        // Files in one directory are made one after the other: many are written at once, so they have many directories.
-        let part = &digest.to_hex()[..2];
-        let drafts = self.directory.join("arriving").join(part);
-        let made = NamedTempFile::new_in(&drafts).or_else(|error| match error.kind() {
-            io::ErrorKind::NotFound => {
-                std::fs::create_dir_all(&drafts)?;
-                std::fs::create_dir_all(self.directory.join("blobs").join(part))?;
-                NamedTempFile::new_in(&drafts)
-            }
-            _ => Err(error),
-        });
-        let mut file = made.context(said)?;
-        file.write_all(bytes).context(said)?;
-        file.persist(self.blob_path(&digest))
-            .map_err(|error| Error::io("a new blob", error.error))?;
-        self.grown.store(true, std::sync::atomic::Ordering::Relaxed);
-        Ok(digest)
     }
 
     /// Opens a blob.
@@ -198,14 +184,19 @@ impl Store {
 
     /// Digests and sizes of all blobs.
     pub(crate) fn blobs(&self) -> Result<Vec<(Digest, u64)>> {
-        let directory = self.directory.join("blobs");
+        self.digests_in("blobs")
+    }
+
+    /// Digests and sizes of the files in a part of the store.
+    pub(crate) fn digests_in(&self, part: &str) -> Result<Vec<(Digest, u64)>> {
+        let directory = self.directory.join(part);
+        let said = || directory.display().to_string();
         let mut found = Vec::new();
-        for part in std::fs::read_dir(&directory).context(|| directory.display().to_string())? {
-            let part = part.context(|| directory.display().to_string())?;
-            for blob in std::fs::read_dir(part.path()).context(|| directory.display().to_string())? {
-                let blob = blob.context(|| directory.display().to_string())?;
-                let digest = blob.file_name().to_str().and_then(|name| name.parse().ok());
-                found.extend(digest.zip(blob.metadata().ok().map(|metadata| metadata.len())));
+        for part in std::fs::read_dir(&directory).context(said)? {
+            for file in std::fs::read_dir(part.context(said)?.path()).context(said)? {
+                let file = file.context(said)?;
+                let digest = file.file_name().to_str().and_then(|name| name.parse().ok());
+                found.extend(digest.zip(file.metadata().ok().map(|metadata| metadata.len())));
             }
         }
         Ok(found)

@@ -11,6 +11,9 @@ pub enum Error {
     /// A path or an argument makes no sense for what is asked.
     #[error("{0}")]
     Invalid(String),
+    /// The bytes of a file of an uploaded tree are not there, or not any more.
+    #[error("the content of {0} was not sent")]
+    NotReceived(String),
     /// The disk is full.
     #[error("the disk that holds the store is full: free some space, or run `wharf cache prune`")]
     Full,

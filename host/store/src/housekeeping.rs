@@ -39,7 +39,7 @@ impl Store {
     pub fn usage(&self) -> Result<Usage> {
         let results = self.index.all_results()?.len() as u64;
         let layers = self.layer_sizes()?;
-        let blobs = self.blobs()?;
+        let (blobs, received) = (self.blobs()?, self.digests_in("received")?);
         let volumes = self.directory.join("volumes");
         let count = std::fs::read_dir(&volumes)
             .context(|| volumes.display().to_string())?
@@ -49,8 +49,8 @@ impl Store {
             ("layers", layers.len() as u64, layers.values().sum()),
             (
                 "files and logs",
-                blobs.len() as u64,
-                blobs.iter().map(|(_, size)| size).sum(),
+                (blobs.len() + received.len()) as u64,
+                blobs.iter().chain(&received).map(|(_, size)| size).sum(),
             ),
             ("cache volumes", count, disk_size(&volumes)),
         ];
@@ -144,11 +144,12 @@ impl Store {
         self.collect(true).map(|_| ())
     }
 
-    /// Bytes of layers and blobs.
+    /// Bytes of layers, blobs and files that were received.
     fn bytes(&self) -> Result<u64> {
         let layers: u64 = self.layer_sizes()?.values().sum();
-        let blobs: u64 = self.blobs()?.iter().map(|(_, size)| size).sum();
-        Ok(layers + blobs)
+        let (blobs, received) = (self.blobs()?, self.digests_in("received")?);
+        let files: u64 = blobs.iter().chain(&received).map(|(_, size)| size).sum();
+        Ok(layers + files)
     }
 
     /// The results not used for longest that together, and they alone, need so many bytes.
@@ -187,9 +188,8 @@ impl Store {
         Ok(keys)
     }
 
-    /// Removes layers, and with `and_blobs` blobs, that no result needs and nobody uses; returns the bytes. Blobs of
-    /// uploaded files are in no result: they save sending them again.
-    pub(crate) fn collect(&self, and_blobs: bool) -> Result<u64> {
+    /// Removes layers, and with `and_files` blobs and received files, that no result needs and nobody uses; returns the bytes.
+    pub(crate) fn collect(&self, and_files: bool) -> Result<u64> {
         let sizes = self.index.sizes()?;
         let mut freed = 0;
         let mut trashed = Vec::new();
@@ -209,15 +209,25 @@ impl Store {
                     trashed.push((id, path));
                 }
             }
-            let all_blobs = if and_blobs { self.blobs()? } else { Vec::new() };
-            for (blob, _) in all_blobs {
-                if !blobs.contains(&blob) {
-                    freed += self.remove_blob(&blob);
+            if and_files {
+                for (blob, _) in self.blobs()? {
+                    if !blobs.contains(&blob) {
+                        freed += self.remove_blob(&blob);
+                    }
+                }
+                let expected = self.pins.files();
+                for (file, size) in self.digests_in("received")? {
+                    if !expected.contains(&file) && std::fs::remove_file(self.received_path(&file)).is_ok() {
+                        freed += size;
+                    }
                 }
             }
         }
         let gone: Vec<LayerId> = trashed.iter().map(|(id, _)| *id).collect();
         self.index.forget_layers(&gone)?;
+        if !gone.is_empty() {
+            self.index.forget_placed(&gone.iter().copied().collect())?;
+        }
         self.forget_tops(&gone);
         self.remove_flat(&gone);
         for (id, path) in trashed {
@@ -248,8 +258,8 @@ impl Store {
     }
 
     /// At the start: layers that no result names are what an interrupted run left.
-    pub(crate) fn drop_orphans(&self, and_blobs: bool) -> Result<()> {
-        let freed = self.collect(and_blobs)?;
+    pub(crate) fn drop_orphans(&self, and_files: bool) -> Result<()> {
+        let freed = self.collect(and_files)?;
         if freed > 0 {
             tracing::info!("removed {freed} bytes that an interrupted run left behind");
         }

@@ -74,6 +74,9 @@ create table if not exists digests (
 create index if not exists digests_top on digests (top);
 create table if not exists sizes (layer integer primary key, bytes integer not null) strict;
 create table if not exists notes (name blob primary key, body blob not null) strict, without rowid;
+create table if not exists files (
+    digest blob primary key, layer integer not null, path blob not null, size integer not null
+) strict, without rowid;
 ";
 
 /// Connections to the index.

@@ -19,6 +19,8 @@ struct Pinned {
     /// Layers and blobs that were made in this process and are in no result yet.
     young_layers: HashSet<LayerId>,
     young_blobs: HashSet<Digest>,
+    /// Files that were received by this process and are in no tree yet.
+    received: HashSet<Digest>,
     /// Stacks that the store gave out: their layers stay for as long as anybody has one of them.
     given: Vec<Weak<[LayerId]>>,
     /// How many were alive when the dead were last swept out.
@@ -58,6 +60,18 @@ impl Pins {
 
     pub(crate) fn made_blob(&self, blob: Digest) {
         self.lock().young_blobs.insert(blob);
+    }
+
+    pub(crate) fn received(&self, file: Digest) {
+        self.lock().received.insert(file);
+    }
+
+    /// These files are in a tree now.
+    pub(crate) fn placed<'d>(&self, files: impl Iterator<Item = &'d Digest>) {
+        let mut pinned = self.lock();
+        for file in files {
+            pinned.received.remove(file);
+        }
     }
 
     /// Keeps a snapshot's layers for as long as a copy of it is in somebody's hands.
@@ -106,6 +120,10 @@ impl Pins {
 
     pub(crate) fn blobs(&self) -> HashSet<Digest> {
         self.lock().young_blobs.clone()
+    }
+
+    pub(crate) fn files(&self) -> HashSet<Digest> {
+        self.lock().received.clone()
     }
 }
 

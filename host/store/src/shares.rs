@@ -97,6 +97,16 @@ impl Sharing {
         self.allowed && self.barred.insert(inode) && self.taken.inodes.insert(inode)
     }
 
+    /// As [`Self::take`], of a file of this layer.
+    pub(crate) fn take_from(&mut self, store: &Store, layer: LayerId, inode: u64) -> Result<bool> {
+        let takes = self.take(inode);
+        if takes && self.taken.origins.insert(layer) {
+            let before = Shares::of(store, [&layer])?.origins;
+            self.taken.origins.extend(before);
+        }
+        Ok(takes)
+    }
+
     /// Writes the list beside the tree of a layer that is being made.
     pub(crate) fn write(&self, draft: &Path) -> Result<()> {
         if self.taken.inodes.is_empty() {

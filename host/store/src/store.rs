@@ -1,7 +1,7 @@
 //! The store itself: opening, layers, results.
 
 use std::{
-    collections::{HashMap, HashSet, hash_map::Entry},
+    collections::{HashMap, HashSet},
     fs::{File, OpenOptions},
     path::{Path, PathBuf},
     sync::{
@@ -19,7 +19,7 @@ use crate::{
     layer::{LayerDraft, LayerId, Snapshot, Top},
     pins::{Pin, Pins},
     remove::{self, Remover},
-    tree::{self, Merged},
+    tree,
     volume::Volumes,
 };
 
@@ -27,8 +27,6 @@ use crate::{
 const VERSION: u32 = 1;
 /// How often what was made is synced to the disk.
 const SYNC_EVERY: Duration = Duration::from_secs(2);
-/// Stacks of more layers than this are mounted from one flat copy; the kernel takes 500.
-const FLATTEN_FROM: usize = 100;
 /// Numbers of layers are set aside in blocks of so many, so that a new layer costs no write to the index.
 const NUMBERS: u64 = 1024;
 /// How long an open waits for the end of the engine that had the store before.
@@ -55,7 +53,7 @@ pub struct Store {
     numbers: Mutex<std::ops::Range<u64>>,
     remover: Remover,
     /// What stands in the roots of layers.
-    tops: Mutex<HashMap<LayerId, Arc<Top>>>,
+    pub(crate) tops: Mutex<HashMap<LayerId, Arc<Top>>>,
     /// Flat copies by name, with the layers that are in them.
     pub(crate) flat: Mutex<HashMap<String, Vec<LayerId>>>,
     /// Whoever takes something out holds it shared, whoever removes things alone.
@@ -87,7 +85,7 @@ impl Store {
         wait_for(&lock, directory)?;
         check_version(directory)?;
         for part in [
-            "layers", "drafts", "arriving", "work", "blobs", "volumes", "flat", "trash",
+            "layers", "drafts", "received", "work", "blobs", "volumes", "flat", "trash",
         ] {
             std::fs::create_dir_all(directory.join(part)).context(said)?;
         }
@@ -130,9 +128,10 @@ impl Store {
             );
         }
         self.index.set_meta("boot", &boot_id)?;
-        for part in ["drafts", "arriving", "work", "trash", "flat"] {
+        for part in ["drafts", "work", "trash", "flat"] {
             self.empty_part(part)?;
         }
+        self.drop_half_received()?;
         let highest = self
             .layer_ids()?
             .into_iter()
@@ -146,7 +145,7 @@ impl Store {
             .unwrap_or(0);
         let next = reserved.max(highest + 1);
         self.numbers = Mutex::new(next..next);
-        // Blobs that nothing names save sending files again, but after a power failure they may be empty.
+        // Files that are in no tree yet save sending them again, but after a power failure they may be empty.
         self.drop_orphans(restarted)
     }
 
@@ -191,11 +190,17 @@ impl Store {
 
     /// A new layer over `base`, whose root has the attributes of the root below it.
     pub fn new_layer(&self, base: &Snapshot) -> Result<LayerDraft> {
+        let below = base.layers().last().map(|top| self.layer_path(*top));
+        self.new_layer_over(below.as_deref())
+    }
+
+    /// A new layer whose root has the attributes of this directory.
+    pub fn new_layer_over(&self, below: Option<&Path>) -> Result<LayerDraft> {
         let id = self.next_layer()?;
         let draft = LayerDraft::create(&self.directory, id, &self.remover)?;
         let said = || format!("new layer {id}");
-        if let Some(top) = base.layers().last() {
-            let below = std::fs::File::open(self.layer_path(*top)).context(said)?;
+        if let Some(below) = below {
+            let below = std::fs::File::open(below).context(said)?;
             let root = std::fs::File::open(draft.path()).context(said)?;
             crate::edit::copy_root(&below, &root).context(said)?;
         } else {
@@ -224,89 +229,6 @@ impl Store {
     /// Where a layer's tree is.
     pub fn layer_path(&self, id: LayerId) -> PathBuf {
         self.layer_directory(id).join("diff")
-    }
-
-    /// The directories that an overlay of the snapshot takes as lower ones, the highest first. A long stack is flattened:
-    /// what is mounted and what the layers are is not the same.
-    pub fn lower_paths(&self, snapshot: &Snapshot) -> Result<Vec<PathBuf>> {
-        // The kernel merges the roots of all lower directories, whatever is marked: what is hidden is not given to it.
-        let layers = self.visible(snapshot.layers())?;
-        let flat_count = layers.len() / FLATTEN_FROM * FLATTEN_FROM;
-        let mut paths: Vec<PathBuf> = layers[flat_count..]
-            .iter()
-            .rev()
-            .map(|id| self.layer_path(*id))
-            .collect();
-        if flat_count > 0 {
-            paths.push(self.flattened(&layers[..flat_count])?);
-        }
-        Ok(paths)
-    }
-
-    /// The layers that show: those from the highest one that hides what is below it.
-    fn visible<'l>(&self, layers: &'l [LayerId]) -> Result<&'l [LayerId]> {
-        for (at, layer) in layers.iter().enumerate().rev() {
-            if self.top(*layer)?.hides {
-                return Ok(&layers[at..]);
-            }
-        }
-        Ok(layers)
-    }
-
-    /// The lower part of the stack that alone decides what is at this name of the root: what lies above does not have it.
-    pub fn deciding(&self, snapshot: &Snapshot, name: &str) -> Result<Snapshot> {
-        let layers = snapshot.layers();
-        for (at, layer) in layers.iter().enumerate().rev() {
-            let top = self.top(*layer)?;
-            if top.hides || top.names.iter().any(|own| own == name.as_bytes()) {
-                return Ok(Snapshot::new(&layers[..=at]));
-            }
-        }
-        Ok(Snapshot::default())
-    }
-
-    /// What stands in a layer's root. Layers never change, so it is read once.
-    fn top(&self, id: LayerId) -> Result<Arc<Top>> {
-        let known = || self.tops.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(top) = known().get(&id) {
-            return Ok(Arc::clone(top));
-        }
-        let top = Arc::new(Top::read(&self.layer_path(id))?);
-        known().insert(id, Arc::clone(&top));
-        Ok(top)
-    }
-
-    /// Forgets what was read of layers that are gone.
-    pub(crate) fn forget_tops(&self, gone: &[LayerId]) {
-        let mut tops = self.tops.lock().unwrap_or_else(PoisonError::into_inner);
-        for layer in gone {
-            tops.remove(layer);
-        }
-    }
-
-    /// One directory with the merged tree of many layers: a whole number of parts, each made from the one before it.
-    fn flattened(&self, layers: &[LayerId]) -> Result<PathBuf> {
-        let mut flat = self.flat.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut lower: Option<PathBuf> = None;
-        for end in (FLATTEN_FROM..=layers.len()).step_by(FLATTEN_FROM) {
-            let name =
-                Digest::of(&postcard::to_stdvec(&layers[..end]).expect("layers always encode")).to_hex();
-            let path = self.directory.join("flat").join(&name);
-            if let Entry::Vacant(missing) = flat.entry(name) {
-                let own = layers[end - FLATTEN_FROM..end]
-                    .iter()
-                    .rev()
-                    .map(|id| self.layer_path(*id));
-                let parts: Vec<PathBuf> = own.chain(lower).collect();
-                let mut draft = self.new_layer(&Snapshot::default())?;
-                crate::edit::flatten(self, &Merged::of_paths(&parts)?, &draft.path())?;
-                std::fs::rename(&draft.directory, &path).context(|| path.display().to_string())?;
-                draft.published = true;
-                missing.insert(layers[..end].to_vec());
-            }
-            lower = Some(path.join("diff"));
-        }
-        lower.ok_or_else(|| Error::Invalid("nothing to flatten".to_owned()))
     }
 
     /// A remembered result. One whose layers are gone or damaged is forgotten, and said.

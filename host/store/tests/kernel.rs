@@ -17,7 +17,7 @@ use std::{
 
 use common::{Mounted, Shown, open, shown_by_kernel, shown_by_us};
 use proptest::prelude::*;
-use wharf_store::{Snapshot, Store, edit};
+use wharf_store::{Snapshot, Store, edit, tree::Kind};
 
 /// One change of a tree.
 #[derive(Clone, Debug)]
@@ -170,6 +170,33 @@ proptest! {
         let (_directory, store) = open();
         let snapshot = by_kernel(&store, &groups);
         prop_assert_eq!(shown_by_us(&store, &snapshot), kernel(&store, &snapshot));
+    }
+
+    #[test]
+    fn a_directory_mounted_from_its_layers_has_what_the_tree_has_there(groups in groups()) {
+        let (_directory, store) = open();
+        let snapshot = by_kernel(&store, &groups);
+        let whole = shown_by_us(&store, &snapshot);
+        let directories = whole.iter().filter(|(_, shown)| shown.kind == Kind::Directory);
+        for (path, shown) in directories {
+            let Ok(name) = std::str::from_utf8(path) else { continue };
+            let lowers = store.lower_paths_at(&snapshot, &format!("/{name}")).unwrap();
+            prop_assert_eq!(fs::metadata(&lowers[0]).unwrap().mode() & 0o7777, shown.mode);
+            let below: BTreeMap<_, _> = whole
+                .iter()
+                .filter_map(|(other, shown)| {
+                    let rest = other.strip_prefix(path.as_slice())?.strip_prefix(b"/")?;
+                    Some((rest.to_vec(), shown.clone()))
+                })
+                .collect();
+            prop_assert_eq!(shown_by_kernel(Mounted::of(&store, &lowers, None).path()), below, "{}", name);
+        }
+        // A link leads there, too; a file or nothing does not.
+        for path in ["/f", "/none"] {
+            let there = wharf_store::tree::View::new(&store, &snapshot).unwrap().stat(path, true);
+            let is_directory = there.is_ok_and(|stat| stat.is_directory());
+            prop_assert_eq!(store.lower_paths_at(&snapshot, path).is_ok(), is_directory);
+        }
     }
 
     #[test]

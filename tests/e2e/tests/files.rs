@@ -98,6 +98,49 @@ async fn b20_destinations_go_through_links_and_none_leads_outside() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn b21_a_directory_is_mounted_from_its_layers_as_it_is_in_them() {
+    let engine = TestEngine::start();
+    let run = engine.run();
+    // Names that mean something to who mounts, several layers, and what is gone or made again in them.
+    let name = "/d/a,b:c\\d e";
+    let first = script(
+        &busybox(),
+        &format!(
+            "mkdir -p '{name}/gone' '{name}/again'; cd '{name}'; echo 1 > one; echo 1 > again/old; chmod 750 ."
+        ),
+    );
+    let second = script(
+        &first,
+        &format!("cd '{name}'; rm -r gone again; mkdir again; echo 2 > again/two"),
+    );
+    let third = script(&second, "ln -s /d /link; echo outside > /d/other");
+    let expected = "750\n.\n./again\n./again/two\n./one\n";
+    let look = |base: &Container| {
+        script(
+            base,
+            "cd /m; stat -c %a .; find . | sort; touch new && rm -r again",
+        )
+    };
+    for path in [name.to_owned(), name.replace("/d", "/link")] {
+        let mounted = busybox().with_mounted_directory("/m", &third.directory(&path), None);
+        assert_eq!(run.stdout(&look(&mounted)).await.unwrap(), expected, "{path}");
+        // What a step wrote to a mount is there for nobody.
+        let again = script(&look(&mounted), "find /m | wc -l");
+        assert_eq!(run.stdout(&again).await.unwrap(), "4\n");
+    }
+    let given = busybox().with_mounted_directory("/m", &third.directory(name), Some("7:8"));
+    let owners = script(&given, "find /m -exec stat -c %u:%g {} + | sort -u");
+    assert_eq!(run.stdout(&owners).await.unwrap(), "7:8\n");
+    let missing = busybox().with_mounted_directory("/m", &third.directory("/d/other"), None);
+    let error = run
+        .stdout(&script(&missing, "true"))
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("/d/other is not a directory"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn b21_what_is_replaced_or_removed_is_gone() {
     let engine = TestEngine::start();
     let run = engine.run();

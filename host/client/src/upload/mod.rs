@@ -238,7 +238,7 @@ impl Batch {
         self.bytes += content.len();
         self.files.push(WholeFile {
             digest: digest.as_bytes().to_vec(),
-            content,
+            content: content.into(),
         });
     }
 

@@ -18,7 +18,7 @@ use wharf_runner::{
     Overlay, OverlayMount,
     spec::{Bind, Process},
 };
-use wharf_store::{Snapshot, VolumeId, edit, tree::View};
+use wharf_store::{Snapshot, Store, VolumeId, edit, tree::View};
 
 use super::{Held, io_error};
 use crate::{audience::Audience, edit::resolve_owner, engine::Engine, evaluate::Made};
@@ -109,15 +109,9 @@ impl Engine {
         let (from, source) = (place.path.clone(), made.snapshot.clone());
         let (lowers, draft, pin) = self
             .with_store(move |store| {
-                let mut tree = edit::subtree(store, &source, &from)?;
-                if let Some(owner) = owner {
-                    tree = edit::chown(store, &tree, "/", owner)?;
-                }
-                Ok((
-                    store.lower_paths(&tree)?,
-                    store.new_layer(&tree)?,
-                    store.pin(&tree),
-                ))
+                let (tree, lowers) = mounted_tree(store, source, &from, owner)?;
+                let draft = store.new_layer_over(lowers.first().map(PathBuf::as_path))?;
+                Ok((lowers, draft, store.pin(&tree)))
             })
             .await?;
         let overlay = Overlay {
@@ -223,6 +217,28 @@ impl Engine {
         held.secrets.push(value);
         Ok(target)
     }
+}
+
+/// The tree that is mounted for a directory, and what an overlay of it takes: where it lies in the layers of its source, unless
+/// it is to have another owner or a name on the way cannot be handed on.
+fn mounted_tree(
+    store: &Store,
+    source: Snapshot,
+    from: &str,
+    owner: Option<edit::Owner>,
+) -> wharf_store::Result<(Snapshot, Vec<PathBuf>)> {
+    if owner.is_none() {
+        let lowers = store.lower_paths_at(&source, from)?;
+        if lowers.iter().all(|lower| lower.to_str().is_some()) {
+            return Ok((source, lowers));
+        }
+    }
+    let mut tree = edit::subtree(store, &source, from)?;
+    if let Some(owner) = owner {
+        tree = edit::chown(store, &tree, "/", owner)?;
+    }
+    let lowers = store.lower_paths(&tree)?;
+    Ok((tree, lowers))
 }
 
 pub(super) fn bind(source: &Path, destination: &str, writable: bool) -> Bind {

@@ -3,7 +3,10 @@
 use std::{
     ffi::CString,
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
     path::{Path, PathBuf},
 };
 
@@ -22,12 +25,13 @@ use crate::{
 /// The kernel takes values of a file system's configuration up to this length.
 const LONGEST_VALUE: usize = 255;
 
-/// Paths of an overlay, short enough for the kernel: long ones by way of a descriptor.
+/// Paths of an overlay as the kernel takes them: long ones, and those with what it reads as its own, by way of a descriptor.
 struct Paths(Vec<OwnedFd>);
 
 impl Paths {
     fn short(&mut self, path: &Path) -> io::Result<PathBuf> {
-        if path.as_os_str().len() <= LONGEST_VALUE {
+        let name = path.as_os_str().as_bytes();
+        if name.len() <= LONGEST_VALUE && !name.iter().any(|byte| br"\:,".contains(byte)) {
             return Ok(path.to_owned());
         }
         self.by_descriptor(path)

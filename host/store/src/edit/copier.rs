@@ -1,6 +1,12 @@
-//! The walk that copies trees and brings them up changed: directories are made when something comes into them.
+//! The walk that copies trees and brings them up changed: directories are made when something comes into them, and files
+//! that have several names in the tree stay one file.
 
-use std::{os::fd::OwnedFd, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    io,
+    os::fd::OwnedFd,
+    sync::Arc,
+};
 
 use rustix::{fs::AtFlags, io::Errno};
 
@@ -9,17 +15,15 @@ use super::{
     attributes::{self, Attributed},
     draft, files,
     filter::{Filter, Matcher, Verdict},
-    links::Links,
 };
 use crate::{
     error::{Context, Error, Result},
     shares::Sharing,
-    store::Store,
     tree::{self, Kind, Merged, Place, Stat, join, shown},
 };
 
 /// Files of at least this size are shared by hard link.
-const LINK_FROM: u64 = 64 * 1024;
+pub(crate) const LINK_FROM: u64 = 64 * 1024;
 
 /// What becomes of what is walked over.
 #[derive(Clone, Copy)]
@@ -95,14 +99,16 @@ pub(super) struct Copier<'c> {
     change: Change<'c>,
     matcher: Matcher,
     pub(super) sharing: Sharing,
-    links: Links,
+    /// The first name of each inode that has several, somewhere in the store: disk and number, and the path in what is copied.
+    /// No directory is kept open for it: a tree may have more of them than a process may have open.
+    first_names: HashMap<(u64, u64), Vec<u8>>,
     /// The tree whose files are left out when they are the same.
     pub(super) without: Option<Merged>,
     pub(super) onto: Option<Onto>,
 }
 
 impl<'c> Copier<'c> {
-    pub(super) fn new(store: &Store, change: Change<'c>, sharing: Sharing) -> Result<Self> {
+    pub(super) fn new(change: Change<'c>, sharing: Sharing) -> Result<Self> {
         let matcher = match change {
             Change::Copy(options) => Matcher::new(&options.filter)?,
             _ => Matcher::new(&Filter::default())?,
@@ -111,7 +117,7 @@ impl<'c> Copier<'c> {
             change,
             matcher,
             sharing,
-            links: Links::new(&store.directory.join("drafts")),
+            first_names: HashMap::new(),
             without: None,
             onto: None,
         })
@@ -171,7 +177,9 @@ impl<'c> Copier<'c> {
                 self.open(chain)?;
                 if let Some((directory, _)) = chain.last().and_then(|level| level.opened.as_ref()) {
                     let directory = Arc::clone(directory);
-                    self.place(&child, &directory, &child.name)?;
+                    if !self.is_linked(&child, at, &directory, &chain[0])? {
+                        self.place(&child, &directory, &child.name)?;
+                    }
                 }
             }
         }
@@ -252,26 +260,90 @@ impl<'c> Copier<'c> {
         draft::descend(&onto.root, onto.base.clone(), &real).map(Some)
     }
 
+    /// Links a file to the name of it that was put before, if there is one.
+    fn is_linked(&mut self, place: &Place, path: Vec<u8>, directory: &OwnedFd, top: &Level) -> Result<bool> {
+        if place.stat.kind != Kind::File || place.links < 2 {
+            return Ok(false);
+        }
+        let first = match self.first_names.entry(place.stat.inode) {
+            Entry::Vacant(none) => {
+                none.insert(path);
+                return Ok(false);
+            }
+            Entry::Occupied(first) => first.get().clone(),
+        };
+        let (parent, name) = match first.iter().rposition(|byte| *byte == b'/') {
+            Some(slash) => (&first[..slash], &first[slash + 1..]),
+            None => (&b""[..], &first[..]),
+        };
+        let parent = self.reopen(top, parent)?;
+        over(directory, &place.name, || {
+            rustix::fs::linkat(&parent, name, directory, place.name.as_slice(), AtFlags::empty())
+                .context(|| shown(&place.name))
+        })?;
+        Ok(true)
+    }
+
+    /// The directory that [`Self::open`] made or found for this path of what is copied.
+    fn reopen(&self, top: &Level, path: &[u8]) -> Result<OwnedFd> {
+        let gone = || Error::Invalid(format!("{} is not there any more", shown(path)));
+        let (directory, below) = top.opened.as_ref().ok_or_else(gone)?;
+        let mut here = directory.try_clone().context(|| shown(path))?;
+        let mut below = below.clone();
+        let names: Vec<Vec<u8>> = path
+            .split(|byte| *byte == b'/')
+            .filter(|name| !name.is_empty())
+            .map(<[u8]>::to_vec)
+            .collect();
+        for (at, name) in names.iter().enumerate() {
+            let place_below = below
+                .as_ref()
+                .map(|below| below.child(name))
+                .transpose()?
+                .flatten();
+            let own = tree::stat_at(&here, name)?;
+            if own.is_some_and(|stat| Stat::of(&stat).is_directory()) {
+                here = tree::open_child(&here, name)?;
+                below = match place_below {
+                    Some(place) if !tree::is_opaque(&here) => place.directory()?,
+                    _ => None,
+                };
+            } else {
+                let place = place_below.ok_or_else(gone)?;
+                let names = names[..=at].iter();
+                (here, below) = self.behind_link(&place, names)?.ok_or_else(gone)?;
+            }
+        }
+        Ok(here)
+    }
+
     /// Puts what is no directory.
     pub(super) fn place(&mut self, place: &Place, directory: &Arc<OwnedFd>, name: &[u8]) -> Result<()> {
-        draft::clear(directory, name)?;
         let stat = self.change.of(&place.stat);
-        if self.links.link(place.stat.inode, directory, name)? {
-            return Ok(());
-        }
         let link = stat == place.stat
             && stat.kind == Kind::File
             && stat.size >= LINK_FROM
             && self.sharing.take(stat.inode.1);
-        if !(link && link_into(place, directory, name)?)
-            && let Some(file) = files::copy_place(place, directory, name, &stat)?
-        {
-            self.change.mark(&file, &stat).context(|| shown(name))?;
+        over(directory, name, || {
+            if link && link_into(place, directory, name)? {
+                return Ok(());
+            }
+            match files::copy_place(place, directory, name, &stat)? {
+                Some(file) => self.change.mark(&file, &stat).context(|| shown(name)),
+                None => Ok(()),
+            }
+        })
+    }
+}
+
+/// Puts something at a name, in place of what is there: that is seldom anything, so it is not looked for first.
+fn over(directory: &OwnedFd, name: &[u8], put: impl Fn() -> Result<()>) -> Result<()> {
+    match put() {
+        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
+            draft::clear(directory, name)?;
+            put()
         }
-        if place.stat.kind == Kind::File && place.links > 1 {
-            self.links.keep(place.stat.inode, directory, name)?;
-        }
-        Ok(())
+        outcome => outcome,
     }
 }
 

@@ -39,7 +39,7 @@ pub fn copy_directory(
         std::os::unix::fs::fchown(&target, Some(uid), Some(gid)).context(|| format!("giving {to} away"))?;
     }
     let sharing = Sharing::between(store, base, source, &view.resolve(from)?)?;
-    let mut copier = Copier::new(store, Change::Copy(options), sharing)?;
+    let mut copier = Copier::new(Change::Copy(options), sharing)?;
     copier.onto = Some(Onto {
         root: draft.root()?,
         base: draft.base_view()?,
@@ -75,7 +75,7 @@ pub fn copy_file(
     };
     let directory = Arc::new(draft.directory(&parent)?);
     let sharing = Sharing::between(store, base, source, &view.resolve(from)?)?;
-    let mut copier = Copier::new(store, Change::Copy(options), sharing)?;
+    let mut copier = Copier::new(Change::Copy(options), sharing)?;
     copier.place(&place, &directory, &name)?;
     draft.sharing = copier.sharing;
     draft.publish()
@@ -93,7 +93,7 @@ pub fn subtree(store: &Store, snapshot: &Snapshot, path: &str) -> Result<Snapsho
     let options = Copy::default();
     let root = draft.root()?;
     let sharing = Sharing::between(store, &empty, snapshot, &view.resolve(path)?)?;
-    let copier = Copier::new(store, Change::Copy(&options), sharing)?;
+    let copier = Copier::new(Change::Copy(&options), sharing)?;
     draft.sharing = copier.contents(&directory, draft.root()?, None)?;
     like(&directory, &root).context(|| path.to_owned())?;
     draft.publish()
@@ -107,10 +107,10 @@ fn like(directory: &Merged, target: &std::os::fd::OwnedFd) -> std::io::Result<()
 }
 
 /// Copies a merged tree into a real directory: what many layers are to a mount.
-pub(crate) fn flatten(store: &Store, tree: &Merged, to: &Path) -> Result<()> {
+pub(crate) fn flatten(tree: &Merged, to: &Path) -> Result<()> {
     let options = Copy::default();
     // It stands for the layers that it is made of.
-    let copier = Copier::new(store, Change::Copy(&options), Sharing::anything())?;
+    let copier = Copier::new(Change::Copy(&options), Sharing::anything())?;
     copier.contents(tree, tree::open_directory(to)?, None)?;
     like(tree, &tree::open_directory(to)?).context(|| "the root".to_owned())
 }
@@ -121,7 +121,7 @@ pub fn fill(store: &Store, snapshot: &Snapshot, path: &str, to: &Path) -> Result
     let directory = view.directory(path.as_bytes())?;
     let options = Copy::default();
     // Never linked: whoever uses the volume writes to it.
-    let copier = Copier::new(store, Change::Copy(&options), Sharing::nothing())?;
+    let copier = Copier::new(Change::Copy(&options), Sharing::nothing())?;
     copier
         .contents(&directory, tree::open_directory(to)?, None)
         .map(drop)
@@ -134,7 +134,7 @@ pub fn diff(store: &Store, lower: &Snapshot, upper: &Snapshot) -> Result<Snapsho
     let mut draft = Draft::new(store, &empty)?;
     let options = Copy::default();
     let sharing = Sharing::between(store, &empty, upper, b"/")?;
-    let mut copier = Copier::new(store, Change::Copy(&options), sharing)?;
+    let mut copier = Copier::new(Change::Copy(&options), sharing)?;
     copier.without = Some(lower_view.root().clone());
     draft.sharing = copier.contents(upper_view.root(), draft.root()?, None)?;
     draft.publish()
@@ -162,7 +162,7 @@ fn rewrite(store: &Store, base: &Snapshot, path: &str, change: Change<'_>) -> Re
         return Ok(base.clone());
     }
     let start = tree::find_place(&root, &real)?.ok_or_else(|| tree::missing(path.as_bytes()))?;
-    let mut copier = Copier::new(store, change, Sharing::nothing())?;
+    let mut copier = Copier::new(change, Sharing::nothing())?;
     if let Some(directory) = start.directory()? {
         let target = draft.directory(&real)?;
         let own = target.try_clone().context(|| shown(&real))?;

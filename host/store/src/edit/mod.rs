@@ -6,12 +6,12 @@ mod copy;
 mod draft;
 mod files;
 mod filter;
-mod links;
 
 pub use copy::{chown, copy_directory, copy_file, diff, fill, set_timestamps, subtree};
 pub use filter::Filter;
 
 pub(crate) use attributes::{Attributed, Name, TIME_SET, is_time_set, xattrs};
+pub(crate) use copier::LINK_FROM;
 pub(crate) use copy::flatten;
 pub(crate) use draft::clear;
 pub(crate) use files::{copy_bytes, create, set_mode, set_modified, set_owner_and_mode, set_times_at};

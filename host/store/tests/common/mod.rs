@@ -9,7 +9,7 @@ use std::{
     collections::BTreeMap,
     fs,
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -41,10 +41,13 @@ pub(crate) struct Mounted {
 
 impl Mounted {
     pub(crate) fn over(store: &Store, snapshot: &Snapshot, upper: Option<&LayerDraft>) -> Self {
+        Self::of(store, &store.lower_paths(snapshot).unwrap(), upper)
+    }
+
+    /// Of these directories of the store, the highest first.
+    pub(crate) fn of(store: &Store, lower: &[PathBuf], upper: Option<&LayerDraft>) -> Self {
         let at = tempfile::tempdir().unwrap();
-        let mut lower: Vec<String> = store
-            .lower_paths(snapshot)
-            .unwrap()
+        let mut lower: Vec<String> = lower
             .iter()
             .map(|path| {
                 // The options of one mount have a page: relative to the store they fit.
@@ -97,7 +100,7 @@ impl Drop for Mounted {
     }
 }
 
-fn store_root(store: &Store) -> std::path::PathBuf {
+fn store_root(store: &Store) -> PathBuf {
     store
         .layer_path(wharf_store::LayerId(0))
         .ancestors()
