@@ -29,17 +29,17 @@ pub(super) struct Row {
 /// What `docker build` does.
 const DOCKER_BUILD: &str = "docker build";
 
-/// Every row, those last that empty the engine's memory.
+/// Every row, those last that remove many files: for minutes after that the file system makes new ones more slowly.
 pub(super) fn all() -> impl Iterator<Item = &'static Row> {
     [
         steps::ROWS,
         remembered::ROWS,
         modules::ROWS,
-        uploads::ROWS,
-        handover::ROWS,
         images::ROWS,
         published::ROWS,
         fetched::ROWS,
+        uploads::ROWS,
+        handover::ROWS,
     ]
     .into_iter()
     .flatten()

@@ -1,5 +1,6 @@
 //! An image that is pulled from a registry beside us, and unpacked.
 
+use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -39,9 +40,10 @@ const LAYERS: [u64; 4] = [1, 1, 12, 2];
 /// Repository and tag.
 const NAME: &str = "bench/large";
 /// Goes up when the same size is made of other content.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 
-/// The large image in a registry, as the engine and as the peers name it.
+/// A large image in a registry, as the engine and as the peers name it. Each pull is of another one: nothing of it is there, and
+/// nothing has to be removed before, after which the file system would be slower for minutes.
 struct Served {
     ours: String,
     peers: String,
@@ -51,17 +53,18 @@ struct Served {
 }
 
 impl Served {
-    fn start(bench: &Bench<'_>) -> Result<Self, Failure> {
-        let image = large_image(bench.sizes.image_bytes)?;
+    fn start(bench: &Bench<'_>, variant: u32) -> Result<Self, Failure> {
+        let image = large_image(bench.sizes.image_bytes, variant)?;
         let content = data::place()?.join("registry");
         let registry = Registry::start(&content)?;
-        registry.push(&image, NAME, "latest")?;
+        let tag = format!("v{variant}");
+        registry.push(&image, NAME, &tag)?;
         // An engine in a container reaches the host by its bridge; Docker itself trusts loopback alone.
         let daemon = bench.wharf.world().daemon();
         let bridge = daemon
             .map(|daemon| Registry::start_on(&content, daemon.gateway()?))
             .transpose()?;
-        let reference = |registry: &Registry| format!("{}/{NAME}:latest", registry.address());
+        let reference = |registry: &Registry| format!("{}/{NAME}:{tag}", registry.address());
         Ok(Self {
             ours: reference(bridge.as_ref().unwrap_or(&registry)),
             peers: reference(&registry),
@@ -70,9 +73,9 @@ impl Served {
         })
     }
 
-    /// Pulls it into an empty store and has a step look at it.
+    /// Pulls it and has a step look at it.
     fn pull(&self, bench: &Bench<'_>) -> Result<f64, Failure> {
-        bench.wharf.forget()?;
+        rustix::fs::sync();
         let call = bench.wharf.call(&["pulled", "--reference", &self.ours])?;
         data::check(&call.printed, &self.nonce)?;
         Ok(call.milliseconds())
@@ -80,25 +83,54 @@ impl Served {
 }
 
 fn pull(bench: &Bench<'_>) -> Result<(Figures, Option<Figures>), Failure> {
-    let served = Served::start(bench)?;
+    let images = served(bench, 0)?;
+    let (ours, peers) = (images.iter(), images.iter());
+    let (ours, peers) = (RefCell::new(ours), RefCell::new(peers));
     bench.compare(
-        |_| served.pull(bench),
-        |peer, _| Ok(milliseconds(peer.pull(&served.peers, &served.nonce)?)),
+        |_| next(&ours)?.pull(bench),
+        |peer, _| {
+            rustix::fs::sync();
+            let image = next(&peers)?;
+            Ok(milliseconds(peer.pull(&image.peers, &image.nonce)?))
+        },
     )
 }
 
 fn pull_beside_skopeo(bench: &Bench<'_>) -> Result<(Figures, Option<Figures>), Failure> {
-    let served = Served::start(bench)?;
+    let images = served(bench, bench.rounds)?;
+    let stores = tempfile::tempdir_in(data::place()?)?;
+    let (ours, peers) = (images.iter(), images.iter());
+    let (ours, peers) = (RefCell::new(ours), RefCell::new(peers));
     bench.beside(
-        |_| served.pull(bench),
-        |_| Ok(milliseconds(unpack_with_skopeo(&served.peers, &served.nonce)?)),
+        |_| next(&ours)?.pull(bench),
+        |nonce| {
+            rustix::fs::sync();
+            let image = next(&peers)?;
+            let store = stores.path().join(nonce);
+            Ok(milliseconds(unpack_with_skopeo(
+                &image.peers,
+                &image.nonce,
+                &store,
+            )?))
+        },
     )
 }
 
+/// An image for each round, the first of them this variant.
+fn served(bench: &Bench<'_>, first: u32) -> Result<Vec<Served>, Failure> {
+    (first..first + bench.rounds)
+        .map(|variant| Served::start(bench, variant))
+        .collect()
+}
+
+fn next<'s>(images: &RefCell<std::slice::Iter<'s, Served>>) -> Result<&'s Served, Failure> {
+    let image = images.borrow_mut().next();
+    image.ok_or_else(|| "there are more rounds than images".into())
+}
+
 /// Copies an image into a store of containers that is empty, which unpacks it.
-fn unpack_with_skopeo(reference: &str, nonce: &str) -> Result<Duration, Failure> {
-    let store = tempfile::tempdir_in(data::place()?)?;
-    let (root, run) = (store.path().join("root"), store.path().join("run"));
+fn unpack_with_skopeo(reference: &str, nonce: &str, store: &Path) -> Result<Duration, Failure> {
+    let (root, run) = (store.join("root"), store.join("run"));
     let mut copy = Command::new(process::require("skopeo", "skopeo")?);
     copy.args(["--insecure-policy", "copy", "--quiet", "--src-tls-verify=false"])
         .arg(format!("docker://{reference}"))
@@ -120,10 +152,10 @@ fn unpack_with_skopeo(reference: &str, nonce: &str) -> Result<Duration, Failure>
     Ok(took)
 }
 
-/// Busybox's image with four more layers, kept between runs.
-pub(super) fn large_image(bytes: u64) -> Result<Image, Failure> {
+/// Busybox's image with four more layers, kept between runs. Variants have nothing but busybox in common.
+pub(super) fn large_image(bytes: u64, variant: u32) -> Result<Image, Failure> {
     let place = data::place()?;
-    let layout = place.join(format!("image-{RECIPE}-{bytes}"));
+    let layout = place.join(format!("image-{RECIPE}-{bytes}-{variant}"));
     if layout.join("index.json").is_file() {
         return Ok(Image::open(NAME, &layout));
     }
@@ -144,7 +176,7 @@ pub(super) fn large_image(bytes: u64) -> Result<Image, Failure> {
         fill(
             &layer.join(format!("opt/part{at}")),
             bytes * share / 16,
-            at as u64,
+            u64::from(variant) * LAYERS.len() as u64 + at as u64,
         )?;
         builder.layer(&layer)?;
         fs::remove_dir_all(&layer)?;

@@ -53,7 +53,7 @@ impl Port {
             Some(daemon) => Registry::start_on(content.path(), daemon.gateway()?)?,
             None => Registry::start(content.path())?,
         };
-        registry.push(&images::large_image(bench.sizes.image_bytes)?, BASE, "latest")?;
+        registry.push(&images::large_image(bench.sizes.image_bytes, 0)?, BASE, "latest")?;
         Ok(Self {
             registry,
             _content: content,
@@ -99,7 +99,7 @@ fn push(bench: &Bench<'_>, is_there: bool) -> Result<(Figures, Option<Figures>),
         .as_ref()
         .map(|_| Port::start(bench, false))
         .transpose()?;
-    let layers = images::large_image(bench.sizes.image_bytes)?.layers()?.len();
+    let layers = images::large_image(bench.sizes.image_bytes, 0)?.layers()?.len();
     let megabytes = bench.sizes.layer_megabytes.to_string();
     let base = ours.base();
     let publish = |nonce: &str| {

@@ -72,8 +72,9 @@ impl Drop for Source {
 
 fn cold(bench: &Bench<'_>) -> Result<(Figures, Option<Figures>), Failure> {
     let (mut ours, mut peers) = (Vec::new(), Vec::new());
-    for _ in 0..bench.rounds {
-        let source = Source::new(bench, &data::nonce())?;
+    // All are kept to the end: after many files were removed, new ones take longer for minutes.
+    let sources = (0..bench.rounds).map(|_| Source::new(bench, &data::nonce()));
+    for source in &sources.collect::<Result<Vec<_>, _>>()? {
         ours.push(source.take(bench)?);
         if let Some(peer) = &bench.peer {
             rustix::fs::sync();
