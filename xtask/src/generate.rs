@@ -32,7 +32,7 @@ pub(crate) fn run(options: &Options) -> Done {
 fn files() -> Result<Vec<(PathBuf, String)>, Failure> {
     let mut files = twins()?;
     let schema = paths::workspace().join("host/scaffold/template/wharf.schema.json");
-    files.push((schema, wharf_build::manifest_schema()));
+    files.push((schema, wharf_manifest::manifest_schema()));
     files.push((
         paths::workspace().join("docs/reference/contract.md"),
         contract::page()?,

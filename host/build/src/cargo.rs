@@ -38,6 +38,14 @@ pub(crate) struct Artifact {
     pub sources: Vec<PathBuf>,
 }
 
+impl Artifact {
+    /// A component that something else has built.
+    pub(crate) fn prebuilt(wasm: PathBuf) -> Self {
+        let sources = vec![wasm.clone()];
+        Self { wasm, sources }
+    }
+}
+
 /// Compiles the module: from the crates that lie beside the SDK when they are all it takes, with no network; from the
 /// registry otherwise.
 pub(crate) fn compile(directory: &Path, target: &Path, on_output: &dyn Fn(&str)) -> Result<Artifact> {

@@ -28,6 +28,50 @@ pub enum BuildError {
         /// What is wrong with it.
         message: String,
     },
+    /// It was not built, and nothing is to be built now.
+    #[error("{0} is not built: `wharf build` builds it")]
+    NotBuilt(PathBuf),
+    /// A dependency is not where the manifest says.
+    #[error(
+        "`{name}`, which {importer} depends on, is not at {path}: [dependencies] of {manifest} names a module's directory or a component's file"
+    )]
+    NoDependency {
+        /// The dependency.
+        name: String,
+        /// Who depends on it.
+        importer: String,
+        /// Where it should be.
+        path: PathBuf,
+        /// The manifest that says so.
+        manifest: PathBuf,
+    },
+    /// A dependency has another name.
+    #[error(
+        "{importer} depends on `{name}`, and the module at {path} is called `{found}`: [dependencies] has to name it so"
+    )]
+    OtherName {
+        /// The name in the manifest.
+        name: String,
+        /// Who depends on it.
+        importer: String,
+        /// Where it is.
+        path: PathBuf,
+        /// What it calls itself.
+        found: String,
+    },
+    /// A dependency that this program cannot find by itself.
+    #[error("`{name}`, which {importer} depends on, cannot be had: {why}")]
+    NotFound {
+        /// The dependency.
+        name: String,
+        /// Who depends on it.
+        importer: String,
+        /// Why.
+        why: String,
+    },
+    /// Modules cannot be composed.
+    #[error(transparent)]
+    Composition(#[from] wharf_manifest::CompositionError),
     /// No cargo.
     #[error("cargo is needed to build {0}, and is not installed")]
     NoCargo(PathBuf),

@@ -1,11 +1,13 @@
 //! Builds modules: from Rust source to one component that carries its own documentation.
 //!
-//! Only the working tree's own module is built here, with the trust that `cargo build` has. Nothing is loaded or run.
+//! Only the working tree's own modules are built here, with the trust that `cargo build` has: the one that is asked for, and
+//! those that it depends on by path. Nothing is loaded or run.
 
+mod bindings;
 mod cargo;
+mod compose;
 mod error;
 mod fresh;
-mod manifest;
 mod sections;
 mod vendor;
 
@@ -16,10 +18,11 @@ use std::{
 };
 
 use wharf_digest::Digest;
+use wharf_manifest::Manifest;
 
+pub use compose::{Composed, Finder, Found, Wanted, Workshop, compose};
 pub use error::BuildError;
 use error::Result;
-pub use manifest::{Manifest, ModuleTable, manifest_schema};
 
 /// A built module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,21 +40,10 @@ pub fn built_component(directory: &Path) -> PathBuf {
     directory.join(".wharf").join("module.wasm")
 }
 
-/// Builds the module in this directory when its sources have changed; `on_output` gets each line that cargo prints, as it
-/// comes. A file is taken for a component and passed through.
-pub fn build(path: &Path, on_output: &dyn Fn(&str)) -> Result<Built, BuildError> {
-    if path.is_file() {
-        let bytes = fs::read(path).map_err(BuildError::io("read", path))?;
-        return Ok(Built {
-            path: path.to_owned(),
-            digest: Digest::of(&bytes),
-            fresh: true,
-        });
-    }
-    let directory = fs::canonicalize(path).map_err(BuildError::io("open", path))?;
-    let manifest = Manifest::load(&directory)?;
+/// Builds the module in this directory when its sources have changed.
+fn build_one(directory: &Path, manifest: &Manifest, on_output: &dyn Fn(&str)) -> Result<Built> {
     let output = directory.join(".wharf");
-    let component = built_component(&directory);
+    let component = built_component(directory);
     let record = output.join("module.json");
     if let Some(digest) = fresh::check(&record, &component) {
         return Ok(Built {
@@ -60,20 +52,40 @@ pub fn build(path: &Path, on_output: &dyn Fn(&str)) -> Result<Built, BuildError>
             fresh: true,
         });
     }
-    if carries_sdk(&directory) {
-        wharf_scaffold::ensure_sdk(&directory)?;
-    }
-    let artifact = cargo::compile(&directory, &output.join("target"), on_output)?;
+    let artifact = match &manifest.module.component {
+        Some(component) => cargo::Artifact::prebuilt(directory.join(component)),
+        None => {
+            if carries_sdk(directory) {
+                wharf_scaffold::ensure_sdk(directory)?;
+            }
+            cargo::compile(directory, &output.join("target"), on_output)?
+        }
+    };
     let compiled = fs::read(&artifact.wasm).map_err(BuildError::io("read", &artifact.wasm))?;
-    let bytes = sections::append(&compiled, &manifest)?;
+    let bytes = sections::append(&compiled, manifest)?;
+    fs::create_dir_all(&output).map_err(BuildError::io("create", &output))?;
     write_atomically(&component, &bytes)?;
     let digest = Digest::of(&bytes);
-    fresh::record(&record, &component, &directory, &artifact.sources, digest)?;
+    fresh::record(&record, &component, directory, &artifact.sources, digest)?;
     Ok(Built {
         path: component,
         digest,
         fresh: false,
     })
+}
+
+/// The manifest of the module in this directory, which is checked to be one.
+pub fn manifest(directory: &Path) -> Result<Manifest, BuildError> {
+    let path = directory.join("wharf.toml");
+    if !path.is_file() {
+        return Err(BuildError::NotAModule(directory.to_owned()));
+    }
+    let text = fs::read_to_string(&path).map_err(BuildError::io("read", &path))?;
+    let manifest = Manifest::parse(&text).map_err(|message| BuildError::Manifest { path, message })?;
+    if manifest.module.component.is_none() && !directory.join("Cargo.toml").is_file() {
+        return Err(BuildError::NoCargoManifest(directory.to_owned()));
+    }
+    Ok(manifest)
 }
 
 /// Whether the module's SDK is the one that this program carries: its Cargo.toml names it at the place where that is put.

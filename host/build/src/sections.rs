@@ -3,16 +3,15 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::json;
 use wasm_encoder::{ComponentSection, CustomSection};
 use wasmparser::{Parser, Payload};
 
-use crate::{BuildError, Manifest, error::Result};
+use wharf_manifest::{About, Capability, Manifest, Rights};
+
+use crate::{BuildError, error::Result};
 
 /// Documentation of functions and parameters.
 const DOCS: &str = "wharf:docs";
-/// Name, version and capabilities.
-const MANIFEST: &str = "wharf:manifest";
 /// The package whose interfaces are capabilities.
 const PACKAGE: &str = "wharf:pipeline/";
 
@@ -27,22 +26,37 @@ pub(crate) fn append(component: &[u8], manifest: &Manifest) -> Result<Vec<u8>> {
         }
         .append_to_component(&mut bytes);
     }
-    let about =
-        json!({"format": 1, "module": manifest.module, "capabilities": found.capabilities}).to_string();
+    let about = serde_json::to_vec(&About::new(manifest, found.capabilities))
+        .map_err(|error| BuildError::Component(error.to_string()))?;
     CustomSection {
-        name: MANIFEST.into(),
-        data: about.as_bytes().into(),
+        name: About::SECTION.into(),
+        data: about.into(),
     }
     .append_to_component(&mut bytes);
     Ok(bytes)
 }
 
-struct Found<'a> {
-    docs: Option<&'a [u8]>,
+/// What a component carries.
+pub(crate) struct Found<'a> {
+    /// What its author wrote about its functions.
+    pub(crate) docs: Option<&'a [u8]>,
+    /// What it says of itself, when it was built by this crate.
+    pub(crate) about: Option<About>,
     capabilities: BTreeSet<String>,
 }
 
-fn read(component: &[u8]) -> Result<Found<'_>> {
+impl Found<'_> {
+    /// What it asks its callers for: what it says, or all that its imports could use.
+    pub(crate) fn asked(&self) -> Rights {
+        let imported = || Capability::of_interfaces(&self.capabilities);
+        self.about
+            .as_ref()
+            .and_then(|about| about.asks.clone())
+            .unwrap_or_else(imported)
+    }
+}
+
+pub(crate) fn read(component: &[u8]) -> Result<Found<'_>> {
     let invalid = |error: wasmparser::BinaryReaderError| BuildError::Component(error.to_string());
     if !Parser::is_component(component) {
         return Err(BuildError::Component(
@@ -51,6 +65,7 @@ fn read(component: &[u8]) -> Result<Found<'_>> {
     }
     let mut found = Found {
         docs: None,
+        about: None,
         capabilities: BTreeSet::new(),
     };
     let mut depth = 0_u32;
@@ -60,6 +75,9 @@ fn read(component: &[u8]) -> Result<Found<'_>> {
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::CustomSection(section) if depth > 0 && section.name() == DOCS => {
                 found.docs = Some(section.data());
+            }
+            Payload::CustomSection(section) if section.name() == About::SECTION => {
+                found.about = serde_json::from_slice(section.data()).ok();
             }
             Payload::ComponentImportSection(imports) if depth == 0 => {
                 for import in imports {

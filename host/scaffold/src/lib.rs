@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use project::{Project, ProjectName};
+pub use project::{Project, suggested_name};
 pub use sdk::{SDK, SDK_DIGEST, ensure_sdk, vendored_crates};
 
 /// What can go wrong when files are written.
@@ -19,9 +19,6 @@ pub enum ScaffoldError {
     /// Something that would be overwritten is there.
     #[error("{0} is there already, and is left as it is")]
     Exists(PathBuf),
-    /// A name that no module can have.
-    #[error("`{0}` is not a module's name; it is `namespace:name` in lower case, such as `acme:pipeline`")]
-    Name(String),
     /// A file could not be written.
     #[error("cannot write {path}: {source}")]
     Io {

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use wharf_scaffold::{Project, ProjectName, ScaffoldError};
+use wharf_manifest::NotAName;
+use wharf_scaffold::{Project, ScaffoldError, suggested_name};
 
 use crate::{args::InitArgs, error::Report, output, toolchain::Toolchain};
 
@@ -12,8 +13,10 @@ pub(crate) fn run(args: &InitArgs) -> Result<(), Report> {
     let directory = std::path::absolute(&args.directory)
         .map_err(|error| Report::usage(format!("the current directory cannot be read: {error}")))?;
     let name = match &args.name {
-        Some(name) => ProjectName::parse(name)?,
-        None => ProjectName::of_directory(&directory),
+        Some(name) => name
+            .parse()
+            .map_err(|error: NotAName| Report::usage(error.to_string()))?,
+        None => suggested_name(&directory),
     };
     let project = Project { directory, name };
     let written = project.write()?;
@@ -55,7 +58,6 @@ impl From<ScaffoldError> for Report {
                 .with_hint("it is a module already: `wharf functions` lists what it can do"),
             ScaffoldError::Exists(_) => Self::usage(message)
                 .with_hint("`wharf init ci` makes the module in a directory of its own, such as ci"),
-            ScaffoldError::Name(_) => Self::usage(message),
             _ => Self::failed(message),
         }
     }

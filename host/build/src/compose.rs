@@ -1,0 +1,340 @@
+//! From a module to everything that it calls: dependencies by path are found, built and bound here; others are asked for.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use wharf_digest::Digest;
+use wharf_manifest::{
+    Composition, CompositionError, Dependency, Edge, EdgeGrants, Manifest, ModuleName, Origin, Part, Rights,
+};
+
+use crate::{
+    BuildError, Built,
+    bindings::{self, Called},
+    build_one, built_component,
+    error::Result,
+    sections,
+};
+
+/// Finds what is not there by path: modules of registries and git repositories.
+pub trait Finder {
+    /// The component of a dependency, on this disk.
+    ///
+    /// # Errors
+    /// In words, why it cannot be had.
+    fn find(&self, wanted: &Wanted<'_>) -> Result<Found, String>;
+}
+
+/// What is looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// Its name.
+    pub name: &'a ModuleName,
+    /// Where it comes from.
+    pub dependency: &'a Dependency,
+    /// The module that depends on it.
+    pub importer: &'a str,
+}
+
+/// A component that was found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Its file.
+    pub component: PathBuf,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// How modules are got ready.
+pub struct Workshop<'a> {
+    /// Finds what is not there by path.
+    pub finder: &'a dyn Finder,
+    /// Whether what has changed is built. Otherwise what was not built is an error.
+    pub builds: bool,
+    /// Gets each line that cargo prints, as it comes.
+    pub on_output: &'a dyn Fn(&str),
+}
+
+/// A module that is ready to be loaded.
+#[derive(Clone, Debug)]
+pub struct Composed {
+    /// It, and all that it calls.
+    pub composition: Composition,
+    /// Its component.
+    pub built: Built,
+    /// Its wharf.toml, when it has its source here.
+    pub manifest: Option<PathBuf>,
+}
+
+/// Gets the module at a path ready: a directory with its source, or a component's file.
+///
+/// # Errors
+/// When it, or something that it depends on, cannot be found, built or composed.
+pub fn compose(path: &Path, workshop: &Workshop<'_>) -> Result<Composed, BuildError> {
+    let mut walk = Walk {
+        workshop,
+        parts: Vec::new(),
+        known: HashMap::new(),
+        path: Vec::new(),
+        built: None,
+        grants: BTreeMap::new(),
+    };
+    let directory = path.is_dir();
+    if directory {
+        walk.directory(path)?;
+    } else {
+        let real = real(path)?;
+        walk.component(path, &real, Origin::Path(real.clone()), None)?;
+    }
+    let parts: Vec<_> = walk.parts.into_iter().flatten().collect();
+    let manifest = directory.then(|| path.join("wharf.toml"));
+    let built = walk.built.unwrap_or_else(|| Built {
+        path: parts[0].component.clone(),
+        digest: parts[0].digest,
+        fresh: true,
+    });
+    Ok(Composed {
+        composition: Composition::new(parts, &walk.grants)?,
+        built,
+        manifest,
+    })
+}
+
+struct Walk<'a> {
+    workshop: &'a Workshop<'a>,
+    /// What was found; none for what is being looked into.
+    parts: Vec<Option<Part>>,
+    /// Where each was found.
+    known: HashMap<PathBuf, usize>,
+    /// The modules that lead to the one that is looked into, with their places.
+    path: Vec<(PathBuf, String)>,
+    /// How the first was built.
+    built: Option<Built>,
+    /// What the first grants.
+    grants: BTreeMap<ModuleName, EdgeGrants>,
+}
+
+fn real(path: &Path) -> Result<PathBuf> {
+    fs::canonicalize(path).map_err(BuildError::io("open", path))
+}
+
+impl Walk<'_> {
+    /// A place for what lies there, or the one that it has.
+    fn enter(&mut self, place: &Path, name: &str) -> Result<Result<usize, usize>> {
+        if let Some(start) = self.path.iter().position(|(earlier, _)| earlier == place) {
+            let circle = self.path[start..].iter().map(|(_, name)| name.clone());
+            let names = circle.chain([name.to_owned()]).collect();
+            return Err(CompositionError::Cycle(names).into());
+        }
+        if let Some(known) = self.known.get(place) {
+            return Ok(Err(*known));
+        }
+        let at = self.parts.len();
+        self.parts.push(None);
+        self.known.insert(place.to_owned(), at);
+        self.path.push((place.to_owned(), name.to_owned()));
+        Ok(Ok(at))
+    }
+
+    /// A module by its source.
+    fn directory(&mut self, path: &Path) -> Result<usize> {
+        let directory = real(path)?;
+        let manifest = crate::manifest(&directory)?;
+        let at = match self.enter(&directory, manifest.name())? {
+            Ok(new) => new,
+            Err(known) => return Ok(known),
+        };
+        let edges = self.edges(
+            &manifest.dependencies,
+            &manifest.grants,
+            Some(&directory),
+            manifest.name(),
+        )?;
+        let built = self.built(&directory, &manifest, &edges)?;
+        let asks = if at == 0 {
+            Rights::none()
+        } else {
+            let bytes = fs::read(&built.path).map_err(BuildError::io("read", &built.path))?;
+            sections::read(&bytes)?.asked()
+        };
+        self.parts[at] = Some(Part {
+            name: manifest.module.name.clone(),
+            version: Some(manifest.module.version.clone()),
+            digest: built.digest,
+            component: built.path.clone(),
+            origin: Origin::Path(directory),
+            asks,
+            edges,
+        });
+        if at == 0 {
+            (self.built, self.grants) = (Some(built), manifest.grants);
+        }
+        self.path.pop();
+        Ok(at)
+    }
+
+    fn built(&self, directory: &Path, manifest: &Manifest, edges: &[Edge]) -> Result<Built> {
+        if !self.workshop.builds {
+            let path = built_component(directory);
+            let bytes = fs::read(&path).map_err(|_| BuildError::NotBuilt(directory.to_owned()))?;
+            let digest = Digest::of(&bytes);
+            return Ok(Built {
+                path,
+                digest,
+                fresh: true,
+            });
+        }
+        let called = edges.iter().filter_map(|edge| {
+            let part = self.parts[edge.to].as_ref()?;
+            Some(Called {
+                name: &edge.name,
+                digest: part.digest,
+                component: &part.component,
+            })
+        });
+        bindings::ensure(directory, &called.collect::<Vec<_>>())?;
+        build_one(directory, manifest, self.workshop.on_output)
+    }
+
+    /// A module by its component, and the name that it is depended on by.
+    fn component(
+        &mut self,
+        component: &Path,
+        place: &Path,
+        origin: Origin,
+        name: Option<&ModuleName>,
+    ) -> Result<usize> {
+        let bytes = fs::read(component).map_err(BuildError::io("read", component))?;
+        let file = || component.display().to_string();
+        let Ok(found) = sections::read(&bytes) else {
+            // What it is instead is said when it is loaded.
+            let at = self.parts.len();
+            self.parts.push(Some(plain(file(), component, &bytes, origin)));
+            return Ok(at);
+        };
+        let own = found.about.as_ref().map(|about| about.module.name.clone());
+        let own = own
+            .or_else(|| name.map(ModuleName::to_string))
+            .unwrap_or_else(file);
+        let at = match self.enter(place, &own)? {
+            Ok(new) => new,
+            Err(known) => return Ok(known),
+        };
+        let mut part = plain(own, component, &bytes, origin);
+        part.asks = found.asked();
+        if let Some(about) = found.about {
+            part.version = Some(about.module.version);
+            // A component that lies where it was built knows its dependencies by path; another one has none there.
+            let base = place
+                .parent()
+                .filter(|parent| parent.ends_with(".wharf"))
+                .and_then(Path::parent);
+            part.edges = self.edges(&about.dependencies, &about.grants, base, &part.name)?;
+            if at == 0 {
+                self.grants = about.grants;
+            }
+        }
+        self.parts[at] = Some(part);
+        self.path.pop();
+        Ok(at)
+    }
+
+    fn edges(
+        &mut self,
+        dependencies: &BTreeMap<ModuleName, Dependency>,
+        grants: &BTreeMap<ModuleName, EdgeGrants>,
+        base: Option<&Path>,
+        importer: &str,
+    ) -> Result<Vec<Edge>> {
+        let mut edges = Vec::new();
+        for (name, dependency) in dependencies {
+            let wanted = Wanted {
+                name,
+                dependency,
+                importer,
+            };
+            edges.push(Edge {
+                name: name.clone(),
+                to: self.dependency(&wanted, base)?,
+                grants: grants
+                    .get(name)
+                    .map(|edge| edge.rights.clone())
+                    .unwrap_or_default(),
+                explicit: Rights::none(),
+            });
+        }
+        Ok(edges)
+    }
+
+    fn dependency(&mut self, wanted: &Wanted<'_>, base: Option<&Path>) -> Result<usize> {
+        let not_found = |why: String| BuildError::NotFound {
+            name: wanted.name.to_string(),
+            importer: wanted.importer.to_owned(),
+            why,
+        };
+        let (at, path) = match wanted.dependency {
+            Dependency::Path(path) => {
+                let base = base.ok_or_else(|| {
+                    not_found(format!(
+                        "it is at {} beside the source of that module, which is not here",
+                        path.display()
+                    ))
+                })?;
+                let path = base.join(path);
+                let at = if path.is_dir() {
+                    self.directory(&path)?
+                } else if path.is_file() {
+                    let real = real(&path)?;
+                    self.component(&path, &real, Origin::Path(real.clone()), Some(wanted.name))?
+                } else {
+                    return Err(BuildError::NoDependency {
+                        name: wanted.name.to_string(),
+                        importer: wanted.importer.to_owned(),
+                        path,
+                        manifest: base.join("wharf.toml"),
+                    });
+                };
+                (at, path)
+            }
+            _ => {
+                let found = self.workshop.finder.find(wanted).map_err(not_found)?;
+                let place = real(&found.component)?;
+                (
+                    self.component(&found.component, &place, found.origin, Some(wanted.name))?,
+                    place,
+                )
+            }
+        };
+        let found = self.parts[at]
+            .as_ref()
+            .map(|part| part.name.clone())
+            .unwrap_or_default();
+        if found
+            .parse::<ModuleName>()
+            .is_ok_and(|found| found != *wanted.name)
+        {
+            return Err(BuildError::OtherName {
+                name: wanted.name.to_string(),
+                importer: wanted.importer.to_owned(),
+                path,
+                found,
+            });
+        }
+        Ok(at)
+    }
+}
+
+fn plain(name: String, component: &Path, bytes: &[u8], origin: Origin) -> Part {
+    Part {
+        name,
+        version: None,
+        digest: Digest::of(bytes),
+        component: component.to_owned(),
+        origin,
+        asks: Rights::none(),
+        edges: Vec::new(),
+    }
+}
