@@ -159,9 +159,10 @@ pub(crate) struct CallArgs {
     pub(crate) engine: EngineArgs,
     #[command(flatten)]
     pub(crate) loudness: Loudness,
-    /// Give the module a right for this call: reveal lets it see the secrets that it is passed
-    #[arg(long, value_name = "CAPABILITY")]
-    pub(crate) allow: Vec<wharf_wasm::Right>,
+    /// Give the module a right for this call, or some of it: reveal lets it see the secrets that it is passed, reveal=TOKEN
+    /// the one of that name
+    #[arg(long, value_name = "CAPABILITY[=VALUE]", value_parser = wharf_manifest::Rights::parse)]
+    pub(crate) allow: Vec<wharf_manifest::Rights>,
     /// Say for each step why it was remembered or run
     #[arg(long)]
     pub(crate) explain: bool,

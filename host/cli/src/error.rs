@@ -136,7 +136,7 @@ impl From<Error> for Report {
                 let hint = if denial.grant.starts_with("--") {
                     format!("`wharf call {}` grants it for one call", denial.grant)
                 } else {
-                    format!("this line in wharf.toml grants it: {}", denial.grant)
+                    format!("this line grants it: {}", denial.grant)
                 };
                 Self::new(Ended::Denied, message).with_hint(hint)
             }
@@ -243,7 +243,7 @@ mod tests {
         assert_eq!(report.ended(), Ended::Denied);
         insta::assert_snapshot!(report.text(), @r"
         wharf: a:b may not use network
-          hint: this line in wharf.toml grants it: network = true
+          hint: this line grants it: network = true
         ");
     }
 }

@@ -9,6 +9,7 @@ mod error;
 mod explain;
 mod flags;
 mod interrupt;
+mod limits;
 mod module;
 mod output;
 mod panic;

@@ -6,13 +6,14 @@ use std::{
     sync::Arc,
 };
 
-use wharf_build::BuildError;
+use wharf_build::{BuildError, Composed, Finder, Found, Wanted, Workshop};
+use wharf_manifest::{Composition, Limit};
 use wharf_wasm::{Function, LoadError, Module, Runtime};
 
 use crate::{
     args::ProgressKind,
     error::{Ended, Report},
-    output,
+    limits, output,
     places::Places,
     progress::Style,
     suggest::nearest,
@@ -28,48 +29,56 @@ pub(crate) struct Loaded {
     pub(crate) source: Option<PathBuf>,
     /// Who its caches and secrets belong to: the place that it is loaded from, never the name it gives itself.
     pub(crate) scope: String,
+    /// It and all that it calls.
+    pub(crate) composition: Composition,
+    /// The wharf.toml whose grants count.
+    pub(crate) manifest: Option<PathBuf>,
+    /// The most that any module may have here.
+    pub(crate) limit: Limit,
     /// Kept, as it gives running modules their turns.
     _runtime: Runtime,
 }
 
-/// Loads the module at a path; one that is a directory is built first, when its sources changed.
+/// Loads the module at a path with all that it calls; those that are directories are built first, when their sources changed.
 pub(crate) fn load(path: &Path, places: &Places, style: Style) -> Result<Loaded, Report> {
-    let component = if path.is_dir() {
-        build(path, style)?.path
-    } else {
-        component_file(path)?
-    };
-    load_component(path, &component, places)
+    is_there(path)?;
+    load_composed(path, build(path, style)?, places)
 }
 
-/// Loads the module at a path without building it.
+/// Loads the module at a path without building anything.
 pub(crate) fn load_built(path: &Path, places: &Places) -> Result<Loaded, Report> {
-    if !path.is_dir() {
-        return load_component(path, &component_file(path)?, places);
-    }
-    let component = wharf_build::built_component(path);
-    if !component.is_file() {
-        if !path.join("wharf.toml").is_file() {
-            return Err(BuildError::NotAModule(path.to_owned()).into());
-        }
-        return Err(
-            Report::usage(format!("{} is not built", path.display())).with_hint("`wharf build` builds it")
-        );
-    }
-    load_component(path, &component, places)
+    is_there(path)?;
+    let workshop = Workshop {
+        finder: &NotYet,
+        builds: false,
+        on_output: &|_| {},
+    };
+    load_composed(path, wharf_build::compose(path, &workshop)?, places)
 }
 
-fn component_file(path: &Path) -> Result<PathBuf, Report> {
-    if path.is_file() {
-        return Ok(path.to_owned());
+fn is_there(path: &Path) -> Result<(), Report> {
+    if path.exists() {
+        return Ok(());
     }
     Err(Report::usage(format!("there is no module at {}", path.display()))
         .with_hint("-m takes a module's directory or a component's .wasm file"))
 }
 
-fn load_component(path: &Path, component: &Path, places: &Places) -> Result<Loaded, Report> {
+/// Finds no modules but those by path.
+struct NotYet;
+
+impl Finder for NotYet {
+    fn find(&self, _: &Wanted<'_>) -> Result<Found, String> {
+        Err(
+            "modules of registries and git repositories are not supported yet; depend on it by path"
+                .to_owned(),
+        )
+    }
+}
+
+fn load_composed(path: &Path, composed: Composed, places: &Places) -> Result<Loaded, Report> {
     let runtime = Runtime::new(&places.cache.join("modules"))?;
-    let module = runtime.load(component)?;
+    let module = runtime.load(&composed.composition)?;
     let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let project = if real.is_dir() {
         real.clone()
@@ -79,14 +88,17 @@ fn load_component(path: &Path, component: &Path, places: &Places) -> Result<Load
     Ok(Loaded {
         module,
         project,
-        source: real.is_dir().then(|| real.clone()),
-        scope: format!("path:{}", real.display()),
+        source: real.is_dir().then_some(real),
+        scope: composed.composition.root().origin.scope(),
+        composition: composed.composition,
+        manifest: composed.manifest,
+        limit: limits::limits()?,
         _runtime: runtime,
     })
 }
 
-/// Builds the module in a directory. Cargo's words are shown when asked for; an error holds the last of them.
-pub(crate) fn build(directory: &Path, style: Style) -> Result<wharf_build::Built, Report> {
+/// Gets the module at a path ready, and builds what has changed of it and of what it calls by path. Cargo's words are shown when asked for; an error holds the last of them.
+pub(crate) fn build(directory: &Path, style: Style) -> Result<Composed, Report> {
     let said = Cell::new(0_usize);
     let say = |line: &str| match style.kind {
         ProgressKind::Json => output::aside(&format!(
@@ -107,11 +119,16 @@ pub(crate) fn build(directory: &Path, style: Style) -> Result<wharf_build::Built
             }
         }
     };
-    let built = wharf_build::build(directory, &say);
+    let workshop = Workshop {
+        finder: &NotYet,
+        builds: true,
+        on_output: &say,
+    };
+    let composed = wharf_build::compose(directory, &workshop);
     if style.is_live() && said.get() > 0 && !style.verbose {
         output::aside("\r\x1b[K");
     }
-    Ok(built?)
+    Ok(composed?)
 }
 
 /// The function of this name; `interface/name` where several interfaces have it.
@@ -169,9 +186,11 @@ impl From<LoadError> for Report {
         let message = error.to_string();
         match error {
             LoadError::Runtime(_) => Self::failed(message),
-            LoadError::Read { .. } | LoadError::NotAModule { .. } | LoadError::UnknownImport { .. } => {
-                Self::usage(message)
-            }
+            LoadError::Read { .. }
+            | LoadError::NotAModule { .. }
+            | LoadError::UnknownImport { .. }
+            | LoadError::NoDependency { .. }
+            | LoadError::Unfit { .. } => Self::usage(message),
         }
     }
 }
@@ -185,9 +204,14 @@ impl From<BuildError> for Report {
             _ => None,
         };
         let ended = match error {
-            BuildError::NotAModule(_) | BuildError::NoCargoManifest(_) | BuildError::Manifest { .. } => {
-                Ended::Usage
-            }
+            BuildError::NotAModule(_)
+            | BuildError::NoCargoManifest(_)
+            | BuildError::Manifest { .. }
+            | BuildError::NotBuilt(_)
+            | BuildError::NoDependency { .. }
+            | BuildError::OtherName { .. }
+            | BuildError::NotFound { .. }
+            | BuildError::Composition(_) => Ended::Usage,
             _ => Ended::Failed,
         };
         let report = Self::new(ended, message);

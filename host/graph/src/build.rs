@@ -83,6 +83,7 @@ pub struct Secret {
 pub struct Volume {
     volume: CacheVolume,
     source: Option<Directory>,
+    failed: Option<Error>,
 }
 
 impl Volume {
@@ -95,7 +96,19 @@ impl Volume {
             source: None,
             owner: None,
         };
-        Self { volume, source: None }
+        Self {
+            volume,
+            source: None,
+            failed: None,
+        }
+    }
+
+    /// A volume whose use fails with this error.
+    pub fn failed(error: Error) -> Self {
+        Self {
+            failed: Some(error),
+            ..Self::new("", "")
+        }
     }
 
     /// Share it in another way.
@@ -158,6 +171,11 @@ impl GitRepository {
             },
             within: Some(directory.clone()),
         }
+    }
+
+    /// A repository whose use fails with this error.
+    pub fn failed(error: Error) -> Self {
+        Self::of_directory(&Directory::failed(error))
     }
 
     /// One of its commits.
@@ -520,6 +538,15 @@ impl Container {
         Self::with(Op::Configure(self.0.id(), change), &[&self.0])
     }
 
+    /// The container as another module gets it: see [`Configure::HandOver`].
+    #[must_use]
+    pub fn handed_over(&self, from: &str, to: &str) -> Self {
+        self.configure(Configure::HandOver {
+            from: from.to_owned(),
+            to: to.to_owned(),
+        })
+    }
+
     /// Change the root file system.
     #[must_use]
     pub fn edit(&self, edit: Edit) -> Self {
@@ -564,6 +591,9 @@ impl Container {
     /// Mount a cache volume.
     #[must_use]
     pub fn with_mounted_cache(&self, path: &str, volume: &Volume) -> Self {
+        if let Some(error) = &volume.failed {
+            return Self::failed(error.clone());
+        }
         let source = volume.source.as_ref().map(Directory::node);
         self.mount(path, Mount::Cache(volume.volume.clone()), source)
     }

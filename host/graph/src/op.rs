@@ -533,6 +533,14 @@ pub enum Configure {
     Mount(String, Mount),
     /// Take the mount at a path away.
     Unmount(String),
+    /// It goes from one module to another, each named by its scope: the steps that the next one adds have the secrets,
+    /// caches, services and network of the next one, and find those of the last one again when it comes back.
+    HandOver {
+        /// Who had it.
+        from: String,
+        /// Who gets it.
+        to: String,
+    },
 }
 
 /// One operation. Inputs are named by id; the comment says what kind of node each makes.

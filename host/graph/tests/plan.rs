@@ -324,6 +324,57 @@ fn settings() -> Vec<Configure> {
     ]
 }
 
+#[test]
+fn b46_a_container_is_sealed_for_the_next_module_and_open_again_for_its_own() {
+    let secret = |name: &str| Secret {
+        name: name.to_owned(),
+        id: SecretId {
+            owner: name.to_owned(),
+            uri: format!("env:{name}"),
+        },
+    };
+    let own = base()
+        .with_mounted_cache("/cache", &Volume::new("one", "c"))
+        .with_mounted_secret("/secret", &secret("A"), None, None)
+        .with_mounted_directory("/shared", &Directory::empty(), None)
+        .configure(Configure::SecretEnv("A".to_owned(), secret("A").id))
+        .configure(Configure::VolatileEnv("V".to_owned(), "1".to_owned()))
+        .with_network(Network::All);
+    let seen = |container: &Container| {
+        let plan = plan_with(container, "").unwrap();
+        let mounts = plan.mounts.keys().cloned().collect::<Vec<_>>().join(" ");
+        let secrets = plan.secret_env.keys().cloned().collect::<Vec<_>>().join(" ");
+        (mounts, secrets, plan.volatile_env.len(), plan.network)
+    };
+    let all = seen(&own);
+    assert_eq!(
+        all,
+        (
+            "/cache /secret /shared".to_owned(),
+            "A".to_owned(),
+            1,
+            Network::All
+        )
+    );
+    let handed = own.handed_over("one", "two");
+    assert_eq!(
+        seen(&handed),
+        ("/shared".to_owned(), String::new(), 0, Network::None)
+    );
+    let theirs = handed
+        .configure(Configure::SecretEnv("B".to_owned(), secret("B").id))
+        .with_mounted_cache("/cache", &Volume::new("two", "c"));
+    assert_eq!(seen(&theirs.handed_over("two", "one")), all);
+    let again = theirs.handed_over("two", "one").handed_over("one", "two");
+    assert_eq!(
+        seen(&again),
+        ("/cache /shared".to_owned(), "B".to_owned(), 0, Network::None)
+    );
+    // A step keeps what its maker had, whoever forces it.
+    let step = run(&own).handed_over("one", "two");
+    assert_eq!(key(&step), key(&run(&own)));
+}
+
 proptest! {
     #[test]
     fn b28_order_of_settings_that_do_not_interact_does_not_matter(order in Just(settings()).prop_shuffle()) {

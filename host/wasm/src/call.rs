@@ -1,6 +1,6 @@
 //! Calls: each in a store and an instance of its own, within bounds.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use wasmtime::{
     Store,
@@ -11,9 +11,10 @@ use wasmtime_wasi::WasiCtx;
 use crate::{
     broken::{HANDED_OVER, too_long, what_happened},
     error::CallError,
-    grants::Grants,
+    held::{Given, Held},
     interface,
     limits::{Limits, Meter},
+    link::Refused,
     marshal::{lift, lower},
     module::Module,
     output::Output,
@@ -34,10 +35,24 @@ pub struct CallContext {
     /// Where the module's source is, when it is called from there.
     pub source: Option<PathBuf>,
     /// What it was given for this call.
-    pub grants: Grants,
+    pub given: Given,
     /// What it may use.
     pub limits: Limits,
 }
+
+/// The same for one module of a composition.
+pub(crate) struct Within {
+    pub(crate) pipeline: Arc<dyn Pipeline>,
+    pub(crate) project: PathBuf,
+    pub(crate) scope: String,
+    pub(crate) source: Option<PathBuf>,
+    pub(crate) held: Held,
+    pub(crate) limits: Limits,
+    pub(crate) deadline: Instant,
+}
+
+/// What a function returned, a result's error included; or why it returned nothing.
+pub(crate) type Outcome = Result<Option<Value>, CallError>;
 
 impl Module {
     /// Calls a function. Arguments are in the order of its parameters.
@@ -47,10 +62,30 @@ impl Module {
         args: Vec<Value>,
         context: CallContext,
     ) -> Result<Value, CallError> {
-        let limits = context.limits.clone();
-        let output = Output::new(Arc::clone(&context.pipeline), &self.name);
-        let mut store = self.store(context, &output);
-        let outcome = tokio::time::timeout(limits.time, self.call_in(&mut store, function, args)).await;
+        let within = Within {
+            pipeline: context.pipeline,
+            project: context.project,
+            scope: context.scope,
+            source: context.source,
+            held: Held::by_root(context.given, &self.name),
+            deadline: Instant::now() + context.limits.time,
+            limits: context.limits,
+        };
+        match self.run(function, args, within).await? {
+            None | Some(Value::Result(Ok(None))) => Ok(Value::Unit),
+            Some(Value::Result(Ok(Some(value)))) => Ok(*value),
+            Some(Value::Result(Err(error))) => Err(failure(error.as_deref())),
+            Some(value) => Ok(value),
+        }
+    }
+
+    /// Calls a function in a store and an instance of its own.
+    pub(crate) async fn run(&self, function: &Function, args: Vec<Value>, within: Within) -> Outcome {
+        let (limits, deadline) = (within.limits.clone(), within.deadline);
+        let output = Output::new(Arc::clone(&within.pipeline), &self.name);
+        let mut store = self.store(within, &output);
+        let running = self.call_in(&mut store, function, args);
+        let outcome = tokio::time::timeout_at(deadline.into(), running).await;
         let panic = output.finish();
         let trap = |what: String| CallError::Trap {
             module: self.name.clone(),
@@ -58,35 +93,40 @@ impl Module {
             what,
         };
         match outcome {
-            Ok(Ok(value)) => value,
-            Ok(Err(error)) => {
-                let memory_refused = store.data().meter.memory_refused();
-                Err(trap(what_happened(&error, &panic, memory_refused, &limits)))
-            }
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => match error.downcast::<Refused>() {
+                Ok(Refused(error)) => Err(CallError::Failed(error)),
+                Err(error) => {
+                    let memory_refused = store.data().meter.memory_refused();
+                    Err(trap(what_happened(&error, &panic, memory_refused, &limits)))
+                }
+            },
             Err(_) => Err(trap(too_long(limits.time))),
         }
     }
 
     /// A store with nothing in it but what this call may use.
-    fn store(&self, context: CallContext, output: &Output) -> Store<State> {
+    fn store(&self, within: Within, output: &Output) -> Store<State> {
         let mut wasi = WasiCtx::builder();
         wasi.stdout(output.clone()).stderr(output.clone());
         let mut table = ResourceTable::new();
-        table.set_max_capacity(context.limits.handles);
+        table.set_max_capacity(within.limits.handles);
         let state = State {
             table,
             wasi: wasi.build(),
-            meter: Meter::new(context.limits.memory),
-            pipeline: context.pipeline,
+            meter: Meter::new(within.limits.memory),
+            pipeline: within.pipeline,
             module: self.name.clone(),
             own: Own {
                 version: self.version().map(str::to_owned),
                 digest: self.digest().to_string(),
-                source: context.source,
+                source: within.source,
             },
-            grants: context.grants,
-            scope: context.scope,
-            project: context.project,
+            held: within.held,
+            scope: within.scope,
+            project: within.project,
+            limits: within.limits,
+            deadline: within.deadline,
         };
         let mut store = Store::new(&self.engine, state);
         store.limiter(|state| &mut state.meter);
@@ -101,7 +141,7 @@ impl Module {
         store: &mut Store<State>,
         function: &Function,
         args: Vec<Value>,
-    ) -> wasmtime::Result<Result<Value, CallError>> {
+    ) -> wasmtime::Result<Option<Value>> {
         let instance = self.instance.instantiate_async(&mut *store).await?;
         let holder = match &function.interface {
             Some(name) => instance.get_export_index(&mut *store, None, name),
@@ -118,26 +158,18 @@ impl Module {
         }
         let mut results = vec![Val::Bool(false); usize::from(function.result.is_some())];
         callee.call_async(&mut *store, &params, &mut results).await?;
-        let Some(result) = results.pop() else {
-            return Ok(Ok(Value::Unit));
-        };
-        match result {
-            Val::Result(Ok(None)) => Ok(Ok(Value::Unit)),
-            Val::Result(Ok(Some(value))) => lift(store, *value).map(Ok),
-            Val::Result(Err(error)) => Ok(Err(failure(error.as_deref()))),
-            value => lift(store, value).map(Ok),
-        }
+        results.pop().map(|result| lift(store, result)).transpose()
     }
 }
 
 /// An error that a function returned.
-fn failure(error: Option<&Val>) -> CallError {
+fn failure(error: Option<&Value>) -> CallError {
     match error {
         None => CallError::Message("the function failed and says no more".to_owned()),
-        Some(Val::String(text)) => CallError::Message(text.clone()),
-        Some(value) => match interface::from_wit(value) {
+        Some(Value::String(text)) => CallError::Message(text.clone()),
+        Some(value) => match interface::from_value(value) {
             Some(error) => CallError::Failed(error),
-            None => CallError::Message(format!("{value:?}")),
+            None => CallError::Message(value.to_text()),
         },
     }
 }

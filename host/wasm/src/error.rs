@@ -31,6 +31,29 @@ pub enum LoadError {
         /// The import.
         import: String,
     },
+    /// It imports a module that it does not name.
+    #[error(
+        "{name} imports {import}, and {package} is no dependency of it: [dependencies] of its wharf.toml has to name it, as in \
+         \"{package}\" = {{ path = \"../{package}\" }}"
+    )]
+    NoDependency {
+        /// The module.
+        name: String,
+        /// The import.
+        import: String,
+        /// The module that it would come from.
+        package: String,
+    },
+    /// A module that it calls is not the one that it was built for.
+    #[error("{name} cannot call {import}: {what}")]
+    Unfit {
+        /// The module.
+        name: String,
+        /// The import.
+        import: String,
+        /// What does not fit.
+        what: String,
+    },
     /// The component runtime itself.
     #[error("the component runtime cannot be started: {0}")]
     Runtime(String),

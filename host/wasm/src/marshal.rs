@@ -1,7 +1,7 @@
 //! Between values as the host has them and as a store has them.
 
 use wasmtime::{
-    Store,
+    AsContextMut,
     component::{Resource, ResourceAny, ResourceType, Val},
 };
 use wharf_graph::{Changeset, Container, Directory, File, Secret, Service, Volume};
@@ -13,10 +13,19 @@ use crate::{
 };
 
 /// A value of this type for a store. Handles become entries of the store's table.
-pub(crate) fn lower(store: &mut Store<State>, value: Value, ty: &Type) -> wasmtime::Result<Val> {
-    fn handle<T: Send + 'static>(store: &mut Store<State>, value: T) -> wasmtime::Result<Val> {
-        let resource: Resource<T> = store.data_mut().table.push(value)?;
-        Ok(Val::Resource(resource.try_into_resource_any(store)?))
+pub(crate) fn lower(
+    store: &mut impl AsContextMut<Data = State>,
+    value: Value,
+    ty: &Type,
+) -> wasmtime::Result<Val> {
+    fn handle<T: Send + 'static>(
+        store: &mut impl AsContextMut<Data = State>,
+        value: T,
+    ) -> wasmtime::Result<Val> {
+        let resource: Resource<T> = store.as_context_mut().data_mut().table.push(value)?;
+        Ok(Val::Resource(
+            resource.try_into_resource_any(store.as_context_mut())?,
+        ))
     }
     Ok(match value {
         Value::Bool(value) => Val::Bool(value),
@@ -61,6 +70,20 @@ pub(crate) fn lower(store: &mut Store<State>, value: Value, ty: &Type) -> wasmti
                     .collect::<wasmtime::Result<_>>()?,
             )
         }
+        // Flags of a module are a record of switches for others, and the other way round.
+        Value::Record(fields) if matches!(ty, Type::Flags(_)) => {
+            let set = fields
+                .into_iter()
+                .filter(|(_, value)| matches!(value, Value::Bool(true)));
+            Val::Flags(set.map(|(name, _)| name).collect())
+        }
+        Value::Flags(names) => match ty {
+            Type::Record(record) => {
+                let field = |field: &Field| (field.name.clone(), Val::Bool(names.contains(&field.name)));
+                Val::Record(record.members.iter().map(field).collect())
+            }
+            _ => Val::Flags(names),
+        },
         Value::Record(fields) => {
             let types: &[Field] = if let Type::Record(record) = ty {
                 &record.members
@@ -72,6 +95,21 @@ pub(crate) fn lower(store: &mut Store<State>, value: Value, ty: &Type) -> wasmti
                 Ok((name, lower(store, value, &field.ty)?))
             };
             Val::Record(pairs.map(field).collect::<wasmtime::Result<_>>()?)
+        }
+        Value::Result(outcome) => {
+            let (ok, failure) = if let Type::Result(ok, failure) = ty {
+                (ok.as_deref(), failure.as_deref())
+            } else {
+                (None, None)
+            };
+            let mut part = |value: Option<Box<Value>>, ty: Option<&Type>| {
+                let lowered = value.map(|value| lower(store, *value, ty.unwrap_or(&Type::String)));
+                Ok::<_, wasmtime::Error>(lowered.transpose()?.map(Box::new))
+            };
+            Val::Result(match outcome {
+                Ok(value) => Ok(part(value, ok)?),
+                Err(error) => Err(part(error, failure)?),
+            })
         }
         Value::Variant(case, value) => {
             let own = if let Type::Variant(cases) = ty {
@@ -88,7 +126,6 @@ pub(crate) fn lower(store: &mut Store<State>, value: Value, ty: &Type) -> wasmti
             )
         }
         Value::Enum(name) => Val::Enum(name),
-        Value::Flags(names) => Val::Flags(names),
         Value::Directory(value) => handle(store, value)?,
         Value::File(value) => handle(store, value)?,
         Value::Container(value) => handle(store, value)?,
@@ -96,7 +133,7 @@ pub(crate) fn lower(store: &mut Store<State>, value: Value, ty: &Type) -> wasmti
         Value::Service(value) => handle(store, value)?,
         Value::Changeset(value) => handle(store, value)?,
         Value::Secret(value) => {
-            store.data().pipeline.allow_secret(&value.id);
+            store.as_context_mut().data().pipeline.allow_secret(&value.id);
             handle(store, value)?
         }
         Value::Unit => Val::Tuple(Vec::new()),
@@ -116,8 +153,8 @@ fn integer(value: i128, ty: &Type) -> Val {
     }
 }
 
-/// A value out of a store. Handles leave its table.
-pub(crate) fn lift(store: &mut Store<State>, value: Val) -> wasmtime::Result<Value> {
+/// A value out of a store. Handles that are handed over leave its table, those that are lent stay in it.
+pub(crate) fn lift(store: &mut impl AsContextMut<Data = State>, value: Val) -> wasmtime::Result<Value> {
     let mut all = |items: Vec<Val>| {
         items
             .into_iter()
@@ -152,6 +189,16 @@ pub(crate) fn lift(store: &mut Store<State>, value: Val) -> wasmtime::Result<Val
         Val::Option(value) => {
             Value::Option(value.map(|value| lift(store, *value).map(Box::new)).transpose()?)
         }
+        Val::Result(outcome) => {
+            let mut part = |value: Option<Box<Val>>| {
+                let lifted = value.map(|value| lift(store, *value));
+                Ok::<_, wasmtime::Error>(lifted.transpose()?.map(Box::new))
+            };
+            Value::Result(match outcome {
+                Ok(value) => Ok(part(value)?),
+                Err(error) => Err(part(error)?),
+            })
+        }
         Val::Flags(names) => Value::Flags(names),
         Val::Resource(resource) => lift_handle(store, resource)?,
         other => {
@@ -162,10 +209,22 @@ pub(crate) fn lift(store: &mut Store<State>, value: Val) -> wasmtime::Result<Val
     })
 }
 
-fn lift_handle(store: &mut Store<State>, resource: ResourceAny) -> wasmtime::Result<Value> {
-    fn take<T: Send + 'static>(store: &mut Store<State>, resource: ResourceAny) -> wasmtime::Result<T> {
-        let resource: Resource<T> = resource.try_into_resource(&mut *store)?;
-        Ok(store.data_mut().table.delete(resource)?)
+fn lift_handle(
+    store: &mut impl AsContextMut<Data = State>,
+    resource: ResourceAny,
+) -> wasmtime::Result<Value> {
+    fn take<T: Clone + Send + 'static>(
+        store: &mut impl AsContextMut<Data = State>,
+        resource: ResourceAny,
+    ) -> wasmtime::Result<T> {
+        let mut store = store.as_context_mut();
+        let resource: Resource<T> = resource.try_into_resource(&mut store)?;
+        let table = &mut store.data_mut().table;
+        if resource.owned() {
+            Ok(table.delete(resource)?)
+        } else {
+            Ok(table.get(&resource)?.clone())
+        }
     }
     let ty = resource.ty();
     let is = |other: ResourceType| ty == other;

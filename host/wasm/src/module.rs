@@ -4,13 +4,15 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use wasmtime::{
     Config, Engine,
-    component::{Component, InstancePre, Linker},
+    component::{Component, InstancePre},
 };
 use wharf_digest::Digest;
+use wharf_manifest::{Composition, ModuleName};
 
 use crate::{
     bindings::Everything,
     error::LoadError,
+    link::{self, Link},
     precompiled::Precompiled,
     reflect::{self, Capability, Docs, Function},
     state::{HasState, State},
@@ -21,10 +23,13 @@ const TICK: Duration = Duration::from_millis(10);
 /// Bytes of stack that a module may use.
 const STACK: usize = 1024 * 1024;
 
+/// What answers the imports of modules.
+pub(crate) type Linker = wasmtime::component::Linker<State>;
+
 /// Loads components and keeps their compiled code.
 pub struct Runtime {
     engine: Engine,
-    linker: Linker<State>,
+    linker: Linker,
     precompiled: Precompiled,
 }
 
@@ -72,17 +77,41 @@ impl Runtime {
         })
     }
 
-    /// Loads a component from a file.
-    pub fn load(&self, path: &Path) -> Result<Arc<Module>, LoadError> {
-        let bytes = std::fs::read(path).map_err(|source| LoadError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
-        self.load_bytes(&bytes, &path.display().to_string())
+    /// Loads a module with all that it calls, and returns it.
+    pub fn load(&self, composition: &Composition) -> Result<Arc<Module>, LoadError> {
+        let parts = composition.parts();
+        let mut loaded: Vec<Option<Arc<Module>>> = vec![None; parts.len()];
+        for at in composition.order() {
+            let part = &parts[at];
+            let bytes = std::fs::read(&part.component).map_err(|source| LoadError::Read {
+                path: part.component.clone(),
+                source,
+            })?;
+            let links = part.edges.iter().filter_map(|edge| {
+                let called = &parts[edge.to];
+                Some(Link {
+                    name: edge.name.clone(),
+                    module: loaded[edge.to].clone()?,
+                    scope: called.origin.scope(),
+                    asks: called.asks.clone(),
+                    grants: edge.grants.clone(),
+                    explicit: edge.explicit.clone(),
+                })
+            });
+            let links: Vec<_> = links.collect();
+            loaded[at] = Some(self.load_linked(&bytes, &part.name, &links)?);
+        }
+        loaded
+            .swap_remove(0)
+            .ok_or_else(|| LoadError::Runtime("there is no module to load".to_owned()))
     }
 
-    /// Loads a component; `name` is for messages.
+    /// Loads a component that calls no other; `name` is for messages.
     pub fn load_bytes(&self, bytes: &[u8], name: &str) -> Result<Arc<Module>, LoadError> {
+        self.load_linked(bytes, name, &[])
+    }
+
+    fn load_linked(&self, bytes: &[u8], name: &str, links: &[Link]) -> Result<Arc<Module>, LoadError> {
         check_kind(bytes, name)?;
         let not_a_module = |why: String| LoadError::NotAModule {
             name: name.to_owned(),
@@ -94,7 +123,7 @@ impl Runtime {
                 error.root_cause()
             ))
         })?;
-        self.check_imports(&component, name)?;
+        self.check_imports(&component, name, links)?;
         let docs = reflect::docs(bytes);
         let functions = reflect::functions(&self.engine, &component, &docs);
         if functions.is_empty() {
@@ -102,7 +131,15 @@ impl Runtime {
                 "it exports no function that could be called".to_owned(),
             ));
         }
-        let instance = self.linker.instantiate_pre(&component).map_err(|error| {
+        let linked = if links.is_empty() {
+            None
+        } else {
+            let mut linker = self.linker.clone();
+            link::add(&mut linker, &self.engine, &component, name, links)?;
+            Some(linker)
+        };
+        let linker = linked.as_ref().unwrap_or(&self.linker);
+        let instance = linker.instantiate_pre(&component).map_err(|error| {
             not_a_module(format!(
                 "its imports do not fit this host: {}",
                 error.root_cause()
@@ -111,11 +148,7 @@ impl Runtime {
         Ok(Arc::new(Module {
             engine: self.engine.clone(),
             instance,
-            name: if docs.module.name.is_empty() {
-                name.to_owned()
-            } else {
-                docs.module.name.clone()
-            },
+            name: own_name(bytes, &docs).unwrap_or_else(|| name.to_owned()),
             capabilities: reflect::capabilities(&self.engine, &component),
             functions,
             docs,
@@ -124,19 +157,35 @@ impl Runtime {
         }))
     }
 
-    fn check_imports(&self, component: &Component, name: &str) -> Result<(), LoadError> {
+    fn check_imports(&self, component: &Component, name: &str, links: &[Link]) -> Result<(), LoadError> {
         for (import, _) in component.component_type().imports(&self.engine) {
+            let package = link::package(import);
             let known = import.starts_with(reflect::PACKAGE)
-                || (import.starts_with("wasi:") && import.contains("@0.2."));
-            if !known {
-                return Err(LoadError::UnknownImport {
-                    name: name.to_owned(),
-                    import: import.to_owned(),
-                });
+                || (import.starts_with("wasi:") && import.contains("@0.2."))
+                || links.iter().any(|link| link.name.to_string() == package);
+            if known {
+                continue;
             }
+            let (name, import) = (name.to_owned(), import.to_owned());
+            return Err(match package.parse::<ModuleName>() {
+                Ok(package) if !["wasi", "wharf"].contains(&package.namespace()) => LoadError::NoDependency {
+                    name,
+                    import,
+                    package: package.to_string(),
+                },
+                _ => LoadError::UnknownImport { name, import },
+            });
         }
         Ok(())
     }
+}
+
+/// The name that a component gives itself, when it does.
+fn own_name(bytes: &[u8], docs: &Docs) -> Option<String> {
+    if docs.module.name.is_empty() {
+        return reflect::about(bytes).map(|about| about.module.name);
+    }
+    Some(docs.module.name.clone())
 }
 
 /// Tells components from what is often mistaken for one.

@@ -10,6 +10,7 @@ use wasmtime::{
         types::{ComponentFunc, ComponentItem, Type as ComponentType},
     },
 };
+use wharf_manifest::About;
 
 use crate::{
     described::{TypeDocs, describe},
@@ -178,8 +179,23 @@ pub(crate) fn functions(engine: &Engine, component: &Component, docs: &Docs) -> 
     functions
 }
 
+/// A function that a component imports from another module.
+pub(crate) fn imported(
+    name: &str,
+    interface: &str,
+    ty: &ComponentFunc,
+    handles: &[(ResourceType, Handle)],
+) -> Function {
+    function(name, Some(interface), ty, handles, &Docs::default())
+}
+
+/// What a component says of itself, when it does.
+pub(crate) fn about(bytes: &[u8]) -> Option<About> {
+    serde_json::from_slice(custom_section(bytes, About::SECTION)?).ok()
+}
+
 /// The component's names for the host's handles.
-fn handles(engine: &Engine, component: &Component) -> Vec<(ResourceType, Handle)> {
+pub(crate) fn handles(engine: &Engine, component: &Component) -> Vec<(ResourceType, Handle)> {
     let mut found = Vec::new();
     for (name, item) in component.component_type().imports(engine) {
         let (true, ComponentItem::ComponentInstance(instance)) = (name.starts_with(PACKAGE), item.ty) else {

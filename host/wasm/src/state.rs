@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Instant,
 };
 
 use futures::future::BoxFuture;
@@ -14,9 +15,14 @@ use wharf_graph::{
     publish::PublishOptions,
     read::{Answer, Question},
 };
+use wharf_manifest::Capability;
 use zeroize::Zeroizing;
 
-use crate::{grants::Grants, limits::Meter};
+use crate::{
+    call::Within,
+    held::Held,
+    limits::{Limits, Meter},
+};
 
 /// How loud a module's word is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,17 +105,58 @@ pub(crate) struct State {
     pub(crate) pipeline: Arc<dyn Pipeline>,
     pub(crate) module: String,
     pub(crate) own: Own,
-    pub(crate) grants: Grants,
+    pub(crate) held: Held,
     /// Who caches and secrets belong to.
     pub(crate) scope: String,
     /// Where the host's relative paths start.
     pub(crate) project: PathBuf,
+    pub(crate) limits: Limits,
+    /// When the whole call ends, whoever it has called.
+    pub(crate) deadline: Instant,
 }
 
 impl State {
+    /// What a module finds that this one calls: the same engine and the same end, and rights and belongings of its own.
+    pub(crate) fn below(&self, held: Held, scope: &str) -> Within {
+        Within {
+            pipeline: Arc::clone(&self.pipeline),
+            project: self.project.clone(),
+            scope: scope.to_owned(),
+            source: None,
+            held,
+            limits: self.limits.clone(),
+            deadline: self.deadline,
+        }
+    }
+
     /// A path of the caller's disk.
     pub(crate) fn host_path(&self, path: &str) -> PathBuf {
         self.project.join(path)
+    }
+
+    /// Nothing when the module may use this path of the caller's disk so: by where it leads, whatever links it goes through.
+    pub(crate) fn check_path(&self, right: Capability, path: &str) -> Result<(), Error> {
+        if self.held.check_all(right).is_ok() {
+            return Ok(());
+        }
+        let (place, project) = (real(&self.host_path(path)), real(&self.project));
+        let place = place.strip_prefix(&project).unwrap_or(&place);
+        let text = place
+            .to_str()
+            .ok_or_else(|| Error::Invalid(format!("{} is not UTF-8", place.display())))?;
+        self.held.check(right, if text.is_empty() { "." } else { text })
+    }
+}
+
+/// Where a path leads: as far as there is something, links followed; what is not there yet as it is written, without `..`.
+fn real(path: &Path) -> PathBuf {
+    if let Ok(real) = path.canonicalize() {
+        return real;
+    }
+    match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => real(parent).join(name),
+        // What ends in `..` below something that is not there leads nowhere that could be allowed.
+        _ => PathBuf::from("/.."),
     }
 }
 

@@ -24,6 +24,8 @@ pub enum Value {
     Tuple(Vec<Value>),
     /// Named fields.
     Record(Vec<(String, Value)>),
+    /// A value, or an error.
+    Result(Result<Option<Box<Value>>, Option<Box<Value>>>),
     /// A case and what it carries.
     Variant(String, Option<Box<Value>>),
     /// A name.
@@ -49,6 +51,35 @@ pub enum Value {
 }
 
 impl Value {
+    /// The same value with each of its handles, such as directories, put through `change`.
+    pub(crate) fn try_map<E>(self, change: &mut impl FnMut(Self) -> Result<Self, E>) -> Result<Self, E> {
+        let mut all = |items: Vec<Self>| -> Result<Vec<Self>, E> {
+            items.into_iter().map(|item| item.try_map(change)).collect()
+        };
+        Ok(match self {
+            Self::List(items) => Self::List(all(items)?),
+            Self::Tuple(items) => Self::Tuple(all(items)?),
+            Self::Record(fields) => {
+                let fields = fields
+                    .into_iter()
+                    .map(|(name, value)| Ok((name, value.try_map(change)?)));
+                Self::Record(fields.collect::<Result<_, E>>()?)
+            }
+            Self::Option(Some(value)) => Self::Option(Some(Box::new(value.try_map(change)?))),
+            Self::Variant(case, Some(value)) => Self::Variant(case, Some(Box::new(value.try_map(change)?))),
+            Self::Result(Ok(Some(value))) => Self::Result(Ok(Some(Box::new(value.try_map(change)?)))),
+            Self::Result(Err(Some(value))) => Self::Result(Err(Some(Box::new(value.try_map(change)?)))),
+            handle @ (Self::Directory(_)
+            | Self::File(_)
+            | Self::Container(_)
+            | Self::Secret(_)
+            | Self::Volume(_)
+            | Self::Service(_)
+            | Self::Changeset(_)) => change(handle)?,
+            plain => plain,
+        })
+    }
+
     /// As JSON; handles are named, a secret's value is not in it.
     pub fn to_json(&self) -> Json {
         match self {
@@ -68,6 +99,10 @@ impl Value {
                     .map(|(name, value)| (name.clone(), value.to_json()))
                     .collect(),
             ),
+            Self::Result(Ok(value)) => value.as_ref().map_or(Json::Null, |value| value.to_json()),
+            Self::Result(Err(error)) => {
+                json!({ "error": error.as_ref().map_or(Json::Null, |error| error.to_json()) })
+            }
             Self::Variant(case, None) => json!(case),
             Self::Variant(case, Some(value)) => json!({ case.as_str(): value.to_json() }),
             Self::Enum(name) => json!(name),

@@ -1,20 +1,12 @@
 //! Guests that misbehave, written by hand: each is ended with an error that names it, and the host goes on.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+mod common;
 
-use futures::future::BoxFuture;
-use wharf_graph::{
-    Container, Error, Node,
-    op::{HostPort, SecretId},
-    publish::PublishOptions,
-    read::{Answer, Question},
-};
-use wharf_wasm::{CallContext, CallError, Grants, Limits, Module, Pipeline, Runtime, Said, Value};
-use zeroize::Zeroizing;
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use wharf_wasm::{CallContext, CallError, Given, Limits, Module, Runtime, Value};
+
+use common::Nowhere;
 
 /// Functions that misbehave, each in one way, and one that does not.
 const GUEST: &str = r#"
@@ -63,71 +55,6 @@ const GUEST: &str = r#"
   (func (export "lies") (result string) (canon lift (core func $main "lies") (memory $memory))))
 "#;
 
-/// None of the guests here reaches an engine.
-struct Nowhere;
-
-impl Pipeline for Nowhere {
-    fn read<'a>(&'a self, _: &'a Arc<Node>, _: Question) -> BoxFuture<'a, Result<Answer, Error>> {
-        unreachable!("nothing here reads")
-    }
-
-    fn export_directory<'a>(&'a self, _: &'a Arc<Node>, _: &'a Path) -> BoxFuture<'a, Result<(), Error>> {
-        unreachable!("nothing here writes")
-    }
-
-    fn export_file<'a>(&'a self, _: &'a Arc<Node>, _: &'a Path) -> BoxFuture<'a, Result<(), Error>> {
-        unreachable!("nothing here writes")
-    }
-
-    fn export_container<'a>(&'a self, _: &'a Arc<Node>, _: &'a Path) -> BoxFuture<'a, Result<(), Error>> {
-        unreachable!("nothing here writes")
-    }
-
-    fn load<'a>(&'a self, _: &'a Arc<Node>, _: &'a str) -> BoxFuture<'a, Result<String, Error>> {
-        unreachable!("nothing here loads")
-    }
-
-    fn publish<'a>(
-        &'a self,
-        _: &'a Container,
-        _: &'a str,
-        _: &'a PublishOptions,
-    ) -> BoxFuture<'a, Result<String, Error>> {
-        unreachable!("nothing here publishes")
-    }
-
-    fn allow_secret(&self, _: &SecretId) {}
-
-    fn allow_dial(&self, _: &str, _: u16) {}
-
-    fn up<'a>(&'a self, _: &'a Arc<Node>, _: &'a [HostPort]) -> BoxFuture<'a, Result<(), Error>> {
-        unreachable!("nothing here serves")
-    }
-
-    fn hold_secret(&self, owner: &str, _: Zeroizing<Vec<u8>>) -> SecretId {
-        SecretId {
-            owner: owner.to_owned(),
-            uri: "value:0".to_owned(),
-        }
-    }
-
-    fn is_secret(&self, _: &str) -> bool {
-        false
-    }
-
-    fn secret_files(&self) -> Vec<PathBuf> {
-        Vec::new()
-    }
-
-    fn reveal(&self, _: SecretId) -> BoxFuture<'_, Result<Zeroizing<Vec<u8>>, Error>> {
-        unreachable!("nothing here sees secrets")
-    }
-
-    fn log(&self, _: Said) {}
-
-    fn progress(&self, _: &str, _: u64, _: u64) {}
-}
-
 /// The guest, and where its compiled code is kept.
 struct Guest {
     module: Arc<Module>,
@@ -161,7 +88,7 @@ impl Guest {
             project: PathBuf::from("/"),
             scope: "test".to_owned(),
             source: None,
-            grants: Grants::default(),
+            given: Given::own(),
             limits,
         };
         self.module.call(function, args, context).await

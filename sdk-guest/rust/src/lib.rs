@@ -56,7 +56,10 @@ pub use directory::{CopyOptions, Directory};
 pub use error::{Error, Result};
 pub use exec::ExecOptions;
 pub use file::File;
-pub use futures_util::{future::join_all, join};
+pub use futures_util::{
+    future::{Either, join_all, select},
+    join,
+};
 pub use publish::PublishOptions;
 pub use search::SearchOptions;
 pub use secret::Secret;
@@ -88,8 +91,8 @@ pub mod prelude {
 pub mod __private {
     pub use crate::{
         bindings::wharf::pipeline as wit,
-        wire::{Choice, Number, Wire, cross},
+        wire::{Choice, Lent, Number, Wire, cross, lend, without_host},
     };
-    pub use wharf_sdk_macro::Wire;
+    pub use wharf_sdk_macro::{Wire, import};
     pub use wit_bindgen;
 }

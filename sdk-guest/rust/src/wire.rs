@@ -28,6 +28,27 @@ pub fn cross<From: Wire, To: Wire<Raw = From::Raw>>(from: From) -> To {
     To::lift(from.lower())
 }
 
+/// A handle that can be lent to another module for the time of a call.
+pub trait Lent {
+    /// What is lent.
+    type Raw;
+    /// Lends it.
+    fn lend(&self) -> &Self::Raw;
+}
+
+/// Lends a handle.
+pub fn lend<T: Lent>(handle: &T) -> &T::Raw {
+    handle.lend()
+}
+
+/// What calling another module comes to where there is no host to carry the call.
+pub fn without_host<T>(module: &str) -> crate::Result<T> {
+    Err(Error::with_code(
+        "no-host",
+        format!("{module} can be called by a host alone: this is not one"),
+    ))
+}
+
 /// Which case of an enum, counted from 0.
 #[derive(Clone, Copy, Debug)]
 pub struct Number(pub u32);
@@ -104,6 +125,27 @@ converted!(
     Service => service::Service,
     Changeset => filesystem::Changeset,
     Error => types::Error,
+);
+
+macro_rules! lent {
+    ($($name:ty => $raw:ty),* $(,)?) => {$(
+        impl Lent for $name {
+            type Raw = $raw;
+            fn lend(&self) -> &$raw {
+                &self.0
+            }
+        }
+    )*};
+}
+
+lent!(
+    Container => container::Container,
+    Directory => filesystem::Directory,
+    File => filesystem::File,
+    Secret => secret::Secret,
+    CacheVolume => cache::Volume,
+    Service => service::Service,
+    Changeset => filesystem::Changeset,
 );
 
 impl<T: Wire> Wire for Vec<T> {

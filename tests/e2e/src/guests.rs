@@ -22,6 +22,11 @@ pub fn types(world: &World) -> PathBuf {
     built(world, "types")
 }
 
+/// The directory of the module that calls others.
+pub fn caller(world: &World) -> PathBuf {
+    built(world, "caller")
+}
+
 fn built(world: &World, name: &str) -> PathBuf {
     let directory = source(name);
     world

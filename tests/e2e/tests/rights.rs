@@ -32,13 +32,16 @@ fn b41_b44_a_secret_is_seen_only_with_the_right_to_reveal() {
     denied
         .exits(3)
         .says("wharf-tests:behaviours may not use reveal")
-        .says("`wharf call --allow reveal` grants it");
+        .says("`wharf call --allow reveal=B41_TOKEN` grants it");
     assert!(!denied.text().contains(&value));
-    let allowed = call(&world, &module, &["--allow", "reveal"], &words);
-    assert_eq!(allowed.ok().trim(), value);
+    for right in ["reveal", "reveal=B41_TOKEN"] {
+        let allowed = call(&world, &module, &["--allow", right], &words);
+        assert_eq!(allowed.ok().trim(), value);
+    }
+    call(&world, &module, &["--allow", "reveal=OTHER"], &words).exits(3);
     call(&world, &module, &["--allow", "sudo"], &words)
         .exits(2)
-        .says("there is no capability \"sudo\"");
+        .says("the capability \"sudo\" is not known");
 }
 
 #[test]

@@ -10,7 +10,7 @@ pub(crate) fn run(args: &BuildArgs) -> Result<(), Report> {
         return Err(Report::usage(format!("{} is built already", path.display()))
             .with_hint("`wharf build` takes a module's directory"));
     }
-    let built = module::build(path, style)?;
+    let built = module::build(path, style)?.built;
     if !style.quiet {
         let word = if built.fresh { "unchanged" } else { "built" };
         output::aside(&format!("{word}: {}\n", built.digest));

@@ -16,7 +16,8 @@ use futures::{
 use serde_json::json;
 use tokio_util::task::AbortOnDropHandle;
 use wharf_graph::read::Question;
-use wharf_wasm::{Function, Grants, Module, Value, args::Place};
+use wharf_manifest::Rights;
+use wharf_wasm::{Function, Module, Value, args::Place};
 
 use super::functions;
 use crate::{
@@ -153,7 +154,7 @@ async fn one(
     within: Within,
     time: Duration,
 ) -> Result<(), Report> {
-    let context = within.context(&loaded, Grants::default(), time);
+    let context = within.context(&loaded, &Rights::none(), time);
     let value = loaded.module.call(&check, arguments, context).await?;
     if let Value::Bool(false) = value {
         return Err(Report::failed(format!("{} returned false", check.name)));

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use serde_json::json;
+use wharf_manifest::{Composition, Edge};
 use wharf_wasm::Module;
 
 use crate::{
@@ -16,7 +17,8 @@ use crate::{
 
 /// Shows a module; builds and runs nothing.
 pub(crate) fn run(args: &InspectArgs) -> Result<(), Report> {
-    let module = module::load_built(&args.module, &Places::find()?)?.module;
+    let loaded = module::load_built(&args.module, &Places::find()?)?;
+    let (module, composition) = (&loaded.module, &loaded.composition);
     if args.json {
         let capability = |capability: &wharf_wasm::Capability| json!({"name": capability.name, "meaning": capability.meaning});
         return output::json(&json!({
@@ -24,9 +26,51 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), Report> {
             "size": module.size(), "docs": module.docs(),
             "functions": module.functions().iter().map(functions::as_json).collect::<Vec<_>>(),
             "capabilities": module.capabilities().iter().map(capability).collect::<Vec<_>>(),
+            "dependencies": dependencies(composition, 0),
         }));
     }
-    output::text(&text(&module))
+    let mut text = text(module);
+    if !composition.root().edges.is_empty() {
+        text.push_str("\nIt calls:\n");
+        tree(composition, 0, 1, &mut text);
+    }
+    output::text(&text)
+}
+
+/// What a part calls, and what each is granted, as JSON.
+fn dependencies(composition: &Composition, of: usize) -> Vec<serde_json::Value> {
+    let edges = composition.parts()[of].edges.iter();
+    let one = |edge: &Edge| {
+        let part = &composition.parts()[edge.to];
+        json!({
+            "name": edge.name, "version": part.version, "digest": part.digest.to_string(),
+            "origin": part.origin.scope(), "asks": part.asks, "grants": edge.grants.or(&edge.explicit),
+            "dependencies": dependencies(composition, edge.to),
+        })
+    };
+    edges.map(one).collect()
+}
+
+/// The same as lines, each deeper than who calls it.
+fn tree(composition: &Composition, of: usize, depth: usize, text: &mut String) {
+    let indent = "  ".repeat(depth);
+    for edge in &composition.parts()[of].edges {
+        let part = &composition.parts()[edge.to];
+        let version = part.version.as_deref().unwrap_or_default();
+        let _ = writeln!(text, "{indent}{} {version}", edge.name);
+        let granted = edge.grants.or(&edge.explicit);
+        if granted.is_empty() {
+            let _ = writeln!(text, "{indent}  granted nothing");
+        }
+        for (capability, allowed) in granted.iter() {
+            let _ = writeln!(
+                text,
+                "{indent}  granted {capability} = {allowed}: may {}",
+                capability.meaning()
+            );
+        }
+        tree(composition, edge.to, depth + 1, text);
+    }
 }
 
 fn text(module: &Module) -> String {

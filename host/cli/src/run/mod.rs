@@ -11,7 +11,8 @@ use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 use wharf_client::{Session, SessionOptions};
 use wharf_graph::Error;
-use wharf_wasm::{CallContext, CallError, Grants, Limits, Pipeline, Value};
+use wharf_manifest::Rights;
+use wharf_wasm::{CallContext, CallError, Given, Limits, Pipeline, Value};
 
 use self::pipeline::ToEngine;
 use crate::{
@@ -40,13 +41,17 @@ pub(crate) struct Within {
 
 impl Within {
     /// What a call of a module's function is given, rights of its own among it.
-    pub(crate) fn context(&self, loaded: &Loaded, grants: Grants, time: Duration) -> CallContext {
+    pub(crate) fn context(&self, loaded: &Loaded, more: &Rights, time: Duration) -> CallContext {
         CallContext {
             pipeline: Arc::clone(&self.pipeline),
             project: loaded.project.clone(),
             scope: loaded.scope.clone(),
             source: loaded.source.clone(),
-            grants,
+            given: Given {
+                limit: loaded.limit.clone(),
+                manifest: loaded.manifest.clone(),
+                ..Given::own().and(more)
+            },
             limits: Limits {
                 time,
                 ..Limits::default()

@@ -35,10 +35,22 @@ pub struct ContainerPlan {
     pub network: Network,
     /// The services that later steps reach, by name.
     pub services: Bound,
+    /// What modules that had the container before put into it, by their scope.
+    pub(super) put_away: BTreeMap<String, Belongings>,
     /// The platform.
     pub platform: Platform,
     /// The image it started from, with digest.
     pub image_ref: Option<String>,
+}
+
+/// What a module has put into a container for its own steps alone.
+#[derive(Clone, Debug)]
+pub(super) struct Belongings {
+    mounts: BTreeMap<String, Mount<Location>>,
+    secret_env: BTreeMap<String, SecretId>,
+    volatile_env: BTreeMap<String, String>,
+    network: Network,
+    services: Bound,
 }
 
 impl ContainerPlan {
@@ -54,6 +66,7 @@ impl ContainerPlan {
             volatile_env: BTreeMap::new(),
             network: Network::None,
             services: Bound::new(),
+            put_away: BTreeMap::new(),
             platform,
             image_ref: None,
         }
@@ -225,6 +238,28 @@ impl ContainerPlan {
         Ok(step)
     }
 
+    /// Puts away what belongs to the module that had the container, and takes out what the next one had put into it before.
+    fn hand_over(&mut self, from: &str, to: &str) {
+        let is_own = |mount: &Mount<Location>| matches!(mount, Mount::Cache(_) | Mount::Secret { .. });
+        let mounts = std::mem::take(&mut self.mounts);
+        let (own, shared) = mounts.into_iter().partition(|(_, mount)| is_own(mount));
+        self.mounts = shared;
+        let belongings = Belongings {
+            mounts: own,
+            secret_env: std::mem::take(&mut self.secret_env),
+            volatile_env: std::mem::take(&mut self.volatile_env),
+            network: std::mem::replace(&mut self.network, Network::None),
+            services: std::mem::take(&mut self.services),
+        };
+        self.put_away.insert(from.to_owned(), belongings);
+        let Some(next) = self.put_away.remove(to) else {
+            return;
+        };
+        self.mounts.extend(next.mounts);
+        (self.secret_env, self.volatile_env) = (next.secret_env, next.volatile_env);
+        (self.network, self.services) = (next.network, next.services);
+    }
+
     /// The container after a change that runs nothing.
     pub(super) fn configured(
         mut self,
@@ -310,6 +345,7 @@ impl ContainerPlan {
                 let at = self.at(path);
                 self.mounts.remove(&at);
             }
+            Configure::HandOver { from, to } => self.hand_over(from, to),
         }
         Ok(self)
     }

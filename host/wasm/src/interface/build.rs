@@ -9,6 +9,7 @@ use wharf_graph::{
     op::{Configure, CopyOptions, ExecOptions, Expect, FileEdit, Network, Sharing, Stdin},
     publish::Login,
 };
+use wharf_manifest::Capability;
 
 use super::convert;
 use crate::{
@@ -337,7 +338,10 @@ impl cache::Host for &mut State {}
 
 impl cache::HostVolume for &mut State {
     fn new(&mut self, name: String) -> Handle<Volume> {
-        let volume = Volume::new(&self.scope, &name);
+        let volume = match self.held.check(Capability::Caches, &name) {
+            Ok(()) => Volume::new(&self.scope, &name),
+            Err(denied) => Volume::failed(denied),
+        };
         Ok(self.table.push(volume)?)
     }
 
@@ -773,15 +777,31 @@ impl network::Host for &mut State {
             network::Mode::None => Network::None,
             network::Mode::All => Network::All,
         };
+        if network == Network::All
+            && let Err(denied) = self.held.check_all(Capability::Network)
+        {
+            return Ok(self.table.push(Container::failed(denied))?);
+        }
         State::container(self, &container, |base| base.with_network(network))
+    }
+}
+
+impl State {
+    /// The container of an image, when the module may start from it.
+    fn image(&self, right: Capability, name: &str, make: impl FnOnce(&str) -> Container) -> Container {
+        match self.held.check(right, name) {
+            Ok(()) => make(name),
+            Err(denied) => Container::failed(denied),
+        }
     }
 }
 
 impl image::Host for &mut State {
     fn pull(&mut self, reference: String, platform: Option<Platform>) -> Handle<Container> {
-        Ok(self
-            .table
-            .push(Container::image(&reference, platform.map(convert::to_platform)))?)
+        let container = self.image(Capability::Images, &reference, |reference| {
+            Container::image(reference, platform.map(convert::to_platform))
+        });
+        Ok(self.table.push(container)?)
     }
 
     fn of_archive(&mut self, file: Resource<File>, platform: Option<Platform>) -> Handle<Container> {
@@ -791,7 +811,8 @@ impl image::Host for &mut State {
     }
 
     fn of_docker(&mut self, name: String) -> Handle<Container> {
-        Ok(self.table.push(Container::of_docker(&name))?)
+        let container = self.image(Capability::Docker, &name, Container::of_docker);
+        Ok(self.table.push(container)?)
     }
 
     fn pull_as(
@@ -803,8 +824,9 @@ impl image::Host for &mut State {
     ) -> Handle<Container> {
         let password = self.table.get(&password)?.id.clone();
         let (platform, login) = (platform.map(convert::to_platform), Login { user, password });
-        Ok(self
-            .table
-            .push(Container::image_as(&reference, platform, Some(login)))?)
+        let container = self.image(Capability::Images, &reference, |reference| {
+            Container::image_as(reference, platform, Some(login))
+        });
+        Ok(self.table.push(container)?)
     }
 }

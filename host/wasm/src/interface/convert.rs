@@ -6,7 +6,10 @@ use wharf_graph::{
     read::{ChangeKind, Commit, DiffStat, FileKind, Match, Stat},
 };
 
-use crate::bindings::wharf::pipeline::{git, types as wit};
+use crate::{
+    bindings::wharf::pipeline::{git, types as wit},
+    value::Value,
+};
 
 pub(super) fn error(error: Error) -> wit::Error {
     match error {
@@ -37,43 +40,33 @@ pub(super) fn error(error: Error) -> wit::Error {
 }
 
 /// An error that a function returned, from its dynamic form: none when the value is no error of ours.
-pub(crate) fn from_wit(value: &wasmtime::component::Val) -> Option<Error> {
-    use wasmtime::component::Val;
-    let Val::Variant(case, payload) = value else {
+pub(crate) fn from_value(value: &Value) -> Option<Error> {
+    let Value::Variant(case, payload) = value else {
         return None;
     };
     let text = || match payload.as_deref() {
-        Some(Val::String(text)) => Some(text.clone()),
+        Some(Value::String(text)) => Some(text.clone()),
         _ => None,
     };
     let field = |name: &str| match payload.as_deref() {
-        Some(Val::Record(fields)) => fields
+        Some(Value::Record(fields)) => fields
             .iter()
             .find(|(field, _)| field == name)
-            .map(|(_, value)| value.clone()),
+            .map(|(_, value)| value),
         _ => None,
     };
     let field_text = |name: &str| match field(name) {
-        Some(Val::String(text)) => text,
+        Some(Value::String(text)) => text.clone(),
         _ => String::new(),
     };
     Some(match case.as_str() {
         "exec" => Error::Exec(Box::new(ExecFailure {
             args: match field("args") {
-                Some(Val::List(args)) => args
-                    .into_iter()
-                    .filter_map(|arg| {
-                        if let Val::String(arg) = arg {
-                            Some(arg)
-                        } else {
-                            None
-                        }
-                    })
-                    .collect(),
+                Some(Value::List(args)) => args.iter().map(Value::to_text).collect(),
                 _ => Vec::new(),
             },
             exit_code: match field("exit-code") {
-                Some(Val::S32(code)) => code,
+                Some(Value::Integer(code)) => i32::try_from(*code).unwrap_or(1),
                 _ => 1,
             },
             reason: field_text("reason"),
@@ -97,6 +90,61 @@ pub(crate) fn from_wit(value: &wasmtime::component::Val) -> Option<Error> {
         },
         _ => return None,
     })
+}
+
+/// The names of an error's cases, in order: by them its type is known.
+pub(crate) const ERROR_CASES: [&str; 8] = [
+    "exec",
+    "denied",
+    "not-found",
+    "invalid",
+    "unavailable",
+    "cancelled",
+    "timed-out",
+    "other",
+];
+
+/// An error in its dynamic form.
+pub(crate) fn to_value(error: Error) -> Value {
+    let text = |case: &str, text: String| (case.to_owned(), Some(Value::String(text)));
+    let record = |case: &str, fields: Vec<(&str, Value)>| {
+        let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value));
+        (case.to_owned(), Some(Value::Record(fields.collect())))
+    };
+    let (case, payload) = match error {
+        Error::Exec(failure) => {
+            let args = failure.args.into_iter().map(Value::String).collect();
+            record(
+                "exec",
+                vec![
+                    ("args", Value::List(args)),
+                    ("exit-code", Value::Integer(failure.exit_code.into())),
+                    ("reason", Value::String(failure.reason)),
+                    ("stdout-tail", Value::String(failure.stdout_tail)),
+                    ("stderr-tail", Value::String(failure.stderr_tail)),
+                    ("log", Value::String(failure.log)),
+                ],
+            )
+        }
+        Error::Denied(denial) => record(
+            "denied",
+            vec![
+                ("capability", Value::String(denial.capability)),
+                ("module", Value::String(denial.module)),
+                ("grant", Value::String(denial.grant)),
+            ],
+        ),
+        Error::NotFound(message) => text("not-found", message),
+        Error::Invalid(message) => text("invalid", message),
+        Error::Unavailable(message) => text("unavailable", message),
+        Error::Cancelled => ("cancelled".to_owned(), None),
+        Error::TimedOut(message) => text("timed-out", message),
+        Error::Other { code, message } => record(
+            "other",
+            vec![("code", Value::String(code)), ("message", Value::String(message))],
+        ),
+    };
+    Value::Variant(case, payload.map(Box::new))
 }
 
 pub(super) fn log_entry(commit: Commit) -> git::LogEntry {

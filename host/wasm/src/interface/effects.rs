@@ -10,17 +10,19 @@ use wharf_graph::{
     Container, Directory, Error, File, Service,
     op::{CopyOptions, HostPort},
 };
+use wharf_manifest::Capability;
 
 use super::convert;
 use crate::{
     bindings::wharf::pipeline::{exports, exports_sync, host, host_sync, types as wit},
-    grants::Right,
     state::{HasState, State},
 };
 
 type Outcome<T> = wasmtime::Result<Result<T, wit::Error>>;
 
-fn find_up(project: &Path, name: &str, start: &str) -> Result<Option<String>, Error> {
+fn find_up(state: &State, name: &str, start: &str) -> Result<Option<String>, Error> {
+    state.check_path(Capability::HostRead, start)?;
+    let project = &*state.project;
     if name.is_empty() || name.contains('/') {
         return Err(Error::Invalid(format!("{name:?} is no name of a file")));
     }
@@ -41,8 +43,9 @@ fn find_up(project: &Path, name: &str, start: &str) -> Result<Option<String>, Er
 
 /// A variable of the caller. One that was passed as a secret is as secret here.
 fn host_variable(state: &State, name: &str) -> Result<Option<String>, Error> {
+    state.held.check(Capability::HostEnv, name)?;
     if state.pipeline.is_secret(&format!("env:{name}")) {
-        state.grants.check(Right::Reveal, &state.module)?;
+        state.held.check(Capability::Reveal, name)?;
     }
     match std::env::var(name) {
         Ok(value) => Ok(Some(value)),
@@ -59,13 +62,25 @@ impl State {
         path: &str,
         options: Option<&Resource<CopyOptions>>,
     ) -> wasmtime::Result<Directory> {
+        if let Err(denied) = self.check_path(Capability::HostRead, path) {
+            return Ok(Directory::failed(denied));
+        }
+        self.own_directory(path, options)
+    }
+
+    /// A directory of the caller's disk that the module may read.
+    pub(super) fn own_directory(
+        &mut self,
+        path: &str,
+        options: Option<&Resource<CopyOptions>>,
+    ) -> wasmtime::Result<Directory> {
         let options = options
             .map(|options| self.table.get(options))
             .transpose()?
             .cloned();
         let mut filter = options.map(|options| options.filter).unwrap_or_else(host_filter);
         let path = std::path::absolute(self.host_path(path))?;
-        if self.grants.check(Right::Reveal, &self.module).is_err() {
+        if self.held.check_all(Capability::Reveal).is_err() {
             filter
                 .exclude
                 .extend(secrets_below(&path, &self.pipeline.secret_files()));
@@ -77,10 +92,13 @@ impl State {
     }
 
     fn host_file(&mut self, path: &str) -> wasmtime::Result<File> {
+        if let Err(denied) = self.check_path(Capability::HostRead, path) {
+            return Ok(File::failed(denied));
+        }
         let path = std::path::absolute(self.host_path(path))?;
         Ok(match path.to_str() {
             Some(text) if is_any(&path, &self.pipeline.secret_files()) => {
-                match self.grants.check(Right::Reveal, &self.module) {
+                match self.held.check_all(Capability::Reveal) {
                     Ok(()) => File::host(text),
                     Err(denied) => File::failed(denied),
                 }
@@ -135,6 +153,14 @@ impl From<host_sync::Forward> for HostPort {
 
 impl State {
     fn host_service(&mut self, host: &str, ports: &[HostPort]) -> wasmtime::Result<Service> {
+        for port in ports {
+            if let Err(denied) = self
+                .held
+                .check(Capability::Tunnels, &format!("{host}:{}", port.host))
+            {
+                return Ok(Service::failed(denied));
+            }
+        }
         let service = Service::host(host, ports);
         self.meter.describe(service.node().encoding().len())?;
         for port in ports {
@@ -142,6 +168,16 @@ impl State {
         }
         Ok(service)
     }
+}
+
+/// Nothing when the module may open these ports of the caller's machine.
+fn may_open(state: &State, ports: &[HostPort]) -> Result<(), Error> {
+    let checked = ports.iter().map(|port| {
+        state
+            .held
+            .check(Capability::Tunnels, &format!("localhost:{}", port.host))
+    });
+    checked.collect()
 }
 
 /// What of the host's directories is taken unless told otherwise.
@@ -176,8 +212,8 @@ impl host::Host for &mut State {
 
 impl<T: Send + 'static> host::HostWithStore<T> for HasState {
     async fn find_up(accessor: &Accessor<T, Self>, name: String, start: String) -> Outcome<Option<String>> {
-        let project = accessor.with(|mut access| access.get().project.clone());
-        Ok(find_up(&project, &name, &start).map_err(convert::error))
+        let found = accessor.with(|mut access| find_up(access.get(), &name, &start));
+        Ok(found.map_err(convert::error))
     }
 
     async fn up(
@@ -185,12 +221,15 @@ impl<T: Send + 'static> host::HostWithStore<T> for HasState {
         service: Resource<Service>,
         ports: Vec<host::Forward>,
     ) -> Outcome<()> {
-        let (pipeline, node) = accessor.with(|mut access| {
+        let ports: Vec<HostPort> = ports.into_iter().map(Into::into).collect();
+        let (pipeline, node, allowed) = accessor.with(|mut access| {
             let state = access.get();
             let node = Arc::clone(state.table.get(&service)?.node());
-            Ok::<_, wasmtime::Error>((Arc::clone(&state.pipeline), node))
+            Ok::<_, wasmtime::Error>((Arc::clone(&state.pipeline), node, may_open(state, &ports)))
         })?;
-        let ports: Vec<HostPort> = ports.into_iter().map(Into::into).collect();
+        if let Err(denied) = allowed {
+            return Ok(Err(convert::error(denied)));
+        }
         Ok(pipeline.up(&node, &ports).await.map_err(convert::error))
     }
 
@@ -228,11 +267,14 @@ impl host_sync::Host for &mut State {
     async fn up(&mut self, service: Resource<Service>, ports: Vec<host_sync::Forward>) -> Outcome<()> {
         let node = Arc::clone(self.table.get(&service)?.node());
         let ports: Vec<HostPort> = ports.into_iter().map(Into::into).collect();
+        if let Err(denied) = may_open(self, &ports) {
+            return Ok(Err(convert::error(denied)));
+        }
         Ok(self.pipeline.up(&node, &ports).await.map_err(convert::error))
     }
 
     async fn find_up(&mut self, name: String, start: String) -> Outcome<Option<String>> {
-        Ok(find_up(&self.project, &name, &start).map_err(convert::error))
+        Ok(find_up(self, &name, &start).map_err(convert::error))
     }
 
     async fn env_variable(&mut self, name: String) -> Outcome<Option<String>> {
@@ -251,12 +293,16 @@ macro_rules! exports {
                 handle: Resource<$kind>,
                 path: String,
             ) -> Outcome<()> {
-                let (pipeline, node, path) = accessor.with(|mut access| {
+                let (pipeline, node, place) = accessor.with(|mut access| {
                     let state = access.get();
                     let node = Arc::clone(state.table.get(&handle)?.node());
-                    Ok::<_, wasmtime::Error>((Arc::clone(&state.pipeline), node, state.host_path(&path)))
+                    let place = state.check_path(Capability::HostWrite, &path).map(|()| state.host_path(&path));
+                    Ok::<_, wasmtime::Error>((Arc::clone(&state.pipeline), node, place))
                 })?;
-                Ok(pipeline.$name(&node, &path).await.map_err(convert::error))
+                Ok(match place {
+                    Ok(place) => pipeline.$name(&node, &place).await.map_err(convert::error),
+                    Err(denied) => Err(convert::error(denied)),
+                })
             })*
 
             async fn load(
@@ -264,25 +310,34 @@ macro_rules! exports {
                 container: Resource<Container>,
                 name: String,
             ) -> Outcome<String> {
-                let (pipeline, node) = accessor.with(|mut access| {
+                let (pipeline, node, allowed) = accessor.with(|mut access| {
                     let state = access.get();
                     let node = Arc::clone(state.table.get(&container)?.node());
-                    Ok::<_, wasmtime::Error>((Arc::clone(&state.pipeline), node))
+                    let allowed = state.held.check(Capability::Docker, &name);
+                    Ok::<_, wasmtime::Error>((Arc::clone(&state.pipeline), node, allowed))
                 })?;
-                Ok(pipeline.load(&node, &name).await.map_err(convert::error))
+                Ok(match allowed {
+                    Ok(()) => pipeline.load(&node, &name).await.map_err(convert::error),
+                    Err(denied) => Err(convert::error(denied)),
+                })
             }
         }
 
         impl exports_sync::Host for &mut State {
             $(async fn $name(&mut self, handle: Resource<$kind>, path: String) -> Outcome<()> {
                 let node = Arc::clone(self.table.get(&handle)?.node());
-                let path = self.host_path(&path);
-                Ok(self.pipeline.$name(&node, &path).await.map_err(convert::error))
+                Ok(match self.check_path(Capability::HostWrite, &path) {
+                    Ok(()) => self.pipeline.$name(&node, &self.host_path(&path)).await.map_err(convert::error),
+                    Err(denied) => Err(convert::error(denied)),
+                })
             })*
 
             async fn load(&mut self, container: Resource<Container>, name: String) -> Outcome<String> {
                 let node = Arc::clone(self.table.get(&container)?.node());
-                Ok(self.pipeline.load(&node, &name).await.map_err(convert::error))
+                Ok(match self.held.check(Capability::Docker, &name) {
+                    Ok(()) => self.pipeline.load(&node, &name).await.map_err(convert::error),
+                    Err(denied) => Err(convert::error(denied)),
+                })
             }
         }
     };

@@ -11,7 +11,7 @@ mod service;
 mod sources;
 mod words;
 
-pub(crate) use convert::from_wit;
+pub(crate) use convert::{ERROR_CASES, from_value, to_value};
 pub(crate) use effects::host_filter;
 pub(crate) use service::endpoint;
 #[allow(unreachable_pub, reason = "the generated bindings export it")]

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use wasmtime::component::{Accessor, Resource};
 use wharf_graph::{Directory, Error, Secret, op::CopyOptions};
+use wharf_manifest::Capability;
 use zeroize::Zeroizing;
 
 use super::convert;
 use crate::{
     bindings::wharf::pipeline::{module, reveal, reveal_sync, types as wit},
-    grants::Right,
     state::{HasState, Pipeline, State},
 };
 
@@ -36,7 +36,7 @@ impl module::Host for &mut State {
             .as_deref()
             .map(|source| source.to_str().map(str::to_owned));
         let directory = match source {
-            Some(Some(source)) => self.host_directory(&source, options.as_ref())?,
+            Some(Some(source)) => self.own_directory(&source, options.as_ref())?,
             Some(None) => Directory::failed(Error::Invalid(format!(
                 "the path of the source of {} is not UTF-8",
                 self.module
@@ -50,7 +50,7 @@ impl module::Host for &mut State {
     }
 
     fn granted(&mut self, capability: String) -> wasmtime::Result<bool> {
-        Ok(self.grants.holds(&capability))
+        Ok(self.held.holds(&capability))
     }
 }
 
@@ -61,7 +61,7 @@ impl State {
         secret: &Resource<Secret>,
     ) -> wasmtime::Result<Result<(Secret, Arc<dyn Pipeline>), Error>> {
         let secret = self.table.get(secret)?.clone();
-        let granted = self.grants.check(Right::Reveal, &self.module);
+        let granted = self.held.check(Capability::Reveal, &secret.name);
         Ok(granted.map(|()| (secret, Arc::clone(&self.pipeline))))
     }
 }

@@ -7,10 +7,12 @@ use wharf_graph::{
     Container, Secret,
     publish::{Compression, Login, PublishOptions},
 };
+use wharf_manifest::Capability;
 
 use super::convert;
 use crate::{
     bindings::wharf::pipeline::{publishing, registry, registry_sync, types as wit},
+    held::Held,
     state::{HasState, Pipeline, State},
 };
 
@@ -19,12 +21,16 @@ type Outcome = wasmtime::Result<Result<String, wit::Error>>;
 /// What is published, and the pipeline that does it.
 struct Asked {
     pipeline: Arc<dyn Pipeline>,
+    held: Held,
     container: Container,
     options: PublishOptions,
 }
 
 impl Asked {
     async fn publish(self, reference: &str) -> Result<String, wit::Error> {
+        self.held
+            .check(Capability::Registry, reference)
+            .map_err(convert::error)?;
         let published = self.pipeline.publish(&self.container, reference, &self.options);
         published.await.map_err(convert::error)
     }
@@ -39,6 +45,7 @@ impl State {
         let options = options.map(|options| self.table.get(options)).transpose()?;
         Ok(Asked {
             pipeline: Arc::clone(&self.pipeline),
+            held: self.held.clone(),
             container: self.table.get(container)?.clone(),
             options: options.cloned().unwrap_or_default(),
         })

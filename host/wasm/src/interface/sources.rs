@@ -7,6 +7,7 @@ use wharf_graph::{
     op::FileEdit,
     source::{Access, Checkout, FetchOptions, FetchRequest, FetchSecret, GitAccess, Reference},
 };
+use wharf_manifest::Capability;
 
 use crate::{
     bindings::wharf::pipeline::{git, http},
@@ -111,7 +112,10 @@ impl http::Host for &mut State {
             .map(|options| self.table.get(&options).cloned())
             .transpose()?
             .unwrap_or_default();
-        let file = fetched(&url, options);
+        let file = match self.held.check_all(Capability::Http) {
+            Ok(()) => fetched(&url, options),
+            Err(denied) => File::failed(denied),
+        };
         self.meter.describe(file.node().encoding().len())?;
         Ok(self.table.push(file)?)
     }
@@ -253,7 +257,11 @@ impl git::Host for &mut State {
             .map(|access| self.table.get(&access).cloned())
             .transpose()?
             .unwrap_or_default();
-        Ok(self.table.push(GitRepository::at(&url, access, &known_hosts))?)
+        let repository = match self.held.check_all(Capability::Git) {
+            Ok(()) => GitRepository::at(&url, access, &known_hosts),
+            Err(denied) => GitRepository::failed(denied),
+        };
+        Ok(self.table.push(repository)?)
     }
 
     fn of_directory(&mut self, directory: Resource<Directory>) -> Handle<GitRepository> {

@@ -7,7 +7,7 @@ use syn::{Error, Item, ItemMod, Result, Visibility, spanned::Spanned};
 use crate::{
     docs::{self, Section},
     function::Function,
-    manifest::Manifest,
+    manifest::{Dependencies, Manifest},
     names::snake,
     own::Checked,
     source::Source,
@@ -53,11 +53,14 @@ pub(crate) fn module(
     let section = Section::of(&world)?;
     let manifest = manifest()?;
     let exports = exports(&name, &manifest, &world);
+    let dependencies = dependencies(&manifest)?;
     let section = Literal::byte_string(section.text(&manifest, &module_docs).as_bytes());
     Ok(quote! {
         // On other targets nothing calls the functions: they are there for editors and unit tests.
         #[cfg_attr(not(target_arch = "wasm32"), allow(dead_code))]
         #module
+
+        #dependencies
 
         // Expand again when the name or the version changes.
         const _: &[u8] = ::core::include_bytes!(::core::concat!(::core::env!("CARGO_MANIFEST_DIR"), "/wharf.toml"));
@@ -72,6 +75,20 @@ pub(crate) fn module(
 
         #exports
     })
+}
+
+/// What `wharf build` has written about the modules that this one calls.
+fn dependencies(manifest: &Manifest) -> Result<TokenStream> {
+    match &manifest.dependencies {
+        Dependencies::None => Ok(TokenStream::new()),
+        Dependencies::Written => Ok(quote! {
+            ::core::include!(::core::concat!(::core::env!("CARGO_MANIFEST_DIR"), "/.wharf/dependencies.rs"));
+        }),
+        Dependencies::Missing => Err(Error::new(
+            proc_macro2::Span::call_site(),
+            "wharf.toml names dependencies, and what this crate sees of them is not there yet: `wharf build` writes it",
+        )),
+    }
 }
 
 fn read_functions(items: &mut [Item]) -> Result<Vec<Function>> {
@@ -90,10 +107,7 @@ fn read_functions(items: &mut [Item]) -> Result<Vec<Function>> {
 fn exports(module: &syn::Ident, manifest: &Manifest, world: &World) -> TokenStream {
     let inline = wit::text(manifest, world);
     let name = format!("{}/module", manifest.package());
-    let mapped = wit::SHARED.iter().map(|(name, _)| {
-        let (interface, name) = (wit::interface(name), format_ident!("{name}"));
-        quote!(#interface: ::wharf_sdk::__private::wit::#name)
-    });
+    let mapped = wit::mapped();
     let (namespace, package) = (snake(&manifest.namespace), snake(&manifest.name));
     let holder = quote!(exports::#namespace::#package::functions);
     let methods = world
@@ -109,7 +123,7 @@ fn exports(module: &syn::Ident, manifest: &Manifest, world: &World) -> TokenStre
                 inline: #inline,
                 world: #name,
                 runtime_path: "::wharf_sdk::__private::wit_bindgen::rt",
-                with: { #(#mapped),* },
+                with: { #mapped },
                 additional_derives: [::wharf_sdk::__private::Wire],
             });
 
@@ -152,7 +166,7 @@ fn method(module: &syn::Ident, function: &Function, world: &World, holder: &Toke
 mod tests {
     use quote::quote;
 
-    use super::{Manifest, Source, TokenStream, module};
+    use super::{Dependencies, Manifest, Source, TokenStream, module};
 
     fn expand(item: TokenStream) -> Result<String, String> {
         expand_with(TokenStream::new(), item)
@@ -171,6 +185,7 @@ mod tests {
                 namespace: "acme".to_owned(),
                 name: "app".to_owned(),
                 version: "0.1.0".to_owned(),
+                dependencies: Dependencies::None,
             })
         };
         let expanded = module(TokenStream::new(), item, source, manifest);

@@ -6,6 +6,7 @@ mod derive;
 mod docs;
 mod expand;
 mod function;
+mod import;
 mod manifest;
 mod names;
 mod own;
@@ -23,6 +24,9 @@ use proc_macro::{Span, TokenStream};
 /// are exported under their names in kebab-case; they return nothing, such a value, or a `Result` of it. Doc comments on the
 /// module, its functions and their parameters are what `wharf functions` and `--help` show. Name and version of the module
 /// come from `wharf.toml`.
+///
+/// Beside the module stands one for each module that `wharf.toml` names under `[dependencies]`: `acme_b` for `acme:b`, with
+/// its functions, which `wharf build` writes from what that module says of itself.
 ///
 /// On a parameter, `#[default(value)]` gives what is used when the caller says nothing: a literal, or a case of an enum, as
 /// in `#[default(Level::Fast)]`. `#[default_path(".")]` does so for a `Directory` or `File`, as a path in the module's own
@@ -70,6 +74,13 @@ pub fn own_type(input: TokenStream) -> TokenStream {
     derive::own(input.into(), source_of_this_crate)
         .unwrap_or_else(syn::Error::into_compile_error)
         .into()
+}
+
+/// Imports the interfaces of another module. Stands in what `wharf build` writes; no part of the interface.
+#[doc(hidden)]
+#[proc_macro]
+pub fn import(input: TokenStream) -> TokenStream {
+    import::expand(&syn::parse_macro_input!(input)).into()
 }
 
 /// Implements `Wire` for the types that the module macro generates. No part of the interface.

@@ -13,6 +13,18 @@ pub(crate) struct Manifest {
     pub name: String,
     /// Such as `0.1.0`.
     pub version: String,
+    /// The modules that it calls.
+    pub dependencies: Dependencies,
+}
+
+/// What is there of the modules that a module calls.
+pub(crate) enum Dependencies {
+    /// It calls none.
+    None,
+    /// Their functions, as `wharf build` has written them.
+    Written,
+    /// Nothing yet.
+    Missing,
 }
 
 impl Manifest {
@@ -27,7 +39,15 @@ impl Manifest {
                  name = \"acme:example\"\nversion = \"0.1.0\"\nsdk = \"rust\""
             ))
         })?;
-        Self::parse(&text).map_err(error)
+        let manifest = Self::parse(&text).map_err(error)?;
+        let written = Path::new(&directory).join(".wharf/dependencies.rs");
+        Ok(match manifest.dependencies {
+            Dependencies::Missing if written.is_file() => Self {
+                dependencies: Dependencies::Written,
+                ..manifest
+            },
+            _ => manifest,
+        })
     }
 
     fn parse(text: &str) -> std::result::Result<Self, String> {
@@ -51,6 +71,10 @@ impl Manifest {
                 namespace: namespace.to_owned(),
                 name: name.to_owned(),
                 version: version.to_owned(),
+                dependencies: match table.get("dependencies").and_then(toml::Value::as_table) {
+                    Some(named) if !named.is_empty() => Dependencies::Missing,
+                    _ => Dependencies::None,
+                },
             }),
             _ => Err(format!(
                 "wharf.toml: `{name}` is not a module's name; it is `namespace:name` in lower case, such as `acme:example`"

@@ -2,6 +2,9 @@
 
 use std::fmt::Write;
 
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+
 use crate::{
     function::Function,
     manifest::Manifest,
@@ -47,15 +50,36 @@ pub(crate) fn text(manifest: &Manifest, world: &World) -> String {
         wit.push_str(&signature(function, &spell));
     }
     wit.push_str("}\n\nworld module {\n");
-    for (name, _) in SHARED {
-        let _ = writeln!(wit, "    import {};", interface(name));
-    }
-    wit.push_str("    export functions;\n}\n\npackage wharf:pipeline@0.1.0 {\n");
-    for (_, text) in SHARED {
-        wit.push_str(&text.replacen(HEADER, "", 1));
-    }
-    wit.push_str("}\n");
+    wit.push_str(&shared_imports());
+    wit.push_str("    export functions;\n}\n\n");
+    wit.push_str(&shared_package());
     wit
+}
+
+/// Lines of a world that import the shared interfaces.
+pub(crate) fn shared_imports() -> String {
+    SHARED
+        .iter()
+        .map(|(name, _)| format!("    import {};\n", interface(name)))
+        .collect()
+}
+
+/// The shared interfaces as a package inside another text.
+pub(crate) fn shared_package() -> String {
+    let texts: String = SHARED
+        .iter()
+        .map(|(_, text)| text.replacen(HEADER, "", 1))
+        .collect();
+    format!("package wharf:pipeline@0.1.0 {{\n{texts}}}\n")
+}
+
+/// That the shared interfaces are those of the SDK's own bindings.
+pub(crate) fn mapped() -> TokenStream {
+    let mapped = SHARED.iter().map(|(name, _)| {
+        let (interface, name) = (interface(name), format_ident!("{name}"));
+        quote!(#interface: ::wharf_sdk::__private::wit::#name)
+    });
+    quote!(#(#mapped),*)
 }
 
 fn declared(definition: &Definition, spell: &impl Fn(&str) -> String) -> String {

@@ -3,9 +3,11 @@
 use std::fs;
 use std::time::Instant;
 
+use wharf_testkit::paths;
+
 use super::super::data::check;
 use super::super::figures::{Budget, Figures, Outcome, Unit};
-use super::super::wharf::milliseconds;
+use super::super::wharf::{follow, milliseconds};
 use super::super::{Bench, Failure};
 use super::Row;
 
@@ -17,6 +19,14 @@ pub(super) const ROWS: &[Row] = &[
         budget: Budget::Median(5.0),
         peer: "",
         measure: |bench| first_call(bench).map(Outcome::from),
+    },
+    Row {
+        name: "cross-module",
+        what: "one call of another module, in a store of its own",
+        unit: Unit::Milliseconds,
+        budget: Budget::Median(0.05),
+        peer: "",
+        measure: |bench| cross_module(bench).map(Outcome::from),
     },
     Row {
         name: "edit",
@@ -34,6 +44,25 @@ fn first_call(bench: &Bench<'_>) -> Result<Figures, Failure> {
         check(&call.printed, &format!("Hello, {nonce}!"))?;
         Ok(milliseconds(call.answered))
     })
+}
+
+/// What many calls take more than none, for each.
+fn cross_module(bench: &Bench<'_>) -> Result<Figures, Failure> {
+    const CALLS: u32 = 5000;
+    let calls = |count: u32| {
+        let count_text = count.to_string();
+        let words = ["calls", "--count", &count_text];
+        let mut command = bench.wharf.world().command(["call", "--progress", "json", "-m"]);
+        command
+            .arg(paths::workspace().join("examples/composed"))
+            .args(words);
+        let call = follow(command, &words)?;
+        check(&call.printed, &(2 * count).to_string())?;
+        Ok::<_, Failure>(call.milliseconds())
+    };
+    // What is built is built here.
+    calls(0)?;
+    bench.alone(|_| Ok((calls(CALLS)? - calls(0)?) / f64::from(CALLS)))
 }
 
 /// A module as `wharf init` writes it. What its first build compiles is the SDK, once.

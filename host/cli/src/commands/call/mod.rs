@@ -4,6 +4,7 @@ mod chain;
 mod show;
 mod target;
 
+use wharf_manifest::Rights;
 use wharf_wasm::{Function, Value};
 
 use self::{
@@ -57,8 +58,8 @@ async fn call(args: &CallArgs, loaded: Loaded, chain: Chain, within: Within) -> 
     for value in chain.all_arguments() {
         within.allow(value);
     }
-    let grants = args.allow.iter().copied().collect();
-    let context = within.context(&loaded, grants, args.timeout);
+    let more = args.allow.iter().fold(Rights::none(), |all, one| all.or(one));
+    let context = within.context(&loaded, &more, args.timeout);
     let mut value = loaded
         .module
         .call(&chain.function, chain.arguments.clone(), context)

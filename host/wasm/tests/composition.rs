@@ -1,0 +1,206 @@
+//! Modules that call each other, written by hand: what fits is called, what does not is said when they are loaded, and what
+//! breaks is told by name.
+
+mod common;
+
+use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc, time::Duration};
+
+use wharf_manifest::{Composition, Edge, Origin, Part, Rights};
+use wharf_wasm::{CallContext, CallError, Given, Limits, LoadError, Module, Runtime, Value};
+
+use common::Nowhere;
+
+/// Functions of the component itself.
+const CALLED: &str = r#"
+(component
+  (core module $code
+    (func (export "add") (param i32 i32) (result i32) (i32.add (local.get 0) (local.get 1)))
+    (func (export "breaks") (result i32) (unreachable))
+    (func (export "spins") (result i32) (loop $again (br $again)) (unreachable)))
+  (core instance $main (instantiate $code))
+  (func (export "add") (param "left" u32) (param "right" u32) (result u32) (canon lift (core func $main "add")))
+  (func (export "breaks") (result u32) (canon lift (core func $main "breaks")))
+  (func (export "spins") (result u32) (canon lift (core func $main "spins"))))
+"#;
+
+/// A component that exports `run`, which calls the function of this name and type in another module.
+fn caller(import: &str, function: &str, params: &str, arguments: &str) -> String {
+    format!(
+        r#"
+(component
+  (import "{import}" (instance $other (export "{function}" (func {params} (result u32)))))
+  (core func $callee (canon lower (func $other "{function}")))
+  (core module $code
+    (import "other" "callee" (func $callee {core} (result i32)))
+    (func (export "run") (result i32) {arguments} (call $callee)))
+  (core instance $main (instantiate $code (with "other" (instance (export "callee" (func $callee))))))
+  (func (export "run") (result u32) (canon lift (core func $main "run"))))
+"#,
+        core = if arguments.is_empty() {
+            ""
+        } else {
+            "(param i32 i32)"
+        },
+    )
+}
+
+/// Modules in files, ready to be composed.
+struct Bench {
+    directory: tempfile::TempDir,
+    runtime: Runtime,
+    parts: Vec<Part>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let runtime = Runtime::new(&directory.path().join("cache")).unwrap();
+        Self {
+            directory,
+            runtime,
+            parts: Vec::new(),
+        }
+    }
+
+    /// Adds a module, which calls these others.
+    fn with(mut self, name: &str, text: &str, calls: &[(&str, usize)]) -> Self {
+        let component = self.directory.path().join(format!("{}.wasm", self.parts.len()));
+        let bytes = wat::parse_str(text).unwrap();
+        fs::write(&component, &bytes).unwrap();
+        let edges = calls.iter().map(|(name, to)| Edge {
+            name: name.parse().unwrap(),
+            to: *to,
+            grants: Rights::none(),
+            explicit: Rights::none(),
+        });
+        self.parts.push(Part {
+            name: name.to_owned(),
+            version: None,
+            digest: wharf_digest::Digest::of(&bytes),
+            origin: Origin::Path(component.clone()),
+            component,
+            asks: Rights::none(),
+            edges: edges.collect(),
+        });
+        self
+    }
+
+    fn load(&self) -> Result<Arc<Module>, LoadError> {
+        let composition = Composition::new(self.parts.clone(), &BTreeMap::new()).unwrap();
+        self.runtime.load(&composition)
+    }
+
+    fn refused(&self) -> String {
+        self.load().err().expect("refused").to_string()
+    }
+
+    async fn run(&self, time: Duration) -> Result<Value, CallError> {
+        let module = self.load().unwrap();
+        let context = CallContext {
+            pipeline: Arc::new(Nowhere),
+            project: PathBuf::from("/"),
+            scope: "test".to_owned(),
+            source: None,
+            given: Given::own(),
+            limits: Limits {
+                time,
+                ..Limits::default()
+            },
+        };
+        module.call(&module.functions()[0], Vec::new(), context).await
+    }
+}
+
+const LONG: Duration = Duration::from_secs(60);
+const ADD: &str = r#"(param "left" u32) (param "right" u32)"#;
+const TWO_AND_THREE: &str = "(i32.const 2) (i32.const 3)";
+
+fn pair(function: &str, params: &str, arguments: &str) -> Bench {
+    Bench::new()
+        .with(
+            "a:a",
+            &caller("a:b/functions", function, params, arguments),
+            &[("a:b", 1)],
+        )
+        .with("a:b", CALLED, &[])
+}
+
+#[tokio::test]
+async fn a_module_calls_another_through_the_host() {
+    let sum = pair("add", ADD, TWO_AND_THREE).run(LONG).await.unwrap();
+    assert!(matches!(sum, Value::Integer(5)), "{sum:?}");
+    // Whatever version it was built against.
+    let versioned = Bench::new()
+        .with(
+            "a:a",
+            &caller("a:b/functions@0.3.1", "add", ADD, TWO_AND_THREE),
+            &[("a:b", 1)],
+        )
+        .with("a:b", CALLED, &[]);
+    assert!(matches!(versioned.run(LONG).await, Ok(Value::Integer(5))));
+}
+
+#[tokio::test]
+async fn b45_what_breaks_below_is_told_by_its_own_name() {
+    let broken = pair("breaks", "", "").run(LONG).await.unwrap_err().to_string();
+    assert_eq!(broken, "breaks of a:b gave up without a word (unreachable code)");
+}
+
+#[tokio::test]
+async fn b45_a_calls_time_is_that_of_all_it_calls() {
+    let slow = pair("spins", "", "")
+        .run(Duration::from_millis(300))
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(slow.contains("took longer than 0.3 s"), "{slow}");
+}
+
+#[tokio::test]
+async fn b45_calls_in_a_row_are_bounded() {
+    let mut bench = Bench::new();
+    for at in 0..40 {
+        let next = format!("a:m{}", at + 1);
+        let text = caller(&format!("{next}/functions"), "run", "", "");
+        bench = bench.with(&format!("a:m{at}"), &text, &[(&next, at + 1)]);
+    }
+    let bench = bench.with("a:m40", &CALLED.replace("\"breaks\"", "\"run\""), &[]);
+    let error = bench.run(LONG).await.unwrap_err().to_string();
+    assert!(
+        error.contains("a:m32 is not called: 32 modules call each other already (a:m0 → a:m1 →"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_does_not_fit_is_said_when_modules_are_loaded() {
+    let said = Bench::new()
+        .with(
+            "a:a",
+            &caller(
+                "a:b/functions",
+                "add",
+                r#"(param "left" s32) (param "right" u32)"#,
+                TWO_AND_THREE,
+            ),
+            &[("a:b", 1)],
+        )
+        .with("a:b", CALLED, &[])
+        .refused();
+    assert!(
+        said.contains(
+            "a:a cannot call a:b/functions: add of a:b takes (u32, u32) and is imported with (s32, u32)"
+        ),
+        "{said}"
+    );
+    let said = pair("subtract", ADD, TWO_AND_THREE).refused();
+    assert!(said.contains("a:b has no function subtract there"), "{said}");
+    let said = Bench::new()
+        .with("a:a", &caller("a:b/functions", "add", ADD, TWO_AND_THREE), &[])
+        .refused();
+    assert!(
+        said.contains("a:a imports a:b/functions, and a:b is no dependency of it")
+            && said.contains("\"a:b\" = { path"),
+        "{said}"
+    );
+}
