@@ -160,13 +160,18 @@ impl Held {
                 _ => format!("--allow {capability}={entry}"),
             }
         };
-        let callers: String = self
+        let callers: Vec<_> = self
             .chain
             .iter()
             .rev()
             .skip(1)
-            .map(|caller| format!(", called by {caller}"))
+            .map(|caller| format!("called by {caller}"))
             .collect();
+        let callers = if callers.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", callers.join(", "))
+        };
         Error::Denied(Denial {
             capability: capability.to_string(),
             module: format!("{own}{callers}"),

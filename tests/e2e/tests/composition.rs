@@ -99,7 +99,7 @@ fn b42_b44_a_dependency_may_do_only_what_it_was_granted() {
         let denied = tries(what, value);
         denied
             .exits(3)
-            .says("wharf-tests:helper, called by wharf-tests:caller, may not use")
+            .says("wharf-tests:helper (called by wharf-tests:caller) may not use")
             .says(right)
             .says("[grants.\"wharf-tests:helper\"]")
             .says("tests/guests/caller/wharf.toml");

@@ -120,7 +120,7 @@ fn b44_what_was_not_granted_is_denied_and_nothing_comes_of_it() {
         denied
             .exits(3)
             .says(&format!(
-                "wharf-tests:helper, called by wharf-tests:caller, may not use {guard}"
+                "wharf-tests:helper (called by wharf-tests:caller) may not use {guard}"
             ))
             .says("under [grants.\"wharf-tests:helper\"] of");
         assert_eq!(denied.text(), "", "{what} {value}");
