@@ -84,47 +84,9 @@ pub(crate) fn lower(
             }
             _ => Val::Flags(names),
         },
-        Value::Record(fields) => {
-            let types: &[Field] = if let Type::Record(record) = ty {
-                &record.members
-            } else {
-                &[]
-            };
-            let pairs = fields.into_iter().zip(types);
-            let field = |((name, value), field): ((String, Value), &Field)| {
-                Ok((name, lower(store, value, &field.ty)?))
-            };
-            Val::Record(pairs.map(field).collect::<wasmtime::Result<_>>()?)
-        }
-        Value::Result(outcome) => {
-            let (ok, failure) = if let Type::Result(ok, failure) = ty {
-                (ok.as_deref(), failure.as_deref())
-            } else {
-                (None, None)
-            };
-            let mut part = |value: Option<Box<Value>>, ty: Option<&Type>| {
-                let lowered = value.map(|value| lower(store, *value, ty.unwrap_or(&Type::String)));
-                Ok::<_, wasmtime::Error>(lowered.transpose()?.map(Box::new))
-            };
-            Val::Result(match outcome {
-                Ok(value) => Ok(part(value, ok)?),
-                Err(error) => Err(part(error, failure)?),
-            })
-        }
-        Value::Variant(case, value) => {
-            let own = if let Type::Variant(cases) = ty {
-                cases.members.iter().find(|own| own.name == case)
-            } else {
-                None
-            };
-            let inner = own.and_then(|own| own.ty.clone()).unwrap_or(Type::String);
-            Val::Variant(
-                case,
-                value
-                    .map(|value| lower(store, *value, &inner).map(Box::new))
-                    .transpose()?,
-            )
-        }
+        Value::Record(fields) => record(store, fields, ty)?,
+        Value::Result(outcome) => outcome_of(store, outcome, ty)?,
+        Value::Variant(case, value) => variant(store, case, value, ty)?,
         Value::Enum(name) => Val::Enum(name),
         Value::Directory(value) => handle(store, value)?,
         Value::File(value) => handle(store, value)?,
@@ -138,6 +100,58 @@ pub(crate) fn lower(
         }
         Value::Unit => Val::Tuple(Vec::new()),
     })
+}
+
+fn record(
+    store: &mut impl AsContextMut<Data = State>,
+    fields: Vec<(String, Value)>,
+    ty: &Type,
+) -> wasmtime::Result<Val> {
+    let types: &[Field] = if let Type::Record(record) = ty {
+        &record.members
+    } else {
+        &[]
+    };
+    let pairs = fields.into_iter().zip(types);
+    let field =
+        |((name, value), field): ((String, Value), &Field)| Ok((name, lower(store, value, &field.ty)?));
+    Ok(Val::Record(pairs.map(field).collect::<wasmtime::Result<_>>()?))
+}
+
+fn outcome_of(
+    store: &mut impl AsContextMut<Data = State>,
+    outcome: Result<Option<Box<Value>>, Option<Box<Value>>>,
+    ty: &Type,
+) -> wasmtime::Result<Val> {
+    let (ok, failure) = if let Type::Result(ok, failure) = ty {
+        (ok.as_deref(), failure.as_deref())
+    } else {
+        (None, None)
+    };
+    let mut part = |value: Option<Box<Value>>, ty: Option<&Type>| {
+        let lowered = value.map(|value| lower(store, *value, ty.unwrap_or(&Type::String)));
+        Ok::<_, wasmtime::Error>(lowered.transpose()?.map(Box::new))
+    };
+    Ok(Val::Result(match outcome {
+        Ok(value) => Ok(part(value, ok)?),
+        Err(error) => Err(part(error, failure)?),
+    }))
+}
+
+fn variant(
+    store: &mut impl AsContextMut<Data = State>,
+    case: String,
+    value: Option<Box<Value>>,
+    ty: &Type,
+) -> wasmtime::Result<Val> {
+    let own = if let Type::Variant(cases) = ty {
+        cases.members.iter().find(|own| own.name == case)
+    } else {
+        None
+    };
+    let inner = own.and_then(|own| own.ty.clone()).unwrap_or(Type::String);
+    let value = value.map(|value| lower(store, *value, &inner).map(Box::new));
+    Ok(Val::Variant(case, value.transpose()?))
 }
 
 fn integer(value: i128, ty: &Type) -> Val {
