@@ -160,12 +160,15 @@ pub(crate) struct CallArgs {
     #[command(flatten)]
     pub(crate) loudness: Loudness,
     /// Give the module a right for this call, or some of it: reveal lets it see the secrets that it is passed, reveal=TOKEN
-    /// the one of that name
+    /// the one of that name, debug open your terminal
     #[arg(long, value_name = "CAPABILITY[=VALUE]", value_parser = wharf_manifest::Rights::parse)]
     pub(crate) allow: Vec<wharf_manifest::Rights>,
     /// Say for each step why it was remembered or run
     #[arg(long)]
     pub(crate) explain: bool,
+    /// Open a shell where a step fails, in what the step left
+    #[arg(short, long)]
+    pub(crate) interactive: bool,
     /// Run every step although its result is remembered
     #[arg(long)]
     pub(crate) no_cache: bool,
@@ -200,6 +203,9 @@ pub(crate) struct CheckArgs {
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,
+    /// Open a shell where a step fails, in what the step left
+    #[arg(short, long)]
+    pub(crate) interactive: bool,
     /// Run every step although its result is remembered
     #[arg(long)]
     pub(crate) no_cache: bool,

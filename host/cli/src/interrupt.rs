@@ -15,6 +15,7 @@ pub(crate) fn watch() -> std::io::Result<CancellationToken> {
         let token = token.clone();
         tokio::spawn(async move {
             while signals.recv().await.is_some() {
+                crate::terminal::restore();
                 if token.is_cancelled() {
                     std::process::exit(130);
                 }

@@ -21,6 +21,7 @@ mod resolver;
 mod run;
 mod suggest;
 mod table;
+mod terminal;
 mod toolchain;
 
 use std::process::ExitCode;

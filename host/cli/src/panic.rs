@@ -6,6 +6,7 @@ use std::panic;
 #[allow(clippy::print_stderr)]
 pub(crate) fn install() {
     panic::set_hook(Box::new(|info| {
+        crate::terminal::restore();
         let what = info.payload_as_str().unwrap_or("no message");
         let place = info
             .location()

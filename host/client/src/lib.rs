@@ -10,6 +10,7 @@ mod forward;
 mod launch;
 mod secrets;
 mod session;
+mod terminal;
 mod unpack;
 mod upload;
 
@@ -19,6 +20,7 @@ pub use connect::{ConnectError, Connection};
 pub use launch::{Launch, LaunchError, ensure_local, local_socket};
 pub use secrets::SecretError;
 pub use session::{Connector, DockerImages, Session, SessionOptions};
+pub use terminal::{Line, Occasion, Showing, Terminals, Typing};
 pub use wharf_proto::v1 as proto;
 
 /// A lock that a panic elsewhere does not spoil: what it guards is whole at every moment.

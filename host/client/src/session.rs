@@ -37,6 +37,7 @@ use crate::{
     forward::{Allowed, answer_dial},
     lock,
     secrets::Secrets,
+    terminal::{Terminals, answer_terminal},
     upload::Uploader,
 };
 
@@ -53,6 +54,8 @@ pub struct SessionOptions {
     pub no_cache: bool,
     /// Report for each step why it hit or missed.
     pub explain: bool,
+    /// Open a shell where a step fails.
+    pub interactive: bool,
     /// Where digests of the host's files are kept between runs.
     pub stat_cache: std::path::PathBuf,
 }
@@ -71,6 +74,7 @@ struct Inner {
     allowed: Allowed,
     credentials: CredentialSource,
     docker: OnceLock<DockerImages>,
+    terminals: OnceLock<Arc<Terminals>>,
     uploader: Uploader,
     uploads: Mutex<HashMap<NodeId, Arc<OnceCell<Digest>>>>,
 }
@@ -97,6 +101,7 @@ impl Session {
             allowed: Allowed::default(),
             credentials: docker_credentials(),
             docker: OnceLock::new(),
+            terminals: OnceLock::new(),
             uploader,
             uploads: Mutex::default(),
         }))
@@ -105,6 +110,11 @@ impl Session {
     /// Says how images of the user's Docker are had; there are none otherwise.
     pub fn offer_docker(&self, images: DockerImages) {
         self.0.docker.set(images).ok();
+    }
+
+    /// Says how the user's terminal is lent; there is none otherwise.
+    pub fn offer_terminal(&self, terminals: Terminals) {
+        self.0.terminals.set(Arc::new(terminals)).ok();
     }
 
     /// Allows the engine to ask for this secret.
@@ -283,6 +293,7 @@ impl Session {
         let opening = SessionOpen {
             no_cache: self.0.options.no_cache,
             explain: self.0.options.explain,
+            interactive: self.0.options.interactive,
         };
         up.send(SessionUp {
             message: Some(session_up::Message::Open(opening)),
@@ -306,6 +317,7 @@ impl Session {
         let events = self.0.events.clone();
         let secrets = Arc::clone(&self.0.secrets);
         let credentials = Arc::clone(&self.0.credentials);
+        let terminals = self.0.terminals.get().cloned();
         let ups = up.downgrade();
         let (allowed, calls) = (Arc::clone(&self.0.allowed), connection.clone());
         let id = opened.session;
@@ -334,6 +346,12 @@ impl Session {
                             break Error::Cancelled;
                         };
                         tokio::spawn(answer_dial(dial, id, Arc::clone(&allowed), calls.clone(), ups));
+                    }
+                    Some(session_down::Message::Terminal(asked)) => {
+                        let Some(ups) = ups.upgrade() else {
+                            break Error::Cancelled;
+                        };
+                        tokio::spawn(answer_terminal(asked, id, terminals.clone(), calls.clone(), ups));
                     }
                     Some(session_down::Message::Credential(request)) => {
                         let Some(ups) = ups.upgrade() else {
@@ -464,7 +482,7 @@ fn unreachable_engine(error: &ConnectError) -> Error {
     Error::Unavailable(error.to_string())
 }
 
-fn broken_call(status: &Status) -> Error {
+pub(crate) fn broken_call(status: &Status) -> Error {
     match status.code() {
         tonic::Code::Cancelled => Error::Cancelled,
         _ => Error::Unavailable(format!("the engine broke off: {}", status.message())),

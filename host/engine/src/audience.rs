@@ -125,11 +125,23 @@ impl Audience {
         lock(&self.0).line = None;
     }
 
-    /// The session that skips the cache, when this is one's: it shares its work with nobody.
+    /// The session that skips the cache, when this is one's.
     pub(crate) fn without_cache(&self) -> Option<SessionId> {
         let waiting = lock(&self.0);
         let session = waiting.sessions.iter().find(|session| session.no_cache);
         session.map(|session| session.id)
+    }
+
+    /// The session that works apart, when this is one's: because it skips the cache, or as its user looks into what fails.
+    pub(crate) fn apart(&self) -> Option<SessionId> {
+        let waiting = lock(&self.0);
+        let apart = |session: &&Arc<Session>| session.no_cache || session.interactive;
+        waiting.sessions.iter().find(apart).map(|session| session.id)
+    }
+
+    /// Does one of their users look into what fails?
+    pub(crate) fn is_interactive(&self) -> bool {
+        lock(&self.0).sessions.iter().any(|session| session.interactive)
     }
 
     /// Those whose client is still there.

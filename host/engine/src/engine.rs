@@ -23,7 +23,9 @@ use wharf_http::{Fetcher, SettingsError};
 use wharf_oci::{Registry, RegistryConfig};
 use wharf_proto::{
     MESSAGE_LIMIT, VERSION,
-    v1::{PruneReply, StatusReply, UsageReply, UsageRow, VerifyReply, engine_server::EngineServer},
+    v1::{
+        PruneReply, SessionOpen, StatusReply, UsageReply, UsageRow, VerifyReply, engine_server::EngineServer,
+    },
 };
 use wharf_runner::{Runner, RunnerConfig};
 use wharf_store::{Store, StoreOptions};
@@ -238,7 +240,7 @@ impl Engine {
 
     pub(crate) fn open_session(
         &self,
-        options: (bool, bool),
+        open: &SessionOpen,
         down: mpsc::UnboundedSender<Outgoing>,
     ) -> Arc<Session> {
         let id = self.next_session.fetch_add(1, Ordering::Relaxed);
@@ -246,7 +248,7 @@ impl Engine {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
             .as_nanos() as u64;
-        let session = Session::new(id, now ^ id, options, &self.registry, down);
+        let session = Session::new(id, now ^ id, open, &self.registry, down);
         lock(&self.sessions).insert(id, Arc::clone(&session));
         session
     }

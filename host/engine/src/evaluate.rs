@@ -54,11 +54,11 @@ pub(crate) struct StepOutput {
 type Outcomes = Result<Arc<Made>, Error>;
 type Flight = Shared<BoxFuture<'static, Outcomes>>;
 
-/// Work under way, by key; sessions that skip the cache have their own.
+/// Work under way, by key; sessions that work apart have their own.
 #[derive(Default)]
 pub(crate) struct Flights(Mutex<HashMap<FlightId, InFlight>>);
 
-/// What is the same work: the key, the session that skips the cache, and what exit codes count as done.
+/// What is the same work: the key, the session that works apart, and what exit codes count as done.
 type FlightId = (Digest, Option<SessionId>, Option<Expect>);
 
 struct InFlight {
@@ -135,11 +135,7 @@ impl Engine {
 
     /// Waits for the work on this tree, begun when nobody has.
     async fn join_flight(self: &Arc<Self>, audience: &Audience, tree: &Arc<Tree>) -> Outcomes {
-        let id = (
-            tree.key,
-            audience.without_cache(),
-            tree.step().map(|step| step.expect),
-        );
+        let id = (tree.key, audience.apart(), tree.step().map(|step| step.expect));
         let flight = {
             let mut flights = lock(&self.flights.0);
             let under_way = flights
@@ -225,7 +221,7 @@ impl Engine {
             let volumes = self.volumes.acquire(step).await;
             (self.turns.acquire(audience).await, volumes)
         };
-        let _held = tokio::select! {
+        let (turn, _volumes) = tokio::select! {
             held = ready => held,
             () = cancel.cancelled() => return Err(Error::Cancelled),
         };
@@ -237,12 +233,19 @@ impl Engine {
                 kind: Kind::Step.into(),
             }),
         );
+        let mut left = None;
         let run = async |cancel: &CancellationToken| {
-            self.run_step(tree, step, &inputs, &bound, audience, cancel).await
+            self.run_step(tree, step, &inputs, &bound, audience, cancel, &mut left)
+                .await
         };
         let outcome = bound.while_up(cancel, run).await;
         let microseconds = started.elapsed().as_micros() as u64;
         audience.tell(tree.key, &event::What::Finished(finished(&outcome, microseconds)));
+        if let (Err(error), Some(left)) = (&outcome, left) {
+            drop(turn);
+            self.look_around(step, left, error, &bound, audience, cancel)
+                .await;
+        }
         outcome
     }
 

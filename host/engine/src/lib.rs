@@ -28,6 +28,7 @@ mod server;
 mod service;
 mod session;
 mod step;
+mod terminal;
 mod turns;
 mod upload;
 mod users;

@@ -107,6 +107,16 @@ impl Scrubber {
         self.scrub(bytes, false)
     }
 
+    /// What is held back, as it may be the beginning of a secret.
+    pub(crate) fn held(&self) -> &[u8] {
+        &self.held
+    }
+
+    /// Shows what is held back: it is known to be none.
+    pub(crate) fn release(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.held).to_vec()
+    }
+
     /// The rest, when nothing more arrives.
     pub(crate) fn finish(&mut self) -> Vec<u8> {
         self.scrub(&[], true)

@@ -17,7 +17,7 @@ use wharf_proto::{
     VERSION, decode, encode,
     v1::{
         self, credential_reply, export_reply, piece, publish_reply, read_reply, secret_reply, session_down,
-        session_up,
+        session_up, terminal_up,
     },
 };
 use zeroize::Zeroizing;
@@ -27,6 +27,7 @@ use crate::{
     failure::send_log,
     forward::{self, Far},
     session::{Session, lock},
+    terminal::Taken,
     upload::CHANGED_WHILE_SENT,
 };
 
@@ -44,6 +45,7 @@ impl v1::engine_server::Engine for Service {
     type ExportStream = Down<v1::ExportReply>;
     type StepLogStream = Down<v1::StepLogReply>;
     type ForwardStream = Down<v1::Piece>;
+    type TerminalStream = Down<v1::TerminalDown>;
 
     async fn hello(&self, _: Request<v1::HelloRequest>) -> Result<Response<v1::HelloReply>, Status> {
         Ok(Response::new(v1::HelloReply {
@@ -62,7 +64,7 @@ impl v1::engine_server::Engine for Service {
             return Err(Status::invalid_argument("a session's first message opens it"));
         };
         let (down, messages) = mpsc::unbounded_channel();
-        let session = self.0.open_session((open.no_cache, open.explain), down);
+        let session = self.0.open_session(&open, down);
         session.send(session_down::Message::Opened(v1::SessionOpened {
             session: session.id,
         }));
@@ -81,6 +83,9 @@ impl v1::engine_server::Engine for Service {
                     }
                     Some(session_up::Message::DialFailed(failed)) => {
                         listener.dialled(failed.request, Err(failed.error));
+                    }
+                    Some(session_up::Message::TerminalRefused(refused)) => {
+                        listener.terminal_answered(refused.request, Err(refused.error));
                     }
                     Some(session_up::Message::Credential(reply)) => {
                         let credential = reply.credential.and_then(credential);
@@ -188,6 +193,23 @@ impl v1::engine_server::Engine for Service {
             }
         }
         Ok(Response::new(Box::pin(ReceiverStream::new(pieces))))
+    }
+
+    async fn terminal(
+        &self,
+        request: Request<Streaming<v1::TerminalUp>>,
+    ) -> Result<Response<Self::TerminalStream>, Status> {
+        let mut up = request.into_inner();
+        let first = up.next().await.transpose()?.and_then(|message| message.message);
+        let Some(terminal_up::Message::Taken(taken)) = first else {
+            return Err(Status::invalid_argument(
+                "a terminal's first message says for whom it is",
+            ));
+        };
+        let (down, shown) = mpsc::channel(forward::AHEAD);
+        let (session, request) = (self.session_of(taken.session)?, taken.request);
+        session.terminal_answered(request, Ok(Taken::new(taken, up, down)));
+        Ok(Response::new(Box::pin(ReceiverStream::new(shown))))
     }
 
     async fn publish(

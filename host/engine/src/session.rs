@@ -22,8 +22,8 @@ use wharf_graph::{
 };
 use wharf_oci::{Credential, CredentialSource, Registry};
 use wharf_proto::v1::{
-    CredentialRequest, Event, Explained, Finished, Kind, Log, Outcome, ReadReply, SecretRequest, Started,
-    event, session_down,
+    CredentialRequest, Event, Explained, Finished, Kind, Log, Outcome, ReadReply, SecretRequest, SessionOpen,
+    Started, event, session_down,
 };
 use wharf_store::Seen;
 use zeroize::Zeroizing;
@@ -34,6 +34,7 @@ use crate::{
     forward::Dials,
     git,
     image::{Resolutions, Source},
+    terminal::Terminals,
 };
 
 /// Bytes of steps' output that wait in memory for one client; what comes while there are more waits in the step's log.
@@ -49,6 +50,8 @@ pub(crate) struct Session {
     pub(crate) id: SessionId,
     pub(crate) no_cache: bool,
     pub(crate) explain: bool,
+    /// A shell is opened where a step fails.
+    pub(crate) interactive: bool,
     /// Ends when the client is gone.
     pub(crate) cancelled: CancellationToken,
     pub(crate) resolutions: Resolutions,
@@ -67,6 +70,7 @@ pub(crate) struct Session {
     questions: Mutex<HashMap<u64, CancellationToken>>,
     secrets: Mutex<HashMap<u64, oneshot::Sender<Result<Zeroizing<Vec<u8>>, String>>>>,
     pub(crate) dials: Dials,
+    pub(crate) terminals: Terminals,
     credentials: Mutex<HashMap<u64, oneshot::Sender<Option<Credential>>>>,
     next_request: AtomicU64,
     /// What this run has made or found, so that it stays and is found again without the index.
@@ -87,15 +91,16 @@ impl Session {
     pub(crate) fn new(
         id: SessionId,
         nonce: u64,
-        (no_cache, explain): (bool, bool),
+        open: &SessionOpen,
         registry: &Registry,
         down: mpsc::UnboundedSender<Outgoing>,
     ) -> Arc<Self> {
         let planner = Planner::new(Platform::host(), nonce);
         Arc::new_cyclic(|own| Self {
             id,
-            no_cache,
-            explain,
+            no_cache: open.no_cache,
+            explain: open.explain,
+            interactive: open.interactive,
             cancelled: CancellationToken::new(),
             resolutions: Resolutions::default(),
             fetched: Pinned::default(),
@@ -112,6 +117,7 @@ impl Session {
             questions: Mutex::default(),
             secrets: Mutex::default(),
             dials: Dials::default(),
+            terminals: Terminals::default(),
             credentials: Mutex::default(),
             next_request: AtomicU64::new(1),
             made: Mutex::default(),
@@ -306,6 +312,7 @@ impl Session {
         self.cancelled.cancel();
         lock(&self.secrets).clear();
         self.dials.clear();
+        self.terminals.clear();
         lock(&self.credentials).clear();
         // What was sent before still arrives, then the client's stream ends.
         lock(&self.down).take();

@@ -141,6 +141,7 @@ impl Drop for Turn {
 mod tests {
     use futures::{FutureExt, future::BoxFuture};
     use wharf_oci::{Registry, RegistryConfig};
+    use wharf_proto::v1::SessionOpen;
 
     use super::*;
     use crate::session::Session;
@@ -148,7 +149,7 @@ mod tests {
     fn session(id: SessionId) -> Arc<Session> {
         let (down, _) = tokio::sync::mpsc::unbounded_channel();
         let registry = Registry::new(RegistryConfig::default()).expect("no settings are wrong");
-        Session::new(id, id, (false, false), &registry, down)
+        Session::new(id, id, &SessionOpen::default(), &registry, down)
     }
 
     fn wants(turns: &Arc<Turns>, audience: &Audience) -> BoxFuture<'static, Turn> {

@@ -76,6 +76,8 @@ pub enum Question {
     },
     /// Directory, file: lines that match. [`Answer::Matches`].
     Search(Search),
+    /// Container: run this on the user's terminal, `sh` when it is empty. [`Answer::ExitCode`].
+    Terminal(Vec<String>),
     /// Changeset: paths. [`Answer::Changes`].
     Changes,
     /// Changeset: lines by file. [`Answer::DiffStats`].

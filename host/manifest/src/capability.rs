@@ -145,6 +145,7 @@ impl Capability {
             "registry" => &[Self::Registry],
             "secret" => &[Self::Secrets],
             "reveal" => &[Self::Reveal],
+            "debug" => &[Self::Debug],
             "cache" => &[Self::Caches],
             "host" => &[Self::HostRead, Self::HostEnv, Self::Tunnels],
             "exports" => &[Self::HostWrite, Self::Docker],

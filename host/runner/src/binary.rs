@@ -4,7 +4,10 @@
 //! first process is a child of this one, so that its end is seen as it is.
 
 use std::{
-    os::fd::{AsRawFd, OwnedFd},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::net::UnixListener,
+    },
     path::{Path, PathBuf},
     process::Stdio,
     sync::atomic::{AtomicU64, Ordering},
@@ -28,6 +31,7 @@ use crate::{
     runner::{Step, StepIo, first_argument},
     running::{Running, Stop, wait},
     stubs::{self, PointKind, Points, Stub},
+    terminal::{Io, pass_on},
 };
 
 /// What one run needs.
@@ -158,7 +162,7 @@ impl Drop for Container<'_> {
 pub(crate) async fn run(
     tools: &Tools<'_>,
     mut step: Step,
-    io: StepIo,
+    io: Io,
     network: Option<&StepNetwork>,
     stop: Stop,
     asks: Asks,
@@ -261,7 +265,7 @@ fn enter_network(step: &mut Step, network: &StepNetwork) {
 async fn run_container(
     tools: &Tools<'_>,
     spec: &Spec,
-    io: StepIo,
+    io: Io,
     stop: Stop,
     asks: Asks,
 ) -> Result<StepOutcome> {
@@ -280,15 +284,34 @@ async fn run_container(
         .arg("--bundle")
         .arg(tools.bundle)
         .arg("--pid-file")
-        .arg(&pid_file)
-        .arg(&container.name);
-    create.stdin(io.stdin).stdout(io.stdout).stderr(io.stderr);
+        .arg(&pid_file);
+    // It connects and sends the terminal before it has made the container.
+    let terminal = match io {
+        Io::Streams(io) => {
+            create.stdin(io.stdin).stdout(io.stdout).stderr(io.stderr);
+            None
+        }
+        Io::Terminal(console) => {
+            let socket = tools.bundle.join("console");
+            let listener = UnixListener::bind(&socket).context("a terminal's socket")?;
+            listener.set_nonblocking(true).context("a terminal's socket")?;
+            create.arg("--console-socket").arg(&socket);
+            let null = || Stdio::null();
+            create.stdin(null()).stdout(null()).stderr(null());
+            Some((listener, console.opened))
+        }
+    };
+    create.arg(&container.name);
     let made = tokio::process::Command::from(create)
         .status()
         .await
         .context(&said)?;
     if !made.success() {
         return not_made(&log, program);
+    }
+    if let Some((listener, opened)) = terminal {
+        let (socket, _) = listener.accept().context("a terminal's socket")?;
+        pass_on(socket.into(), opened);
     }
     let process = running(&pid_file)?;
     let mut start = container.command(&log);

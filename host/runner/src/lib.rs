@@ -28,6 +28,7 @@ mod slot;
 pub mod spec;
 mod stubs;
 mod system;
+mod terminal;
 
 pub use error::{Error, Result};
 pub use helper::helper_main;
@@ -37,3 +38,4 @@ pub use overlay::{Overlay, OverlayMount};
 pub use probe::{Feature, Found, probe};
 pub use remote::{Asks, Remote};
 pub use runner::{NetworkMode, Runner, RunnerConfig, Runtime, Step, StepIo};
+pub use terminal::{Console, Terminal, TerminalSize};

@@ -3,7 +3,10 @@
 use std::{
     fmt,
     net::IpAddr,
-    os::fd::OwnedFd,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -32,6 +35,7 @@ use crate::{
     slot::{Makers, Slots},
     stubs,
     system::System,
+    terminal::{Console, Io, pass_on},
 };
 
 /// The part of the runner's directory that its owner may use.
@@ -83,7 +87,7 @@ pub enum NetworkMode {
 }
 
 /// A step.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Step {
     /// The process and its container; root and network are added.
     pub spec: Spec,
@@ -190,7 +194,7 @@ impl Runner {
     /// Runs a step to its end. Cancelling, or dropping the future, ends every process of it.
     pub async fn run(&self, step: Step, io: StepIo, cancel: CancellationToken) -> Result<StepOutcome> {
         // Specifications are large, and so is a future that holds some.
-        Box::pin(self.run_through(step, None, io, cancel, Asks::none())).await
+        Box::pin(self.run_through(step, None, Io::Streams(io), cancel, Asks::none())).await
     }
 
     /// The same in a network that was made before, as [`Self::network`] makes them.
@@ -213,7 +217,20 @@ impl Runner {
         cancel: CancellationToken,
         asks: Asks,
     ) -> Result<StepOutcome> {
-        Box::pin(self.run_through(step, Some(Arc::clone(network)), io, cancel, asks)).await
+        let (network, io) = (Some(Arc::clone(network)), Io::Streams(io));
+        Box::pin(self.run_through(step, network, io, cancel, asks)).await
+    }
+
+    /// The same on a terminal, in a network that was made before or one of its mode.
+    pub async fn run_on_terminal(
+        &self,
+        network: Option<Arc<StepNetwork>>,
+        step: Step,
+        console: Console,
+        cancel: CancellationToken,
+    ) -> Result<StepOutcome> {
+        let io = Io::Terminal(console);
+        Box::pin(self.run_through(step, network, io, cancel, Asks::none())).await
     }
 
     /// A network of this mode that also reaches, and is reached by, each of these.
@@ -229,10 +246,11 @@ impl Runner {
         &self,
         mut step: Step,
         network: Option<Arc<StepNetwork>>,
-        io: StepIo,
+        io: Io,
         cancel: CancellationToken,
         asks: Asks,
     ) -> Result<StepOutcome> {
+        io.describe(&mut step.spec);
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         step.root.lowers.push(self.config.ground.clone());
         let bundle = Bundle::create(&self.config.state.join("steps").join(id.to_string()))?;
@@ -275,8 +293,15 @@ impl Runner {
                     Some(network) => slots.make(&system, Some(network)).await?,
                 };
                 self.cgroups.limit(slot.cgroup(), &resources)?;
-                let mut started = slot.start(self.job(step), &io)?;
-                drop(io);
+                let job = self.job(step);
+                let mut started = match io {
+                    Io::Streams(io) => slot.start(job, &io.descriptors())?,
+                    Io::Terminal(console) => {
+                        let (near, theirs) = UnixStream::pair().context("a terminal's socket")?;
+                        pass_on(near.into(), console.opened);
+                        slot.start(job, &[theirs.as_fd()])?
+                    }
+                };
                 let stopped = attend(
                     wait(&started.process, stop),
                     asks,

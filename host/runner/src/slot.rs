@@ -26,7 +26,7 @@ use crate::{
     network::{Networks, StepNetwork},
     outcome::{self, Exit},
     remote::Beside,
-    runner::{NetworkMode, StepIo},
+    runner::NetworkMode,
     running::Running,
     system::System,
 };
@@ -50,11 +50,10 @@ impl Slot {
     }
 
     /// Starts the step in it. What becomes of it is told when it has ended.
-    pub(crate) fn start(self, mut job: Job, io: &StepIo) -> Result<Started> {
+    pub(crate) fn start(self, mut job: Job, descriptors: &[BorrowedFd<'_>]) -> Result<Started> {
         job.cgroups.clone_from(&self.cgroup.procs);
-        let descriptors = [io.stdin.as_fd(), io.stdout.as_fd(), io.stderr.as_fd()];
         // One that could not be set up has said why, and is gone: its reports are read all the same.
-        helper::send_value(&self.socket, &job, &descriptors).ok();
+        helper::send_value(&self.socket, &job, descriptors).ok();
         self.socket.set_nonblocking(true).context("a step's socket")?;
         let asking = self.socket.try_clone().context("a step's socket")?;
         let socket = tokio::net::UnixStream::from_std(self.socket).context("a step's socket")?;
@@ -129,8 +128,7 @@ impl Started {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let (tell, told) = oneshot::channel();
         lock(&self.beside).insert(number, tell);
-        let descriptors = [io.stdin.as_fd(), io.stdout.as_fd(), io.stderr.as_fd()];
-        if let Err(error) = self.wish(&Wish::Beside { number, args }, &descriptors) {
+        if let Err(error) = self.wish(&Wish::Beside { number, args }, &io.descriptors()) {
             answer.send(Err(error)).ok();
             return;
         }

@@ -13,6 +13,7 @@ wasmtime::component::bindgen!({
         "wharf:pipeline/serve-sync": async | trappable,
         "wharf:pipeline/registry-sync": async | trappable,
         "wharf:pipeline/reveal-sync": async | trappable,
+        "wharf:pipeline/debug-sync": async | trappable,
         default: trappable,
     },
     with: {

@@ -13,7 +13,7 @@ use crate::{
     error::CallError,
     held::{Given, Held},
     interface,
-    limits::{Limits, Meter},
+    limits::{Limits, Meter, until},
     link::Refused,
     marshal::{lift, lower},
     module::Module,
@@ -82,10 +82,11 @@ impl Module {
     /// Calls a function in a store and an instance of its own.
     pub(crate) async fn run(&self, function: &Function, args: Vec<Value>, within: Within) -> Outcome {
         let (limits, deadline) = (within.limits.clone(), within.deadline);
-        let output = Output::new(Arc::clone(&within.pipeline), &self.name);
+        let pipeline = Arc::clone(&within.pipeline);
+        let output = Output::new(Arc::clone(&pipeline), &self.name);
         let mut store = self.store(within, &output);
         let running = self.call_in(&mut store, function, args);
-        let outcome = tokio::time::timeout_at(deadline.into(), running).await;
+        let outcome = until(deadline, &*pipeline, running).await;
         let panic = output.finish();
         let trap = |what: String| CallError::Trap {
             module: self.name.clone(),
@@ -93,15 +94,15 @@ impl Module {
             what,
         };
         match outcome {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => match error.downcast::<Refused>() {
+            Some(Ok(value)) => Ok(value),
+            Some(Err(error)) => match error.downcast::<Refused>() {
                 Ok(Refused(error)) => Err(CallError::Failed(error)),
                 Err(error) => {
                     let memory_refused = store.data().meter.memory_refused();
                     Err(trap(what_happened(&error, &panic, memory_refused, &limits)))
                 }
             },
-            Err(_) => Err(trap(too_long(limits.time))),
+            None => Err(trap(too_long(limits.time))),
         }
     }
 

@@ -1,8 +1,13 @@
 //! What a call may use, and the meter that holds it to that.
 
-use std::time::Duration;
+use std::{
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 use wasmtime::ResourceLimiter;
+
+use crate::state::Pipeline;
 
 /// Elements of all tables together.
 const TABLE_ELEMENTS: usize = 1_000_000;
@@ -26,6 +31,25 @@ impl Default for Limits {
             memory: 1 << 30,
             handles: 200_000,
             time: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// Does work until its time is over; none when it is. The user's own time at terminals of the run does not count.
+pub(crate) async fn until<T>(
+    deadline: Instant,
+    pipeline: &dyn Pipeline,
+    work: impl Future<Output = T>,
+) -> Option<T> {
+    let mut work = pin!(work);
+    let mut end = deadline;
+    loop {
+        if let Ok(done) = tokio::time::timeout_at(end.into(), &mut work).await {
+            return Some(done);
+        }
+        end = deadline + pipeline.time_at_terminal();
+        if end <= Instant::now() {
+            return None;
         }
     }
 }

@@ -348,6 +348,7 @@ pub(crate) fn meaning(interface: &str) -> Option<&'static str> {
         "log" => "say something",
         "module" => "know its own name, version and source",
         "reveal" => "see the secrets that it is given, when a call allows it",
+        "debug" => "stop for its user, with a shell on the terminal, when a call allows it",
         _ => return None,
     })
 }

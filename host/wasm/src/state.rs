@@ -3,7 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures::future::BoxFuture;
@@ -83,6 +83,8 @@ pub trait Pipeline: Send + Sync {
     fn secret_files(&self) -> Vec<PathBuf>;
     /// A secret's value, for whoever may see it.
     fn reveal(&self, secret: SecretId) -> BoxFuture<'_, Result<Zeroizing<Vec<u8>>, Error>>;
+    /// How long the user has been at terminals that this run has opened: no time of any call.
+    fn time_at_terminal(&self) -> Duration;
     /// Shows a module's word.
     fn log(&self, said: Said);
     /// Shows how far a module, or a group of its work, is.

@@ -24,7 +24,7 @@ pub mod wharf {
         use crate::native;
 
         pub use generated::types;
-        pub use native::{eval, exports, git_eval, image, module, registry, reveal, secret, serve};
+        pub use native::{debug, eval, exports, git_eval, image, module, registry, reveal, secret, serve};
 
         pub mod filesystem {
             pub use crate::native::filesystem::*;

@@ -27,6 +27,7 @@ mod bindings;
 mod cache;
 mod changeset;
 mod container;
+mod debug;
 mod directory;
 mod error;
 mod exec;

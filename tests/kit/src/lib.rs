@@ -17,9 +17,11 @@ pub mod paths;
 pub mod process;
 pub mod registry;
 pub mod shared;
+pub mod terminal;
 pub mod world;
 
 pub use error::{Error, Result};
 pub use http::HttpServer;
 pub use registry::Registry;
+pub use terminal::Terminal;
 pub use world::World;

@@ -32,6 +32,7 @@ use crate::{
     run::{self, RunOptions, Within},
     suggest::nearest,
     table::{columns, seconds},
+    terminal,
 };
 
 /// One check that was run.
@@ -45,6 +46,7 @@ struct Checked {
 pub(crate) fn run(args: &CheckArgs) -> Result<(), Report> {
     let settings = EngineSettings::of(&args.engine)?;
     let style = Style::from(&args.loudness);
+    terminal::needed(args.interactive)?;
     let loaded = module::load(&args.module.module, &settings.places, style)?;
     let checks = chosen(&loaded.module, &args.names)?;
     if args.list {
@@ -62,6 +64,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<(), Report> {
     let options = RunOptions {
         no_cache: args.no_cache,
         explain: false,
+        interactive: args.interactive,
     };
     let loaded = Arc::new(loaded);
     let checked = run::run(settings, style, options, |within| async move {

@@ -374,6 +374,10 @@ impl View for Live {
 
     fn pause(&mut self, _out: &mut Vec<u8>) {}
 
+    fn leave(&mut self, out: &mut Vec<u8>) {
+        self.erase(out);
+    }
+
     fn tick(&mut self, out: &mut Vec<u8>) {
         // One update for terminals that can wait for its end; the others do not know these sequences and pass over them.
         out.extend_from_slice(b"\x1b[?2026h");

@@ -10,7 +10,10 @@ mod tally;
 
 use std::{collections::HashMap, io::Write, sync::Arc, time::Instant};
 
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
 use wharf_client::proto::Event;
 
 pub(crate) use self::tally::Tally;
@@ -21,6 +24,9 @@ use crate::{
 
 /// How often a terminal is drawn on.
 const FRAME: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// Bytes of text that are kept while the terminal is somebody else's; of more, the last are.
+const KEPT: usize = 4 * 1024 * 1024;
 
 /// What a module says of itself.
 #[derive(Clone, Debug)]
@@ -86,6 +92,8 @@ trait View: Send {
     fn word(&mut self, word: &Word, out: &mut Vec<u8>);
     /// No more events are at hand for now.
     fn pause(&mut self, out: &mut Vec<u8>);
+    /// The terminal becomes somebody else's: what is on it for a moment only is taken off.
+    fn leave(&mut self, _out: &mut Vec<u8>) {}
     /// Time has passed.
     fn tick(&mut self, _out: &mut Vec<u8>) {}
     /// The run is over.
@@ -96,6 +104,7 @@ trait View: Send {
 pub(crate) struct Progress {
     pub(crate) events: mpsc::UnboundedSender<Event>,
     pub(crate) words: mpsc::UnboundedSender<Word>,
+    pub(crate) stage: Stage,
     shown: JoinHandle<Tally>,
 }
 
@@ -107,13 +116,52 @@ impl Progress {
     pub(crate) fn start(style: Style) -> Self {
         let (events, events_in) = mpsc::unbounded_channel();
         let (words, words_in) = mpsc::unbounded_channel();
-        let shown = tokio::spawn(show(view(style), events_in, words_in));
-        Self { events, words, shown }
+        let (stage, changes) = mpsc::unbounded_channel();
+        let shown = tokio::spawn(show(view(style), events_in, words_in, changes));
+        Self {
+            events,
+            words,
+            stage: Stage(stage),
+            shown,
+        }
     }
 
     /// Keeps only what shows: the run is over once the other senders are gone, too.
     pub(crate) fn ending(self) -> Ending {
         Ending(self.shown)
+    }
+}
+
+/// What the view is on, for whoever wants it for something else.
+#[derive(Clone)]
+pub(crate) struct Stage(mpsc::UnboundedSender<Change>);
+
+/// Whose the terminal is.
+enum Change {
+    /// Somebody else's, who is told once nothing more is written to it.
+    Taken(oneshot::Sender<()>),
+    /// The view's again.
+    Free,
+}
+
+/// The view is off the terminal for as long as this is held; what there was to show comes afterwards.
+pub(crate) struct Away(mpsc::UnboundedSender<Change>);
+
+impl Stage {
+    /// Takes the view off the terminal.
+    pub(crate) async fn take(&self) -> Away {
+        let (left, has_left) = oneshot::channel();
+        let away = Away(self.0.clone());
+        self.0.send(Change::Taken(left)).ok();
+        // A view that is over writes nothing more.
+        has_left.await.ok();
+        away
+    }
+}
+
+impl Drop for Away {
+    fn drop(&mut self) {
+        self.0.send(Change::Free).ok();
     }
 }
 
@@ -154,10 +202,12 @@ async fn show(
     mut view: Box<dyn View>,
     mut events: mpsc::UnboundedReceiver<Event>,
     mut words: mpsc::UnboundedReceiver<Word>,
+    mut changes: mpsc::UnboundedReceiver<Change>,
 ) -> Tally {
     let started = Instant::now();
     let mut tally = Tally::default();
     let mut out = Vec::new();
+    let mut is_away = false;
     let (mut events_open, mut words_open) = (true, true);
     let mut ticks = tokio::time::interval(FRAME);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -176,19 +226,70 @@ async fn show(
                 Some(word) => view.word(&word, &mut out),
                 None => words_open = false,
             },
-            _ = ticks.tick() => view.tick(&mut out),
+            Some(change) = changes.recv() => {
+                // What happened before is shown before.
+                take_in(&mut events, &mut tally, &mut *view, &mut out);
+                is_away = follow(change, &mut *view, &mut out);
+            }
+            _ = ticks.tick(), if !is_away => view.tick(&mut out),
         }
-        while let Ok(event) = events.try_recv() {
-            tally.count(&event);
-            view.event(&event, &mut out);
-        }
+        take_in(&mut events, &mut tally, &mut *view, &mut out);
         view.pause(&mut out);
-        flush(&mut out);
+        if is_away {
+            keep_last(&mut out);
+        } else {
+            flush(&mut out);
+        }
+    }
+    while is_away {
+        match changes.recv().await {
+            Some(change) => is_away = follow(change, &mut *view, &mut out),
+            None => is_away = false,
+        }
     }
     tally.took = started.elapsed();
     view.end(&tally, &mut out);
     flush(&mut out);
     tally
+}
+
+/// All events that are at hand.
+fn take_in(
+    events: &mut mpsc::UnboundedReceiver<Event>,
+    tally: &mut Tally,
+    view: &mut dyn View,
+    out: &mut Vec<u8>,
+) {
+    while let Ok(event) = events.try_recv() {
+        tally.count(&event);
+        view.event(&event, out);
+    }
+}
+
+/// Leaves the terminal, or comes back to it. Is it somebody else's now?
+fn follow(change: Change, view: &mut dyn View, out: &mut Vec<u8>) -> bool {
+    match change {
+        Change::Taken(left) => {
+            view.leave(out);
+            flush(out);
+            left.send(()).ok();
+            true
+        }
+        Change::Free => false,
+    }
+}
+
+/// Forgets the first lines of more text than is kept.
+fn keep_last(out: &mut Vec<u8>) {
+    if out.len() > KEPT {
+        let from = out.len() - KEPT / 2;
+        let from = out[from..]
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .map_or(from, |at| from + at + 1);
+        let note = *b"wharf: [what was printed before is left out here]\n";
+        drop(out.splice(..from, note));
+    }
 }
 
 /// One write for all that is at hand. A closed standard error is no reason to fail.

@@ -21,6 +21,7 @@ use crate::{
     interrupt,
     module::Loaded,
     progress::{Progress, Style, Tally},
+    terminal::{self, Lender},
 };
 
 /// What holds for a whole run.
@@ -30,6 +31,8 @@ pub(crate) struct RunOptions {
     pub(crate) no_cache: bool,
     /// Say for each step why it was remembered or run.
     pub(crate) explain: bool,
+    /// Open a shell where a step fails.
+    pub(crate) interactive: bool,
 }
 
 /// What calls need of the run that they are part of. The run ends when the last clone is gone.
@@ -88,6 +91,7 @@ where
         to_its_end(settings, style, options, &interrupted, work).await
     });
     runtime.shutdown_background();
+    terminal::restore();
     outcome
 }
 
@@ -105,6 +109,7 @@ where
     let options = SessionOptions {
         no_cache: options.no_cache,
         explain: options.explain,
+        interactive: options.interactive,
         stat_cache: settings.places.cache.join("files"),
     };
     let settings = Arc::new(settings);
@@ -123,7 +128,10 @@ where
     });
     let session = Session::new(connector, options, progress.events.clone());
     session.offer_docker(Box::new(|name, to| pipeline::save_image(name, to).boxed()));
-    let pipeline: Arc<dyn Pipeline> = Arc::new(ToEngine::new(session.clone(), progress.words.clone()));
+    let lender = Lender::new(progress.stage.clone());
+    session.offer_terminal(lender.terminals());
+    let pipeline: Arc<dyn Pipeline> =
+        Arc::new(ToEngine::new(session.clone(), progress.words.clone(), lender));
     let ending = progress.ending();
     let outcome = tokio::select! {
         outcome = work(Within { session, pipeline }) => outcome,

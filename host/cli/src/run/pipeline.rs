@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use futures::future::{BoxFuture, FutureExt};
@@ -17,22 +18,33 @@ use wharf_graph::{
 use wharf_wasm::{Level, Pipeline, Said, Value};
 use zeroize::Zeroizing;
 
-use crate::progress::Word;
+use crate::{
+    progress::Word,
+    terminal::{self, Lender},
+};
 
 /// A run.
 pub(super) struct ToEngine {
     session: Session,
     words: UnboundedSender<Word>,
+    terminal: Arc<Lender>,
 }
 
 impl ToEngine {
-    pub(super) fn new(session: Session, words: UnboundedSender<Word>) -> Self {
-        Self { session, words }
+    pub(super) fn new(session: Session, words: UnboundedSender<Word>, terminal: Arc<Lender>) -> Self {
+        Self {
+            session,
+            words,
+            terminal,
+        }
     }
 }
 
 impl Pipeline for ToEngine {
     fn read<'a>(&'a self, node: &'a Arc<Node>, question: Question) -> BoxFuture<'a, Result<Answer, Error>> {
+        if let (Question::Terminal(_), Some(why)) = (&question, terminal::missing()) {
+            return async { Err(Error::other("no-terminal", why)) }.boxed();
+        }
         self.session.read(node, question).boxed()
     }
 
@@ -101,6 +113,10 @@ impl Pipeline for ToEngine {
 
     fn reveal(&self, secret: SecretId) -> BoxFuture<'_, Result<Zeroizing<Vec<u8>>, Error>> {
         self.session.secret_value(secret).boxed()
+    }
+
+    fn time_at_terminal(&self) -> Duration {
+        self.terminal.time()
     }
 
     fn log(&self, said: Said) {

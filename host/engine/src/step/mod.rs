@@ -72,6 +72,13 @@ pub(crate) struct Prepared {
     pub(crate) held: Held,
 }
 
+/// What a failed step leaves to whoever wants to look at it: the step, what it has written, and what it needed.
+pub(crate) struct Left {
+    pub(crate) step: wharf_runner::Step,
+    pub(crate) draft: LayerDraft,
+    pub(crate) held: Held,
+}
+
 /// What a step stands on.
 struct Ground {
     user: User,
@@ -81,7 +88,9 @@ struct Ground {
 }
 
 impl Engine {
-    /// Runs a step whose inputs are made, and remembers its result.
+    /// Runs a step whose inputs are made, and remembers its result. When it fails and somebody wants to look at what is left of
+    /// it, that is put into `left`.
+    #[allow(clippy::too_many_arguments)]
     pub(crate) async fn run_step(
         self: &Arc<Self>,
         tree: &Arc<Tree>,
@@ -90,15 +99,17 @@ impl Engine {
         bound: &Bound,
         audience: &Audience,
         cancel: &CancellationToken,
+        left: &mut Option<Left>,
     ) -> Result<Arc<Made>, Error> {
         self.running_steps.fetch_add(1, Ordering::Relaxed);
         let outcome = self
-            .run_step_counted(tree, step, inputs, bound, audience, cancel)
+            .run_step_counted(tree, step, inputs, bound, audience, cancel, left)
             .await;
         self.running_steps.fetch_sub(1, Ordering::Relaxed);
         outcome
     }
 
+    #[allow(clippy::too_many_arguments)]
     async fn run_step_counted(
         self: &Arc<Self>,
         tree: &Arc<Tree>,
@@ -107,6 +118,7 @@ impl Engine {
         bound: &Bound,
         audience: &Audience,
         cancel: &CancellationToken,
+        left: &mut Option<Left>,
     ) -> Result<Arc<Made>, Error> {
         let started = Instant::now();
         let root = inputs[0].snapshot.clone();
@@ -124,6 +136,7 @@ impl Engine {
             stdout,
             stderr,
         };
+        let to_look_at = audience.is_interactive().then(|| runner_step.clone());
         let outcome = match bound.network(self, step.network).await? {
             None => self.runner.run(runner_step, io, cancel.clone()).await,
             Some(network) => {
@@ -134,9 +147,9 @@ impl Engine {
         };
         let outcome = outcome.map_err(|error| runner_error(&error))?;
         let printed = reading.end().await?;
-        drop(held);
         match judge(step, &outcome.exit, &printed.tails) {
             Ok(exit_code) => {
+                drop(held);
                 let (tree, inputs) = (Arc::clone(tree), inputs.to_vec());
                 self.with_store(move |store| {
                     let output = printed.publish(store, exit_code)?;
@@ -155,6 +168,9 @@ impl Engine {
                 .await
             }
             Err(error) => {
+                if error != Error::Cancelled {
+                    *left = to_look_at.map(|step| Left { step, draft, held });
+                }
                 let exit_code = outcome.exit.code();
                 let output = self
                     .with_store(move |store| printed.publish(store, exit_code))

@@ -170,6 +170,11 @@ impl ContainerPlan {
         Ok(self)
     }
 
+    /// The step that a program would be which is run beside the graph: nothing remembers it.
+    pub fn program(&self, args: &[String]) -> Result<Step, Error> {
+        self.step(args, &ExecOptions::default(), 0, "a terminal")
+    }
+
     /// The step that a command would be; `what` asks for it.
     pub(super) fn step(
         &self,

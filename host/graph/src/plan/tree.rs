@@ -149,6 +149,11 @@ pub struct Step {
 }
 
 impl Step {
+    /// What people call it: the reason that was given, or the command.
+    pub fn title(&self) -> String {
+        self.reason.clone().unwrap_or_else(|| shell_words(&self.args))
+    }
+
     /// The places whose content decides what it does, in a fixed order: its root, what is mounted, and the same of its
     /// services.
     pub fn inputs(&self) -> Vec<Location> {
@@ -243,7 +248,7 @@ impl Tree {
                 repository, commit, ..
             } => git_title(repository.shown(), commit),
             Make::Output { stream, .. } => format!("keep {}", stream.name()),
-            Make::Exec(step) => step.reason.clone().unwrap_or_else(|| shell_words(&step.args)),
+            Make::Exec(step) => step.title(),
         }
     }
 }

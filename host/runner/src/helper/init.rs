@@ -13,7 +13,7 @@ use super::{
     Job, Order, Report,
     attend::{Attendant, Ends, how_ended},
     program::Program,
-    receive, setup,
+    receive, setup, terminal,
 };
 use crate::seccomp::{Filter, Program as Compiled};
 
@@ -83,11 +83,14 @@ fn run(
     } else {
         own.as_ref()
     };
-    let stdio: Vec<OwnedFd> = descriptors.collect();
+    let mut stdio: Vec<OwnedFd> = descriptors.collect();
     let stubs = setup::container(&job, &stage)?;
     drop(stage);
     tell(&mut socket, &Report::Stubs(stubs));
     let mut program = Program::new(&job.spec)?;
+    if let (Some(process), true, [console]) = (job.spec.process(), program.has_terminal(), stdio.as_slice()) {
+        stdio = terminal::open(process, console)?;
+    }
     let ends = Ends::watch()?;
     let (main, failure) = spawn(&program, &stdio, filter)?;
     drop(stdio);

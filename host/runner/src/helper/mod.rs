@@ -11,6 +11,7 @@ mod init;
 mod mounts;
 mod program;
 mod setup;
+mod terminal;
 
 use std::{
     io::{self, IoSlice, IoSliceMut, Read, Seek, Write},
@@ -43,7 +44,8 @@ pub(crate) struct Order {
     pub(crate) stage: PathBuf,
 }
 
-/// A step, as the engine sends it to the child. Beside it come its standard descriptors.
+/// A step, as the engine sends it to the child. Beside it come its standard descriptors, or the socket over which the other end
+/// of its terminal is wanted.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Job {
     pub(crate) spec: Spec,

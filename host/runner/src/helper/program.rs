@@ -38,6 +38,8 @@ pub(super) struct Program {
     rights: Rights,
     limits: Vec<PosixRlimit>,
     no_new_privileges: bool,
+    /// Its standard descriptors are a terminal of its own.
+    has_terminal: bool,
 }
 
 impl Program {
@@ -73,12 +75,18 @@ impl Program {
             },
             limits: process.rlimits().clone().unwrap_or_default(),
             no_new_privileges: process.no_new_privileges().unwrap_or_default(),
+            has_terminal: process.terminal().unwrap_or_default(),
         })
     }
 
-    /// Makes it another program, which runs as this one would.
+    pub(super) fn has_terminal(&self) -> bool {
+        self.has_terminal
+    }
+
+    /// Makes it another program, which runs beside this one as this one would; without its terminal.
     pub(super) fn set_args(&mut self, args: &[String]) -> io::Result<()> {
         self.args = texts(args)?;
+        self.has_terminal = false;
         Ok(())
     }
 
@@ -93,6 +101,10 @@ impl Program {
                     return Err(io::Error::last_os_error()).doing("setting the standard descriptors");
                 }
             }
+        }
+        if self.has_terminal {
+            // Keys such as Ctrl-C become signals of whoever is in its foreground.
+            rustix::process::ioctl_tiocsctty(rustix::stdio::stdin()).doing("taking the terminal")?;
         }
         for limit in &self.limits {
             set_limit(limit)?;

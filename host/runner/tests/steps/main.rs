@@ -9,6 +9,7 @@ mod limits;
 mod network;
 mod process;
 mod remote;
+mod terminal;
 mod world;
 
 /// Makes a test for each runtime out of functions that take a [`world::World`].

@@ -136,7 +136,7 @@ impl World {
         self.try_run_by(wanted, run).await.unwrap()
     }
 
-    async fn try_run_by(
+    pub(crate) async fn try_run_by(
         &self,
         wanted: Wanted,
         run: impl AsyncFnOnce(Step, StepIo, CancellationToken) -> Result<StepOutcome, Error>,

@@ -3,6 +3,7 @@
 mod build;
 mod changes;
 mod convert;
+mod debug;
 mod effects;
 mod eval;
 mod own;

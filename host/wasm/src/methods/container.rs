@@ -11,7 +11,9 @@ use super::{
     edits::edits,
     mismatch, param, path,
     publish::{load, publish},
-    read, text_of, texts,
+    read,
+    terminal::terminal,
+    text_of, texts,
 };
 use crate::{Case, DefaultValue, Field, Handle, Param, Type, Value};
 
@@ -21,7 +23,7 @@ pub(super) fn methods() -> Vec<Method> {
     methods.extend(outputs());
     methods.extend(connections());
     methods.extend(edits(Handle::Container));
-    methods.extend([publish(), load()]);
+    methods.extend([publish(), load(), terminal()]);
     methods
 }
 

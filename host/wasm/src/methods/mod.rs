@@ -7,6 +7,7 @@ mod edits;
 mod files;
 mod publish;
 mod service;
+mod terminal;
 
 use futures::future::BoxFuture;
 use wharf_graph::{

@@ -574,6 +574,16 @@ pub mod reveal {
     }
 }
 
+pub mod debug {
+    use super::{container::Container, filesystem::Directory, *};
+    use crate::bindings::wharf::pipeline::types::Error;
+
+    reads! {
+        terminal as "terminal"(container: &Container, command: Vec<String>) -> i32;
+        directory_terminal as "terminal"(directory: &Directory, tools: &Container, command: Vec<String>) -> i32;
+    }
+}
+
 /// A module that a test runs is built from its source and was given nothing.
 pub mod module {
     use super::{

@@ -146,6 +146,36 @@ mod functions {
         secret.plaintext().await
     }
 
+    /// Opens a terminal in a container, and says what became of it and of the container.
+    pub async fn stops(image: String, command: Vec<String>) -> Result<String> {
+        let prepared = image::pull(image).with_new_file("/made", "by the pipeline\n");
+        let code = prepared.terminal_with(command).await?;
+        let kept = prepared.with_exec(["sh", "-c", "ls / | grep -c typed || true"]).stdout().await?;
+        Ok(format!("code {code}, kept {}", kept.trim()))
+    }
+
+    /// Opens terminals in two containers at once, and one in a directory.
+    pub async fn stops_often(image: String) -> Result<String> {
+        let base = image::pull(image);
+        let one = base.with_env_variable("WHICH", "one");
+        let other = base.with_env_variable("WHICH", "other");
+        let (one, other) = join!(one.terminal(), other.terminal());
+        let directory = Directory::new().with_new_file("file", "in the directory\n");
+        Ok(format!("{} {} {}", one?, other?, directory.terminal(&base).await?))
+    }
+
+    /// A step that fails when it has written something, where a shell finds all that it had.
+    pub async fn breaks(image: String, source: Directory, token: Secret) -> Result<String> {
+        let step = image::pull(image)
+            .with_mounted_directory("/src", &source)
+            .with_secret_variable("TOKEN", &token)
+            .with_env_variable("GREETING", "hello")
+            .with_workdir("/src");
+        step.with_exec(["sh", "-c", "echo root > /left; echo mount > left; echo it broke; exit 3"])
+            .stdout()
+            .await
+    }
+
     /// Everything that a module without the right to reveal can try to get at a secret's value.
     pub async fn tries_to_see(secret: Secret, variable: String, path: String) -> Vec<String> {
         let mut seen = vec![secret.name(), secret.scheme(), format!("{secret:?}")];

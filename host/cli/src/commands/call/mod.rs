@@ -19,12 +19,14 @@ use crate::{
     output,
     progress::Style,
     run::{self, RunOptions, Within},
+    terminal,
 };
 
 /// Calls a function and shows its result.
 pub(crate) fn run(args: &CallArgs) -> Result<(), Report> {
     let settings = EngineSettings::of(&args.engine)?;
     let style = Style::from(&args.loudness);
+    terminal::needed(args.interactive)?;
     let Some(FunctionCall::Words(words)) = &args.function else {
         let loaded = module::load(&args.module.module, &settings.places, style)?;
         return Err(
@@ -47,6 +49,7 @@ pub(crate) fn run(args: &CallArgs) -> Result<(), Report> {
     let options = RunOptions {
         no_cache: args.no_cache,
         explain: args.explain,
+        interactive: args.interactive,
     };
     let shown = run::run(settings, style, options, |within| {
         call(args, loaded, chain, within)
