@@ -13,7 +13,7 @@ const HEAD: &str = "\
 Everything that a module can use of its host, by interface: what a module's component imports says what it can do. Generated
 from `wit/` by `cargo xtask generate`; the whole text of each item is there. Interfaces with asynchronous functions have a
 twin with the suffix `-sync` for guests without them. The Rust SDK has each item under the same name, as a method where the
-first parameter is a handle.
+first parameter is a handle. Each item says since which version of the contract it is there.
 ";
 
 /// An interface.
@@ -21,6 +21,7 @@ first parameter is a handle.
 pub(crate) struct Interface {
     pub(crate) name: String,
     docs: String,
+    since: String,
     pub(crate) items: Vec<Item>,
 }
 
@@ -32,6 +33,8 @@ pub(crate) struct Item {
     /// As `wit/` writes it, without docs.
     text: String,
     docs: String,
+    /// The version that it came with.
+    since: String,
     /// The names of a type's fields or cases.
     parts: Vec<String>,
 }
@@ -49,13 +52,19 @@ impl Item {
 pub(crate) fn page() -> Result<String, Failure> {
     let mut page = HEAD.to_owned();
     for interface in interfaces()? {
-        let Interface { name, docs, items } = interface;
+        let Interface {
+            name,
+            docs,
+            since,
+            items,
+        } = interface;
         let _ = write!(
             page,
-            "\n## {name}\n\n{docs}\n\n| item | what it is |\n| --- | --- |\n"
+            "\n## {name}\n\n{docs} Since {since}.\n\n| item | what it is | since |\n| --- | --- | --- |\n"
         );
         for item in items {
-            let _ = writeln!(page, "| {} | {} |", shown(&item), first_sentence(&item.docs));
+            let Item { docs, since, .. } = &item;
+            let _ = writeln!(page, "| {} | {} | {since} |", shown(&item), first_sentence(docs));
         }
     }
     Ok(page)
@@ -102,7 +111,7 @@ fn read(name: &str, text: &str) -> Interface {
         name: name.to_owned(),
         ..Interface::default()
     };
-    let mut docs = String::new();
+    let (mut docs, mut since) = (String::new(), String::new());
     let mut item = String::new();
     let mut resource: Option<String> = None;
     // The type whose fields or cases are read.
@@ -116,7 +125,11 @@ fn read(name: &str, text: &str) -> Interface {
             docs.push_str(doc);
             continue;
         }
-        if line.starts_with("package ") || line.starts_with("use ") || line.starts_with('@') {
+        if let Some(version) = line.strip_prefix("@since(version = ") {
+            version.trim_end_matches(')').clone_into(&mut since);
+            continue;
+        }
+        if line.starts_with("package ") || line.starts_with("use ") {
             continue;
         }
         if line == "}" {
@@ -129,6 +142,7 @@ fn read(name: &str, text: &str) -> Interface {
         }
         if line.starts_with("interface ") {
             interface.docs = std::mem::take(&mut docs);
+            interface.since = std::mem::take(&mut since);
             continue;
         }
         if inside_type {
@@ -152,6 +166,7 @@ fn read(name: &str, text: &str) -> Interface {
             of: resource.clone(),
             text: whole.to_owned(),
             docs: std::mem::take(&mut docs),
+            since: std::mem::take(&mut since),
             parts: Vec::new(),
         });
         if opens.is_some() {
@@ -173,7 +188,7 @@ mod tests {
     fn items_are_read_with_their_docs() {
         let text = "package a:b;\n\n/// Of files. More.\ninterface files {\n    use types.{error};\n\n    \
             /// Facts.\n    record facts {\n        /// Size.\n        size: u64,\n    }\n\n    \
-            /// One. It is\n    /// long.\n    resource file {\n        /// Made.\n        constructor(name: string);\n        \
+            /// One. It is\n    /// long.\n    @since(version = 0.2.0)\n    resource file {\n        /// Made.\n        constructor(name: string);\n        \
             /// Its name.\n        name: func()\n            -> string;\n    }\n}\n";
         let interface = read("files", text);
         let shown: Vec<_> = interface
@@ -191,21 +206,26 @@ mod tests {
             ]
         );
         assert_eq!(interface.docs, "Of files. More.");
+        assert_eq!(interface.items[1].since, "0.2.0");
     }
 
     #[test]
-    fn every_item_says_what_it_is() {
+    fn every_item_says_what_it_is_and_since_when() {
         for interface in interfaces().unwrap() {
+            let Interface { docs, since, .. } = &interface;
             assert!(
-                !interface.docs.is_empty() && !interface.items.is_empty(),
+                !docs.is_empty() && !since.is_empty() && !interface.items.is_empty(),
                 "{interface:?}"
             );
-            for item in interface.items {
+            for Item {
+                text, docs, since, ..
+            } in interface.items
+            {
+                let name = &interface.name;
+                assert!(!docs.is_empty(), "{name}: {text} says nothing");
                 assert!(
-                    !item.docs.is_empty(),
-                    "{}: {} says nothing",
-                    interface.name,
-                    item.text
+                    !since.is_empty(),
+                    "{name}: {text} does not say since when it is there"
                 );
             }
         }
