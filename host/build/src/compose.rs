@@ -74,33 +74,25 @@ pub struct Composed {
 /// # Errors
 /// When it, or something that it depends on, cannot be found, built or composed.
 pub fn compose(path: &Path, workshop: &Workshop<'_>) -> Result<Composed, BuildError> {
-    let mut walk = Walk {
-        workshop,
-        parts: Vec::new(),
-        known: HashMap::new(),
-        path: Vec::new(),
-        built: None,
-        grants: BTreeMap::new(),
-    };
-    let directory = path.is_dir();
-    if directory {
-        walk.directory(path)?;
-    } else {
+    let mut walk = Walk::new(workshop);
+    if !path.is_dir() {
         let real = real(path)?;
         walk.component(path, &real, Origin::Path(real.clone()), None)?;
+        return walk.finish(None);
     }
-    let parts: Vec<_> = walk.parts.into_iter().flatten().collect();
-    let manifest = directory.then(|| path.join("wharf.toml"));
-    let built = walk.built.unwrap_or_else(|| Built {
-        path: parts[0].component.clone(),
-        digest: parts[0].digest,
-        fresh: true,
-    });
-    Ok(Composed {
-        composition: Composition::new(parts, &walk.grants)?,
-        built,
-        manifest,
-    })
+    walk.directory(path)?;
+    walk.finish(Some(path.join("wharf.toml")))
+}
+
+/// Gets a component ready that was found elsewhere.
+///
+/// # Errors
+/// As [`compose`].
+pub fn compose_found(found: &Found, workshop: &Workshop<'_>) -> Result<Composed, BuildError> {
+    let mut walk = Walk::new(workshop);
+    let real = real(&found.component)?;
+    walk.component(&found.component, &real, found.origin.clone(), None)?;
+    walk.finish(None)
 }
 
 struct Walk<'a> {
@@ -121,7 +113,32 @@ fn real(path: &Path) -> Result<PathBuf> {
     fs::canonicalize(path).map_err(BuildError::io("open", path))
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(workshop: &'a Workshop<'a>) -> Self {
+        Self {
+            workshop,
+            parts: Vec::new(),
+            known: HashMap::new(),
+            path: Vec::new(),
+            built: None,
+            grants: BTreeMap::new(),
+        }
+    }
+
+    fn finish(self, manifest: Option<PathBuf>) -> Result<Composed> {
+        let parts: Vec<_> = self.parts.into_iter().flatten().collect();
+        let built = self.built.unwrap_or_else(|| Built {
+            path: parts[0].component.clone(),
+            digest: parts[0].digest,
+            fresh: true,
+        });
+        Ok(Composed {
+            composition: Composition::new(parts, &self.grants)?,
+            built,
+            manifest,
+        })
+    }
+
     /// A place for what lies there, or the one that it has.
     fn enter(&mut self, place: &Path, name: &str) -> Result<Result<usize, usize>> {
         if let Some(start) = self.path.iter().position(|(earlier, _)| earlier == place) {

@@ -8,6 +8,7 @@ mod cargo;
 mod compose;
 mod error;
 mod fresh;
+mod package;
 mod sections;
 mod vendor;
 
@@ -20,7 +21,7 @@ use std::{
 use wharf_digest::Digest;
 use wharf_manifest::Manifest;
 
-pub use compose::{Composed, Finder, Found, Wanted, Workshop, compose};
+pub use compose::{Composed, Finder, Found, Wanted, Workshop, compose, compose_found};
 pub use error::BuildError;
 use error::Result;
 
@@ -62,7 +63,7 @@ fn build_one(directory: &Path, manifest: &Manifest, on_output: &dyn Fn(&str)) ->
         }
     };
     let compiled = fs::read(&artifact.wasm).map_err(BuildError::io("read", &artifact.wasm))?;
-    let bytes = sections::append(&compiled, manifest)?;
+    let bytes = sections::append(&compiled, manifest, package::facts(directory))?;
     fs::create_dir_all(&output).map_err(BuildError::io("create", &output))?;
     write_atomically(&component, &bytes)?;
     let digest = Digest::of(&bytes);

@@ -1,7 +1,7 @@
 //! The sections that a component carries beside its code: its documentation, lifted from the core module in which the SDK
 //! left it, and its manifest with what it asks for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wasm_encoder::{ComponentSection, CustomSection};
 use wasmparser::{Parser, Payload};
@@ -16,7 +16,11 @@ const DOCS: &str = "wharf:docs";
 const PACKAGE: &str = "wharf:pipeline/";
 
 /// The component with its sections at the top level.
-pub(crate) fn append(component: &[u8], manifest: &Manifest) -> Result<Vec<u8>> {
+pub(crate) fn append(
+    component: &[u8],
+    manifest: &Manifest,
+    package: BTreeMap<String, String>,
+) -> Result<Vec<u8>> {
     let found = read(component)?;
     let mut bytes = component.to_vec();
     if let Some(docs) = found.docs {
@@ -26,8 +30,11 @@ pub(crate) fn append(component: &[u8], manifest: &Manifest) -> Result<Vec<u8>> {
         }
         .append_to_component(&mut bytes);
     }
-    let about = serde_json::to_vec(&About::new(manifest, found.capabilities))
-        .map_err(|error| BuildError::Component(error.to_string()))?;
+    let about = About {
+        package,
+        ..About::new(manifest, found.capabilities)
+    };
+    let about = serde_json::to_vec(&about).map_err(|error| BuildError::Component(error.to_string()))?;
     CustomSection {
         name: About::SECTION.into(),
         data: about.into(),

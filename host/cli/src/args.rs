@@ -37,6 +37,14 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Show what a module is, takes and asks for; builds and runs nothing
     Inspect(InspectArgs),
+    /// Add a module that this one calls, to wharf.toml and wharf.lock
+    Add(AddArgs),
+    /// Take a module out of wharf.toml and wharf.lock
+    Remove(RemoveArgs),
+    /// Choose newer versions of what is called, as far as wharf.toml allows
+    Update(UpdateArgs),
+    /// Publish a module to a registry
+    Publish(PublishArgs),
     /// Log in to a registry, for pulling and publishing
     Login(LoginArgs),
     /// Forget what a registry was told
@@ -55,9 +63,21 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct ModuleArg {
-    /// The module: a directory with a wharf.toml, or a component's file
-    #[arg(short, long, value_name = "DIR|FILE.wasm", default_value = ".")]
+    /// The module: a directory with a wharf.toml, a component's file, or one of a registry, as in acme:tool@1.2 or
+    /// registry.example/acme/tool:1.2.0
+    #[arg(short, long, value_name = "DIR|FILE.wasm|REF", default_value = ".")]
     pub(crate) module: PathBuf,
+}
+
+/// How modules of registries are had.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(crate) struct PinningArgs {
+    /// Take only what is fixed: modules as wharf.lock has them, or by their digest
+    #[arg(long)]
+    pub(crate) locked: bool,
+    /// Fetch no module: take what is on this machine
+    #[arg(long)]
+    pub(crate) offline: bool,
 }
 
 #[derive(Debug, Args)]
@@ -130,6 +150,8 @@ pub(crate) struct BuildArgs {
     #[command(flatten)]
     pub(crate) module: ModuleArg,
     #[command(flatten)]
+    pub(crate) pinning: PinningArgs,
+    #[command(flatten)]
     pub(crate) loudness: Loudness,
 }
 
@@ -137,6 +159,8 @@ pub(crate) struct BuildArgs {
 pub(crate) struct FunctionsArgs {
     #[command(flatten)]
     pub(crate) module: ModuleArg,
+    #[command(flatten)]
+    pub(crate) pinning: PinningArgs,
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -155,6 +179,8 @@ pub(crate) struct FunctionsArgs {
 pub(crate) struct CallArgs {
     #[command(flatten)]
     pub(crate) module: ModuleArg,
+    #[command(flatten)]
+    pub(crate) pinning: PinningArgs,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
     #[command(flatten)]
@@ -194,6 +220,8 @@ pub(crate) struct CheckArgs {
     #[command(flatten)]
     pub(crate) module: ModuleArg,
     #[command(flatten)]
+    pub(crate) pinning: PinningArgs,
+    #[command(flatten)]
     pub(crate) engine: EngineArgs,
     #[command(flatten)]
     pub(crate) loudness: Loudness,
@@ -216,12 +244,95 @@ pub(crate) struct CheckArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
-    /// The module: a component's file, or a directory with a built one
-    #[arg(value_name = "DIR|FILE.wasm", default_value = ".")]
+    /// The module: a component's file, a directory with a built one, or one of a registry, which is read without being
+    /// pulled
+    #[arg(value_name = "DIR|FILE.wasm|REF", default_value = ".")]
     pub(crate) module: PathBuf,
+    #[command(flatten)]
+    pub(crate) pinning: PinningArgs,
+    /// Its interface as WIT, and nothing else
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) wit: bool,
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// The module whose wharf.toml is changed.
+#[derive(Debug, Args)]
+pub(crate) struct ProjectArgs {
+    /// The module whose wharf.toml and wharf.lock it is: a directory
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub(crate) module: PathBuf,
+    /// Certificates that are trusted beside the host's own
+    #[arg(long, env = "WHARF_CA_CERT", value_name = "PATH", hide_env_values = true)]
+    pub(crate) ca_cert: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) loudness: Loudness,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Comments and order of wharf.toml stay as they are. Nothing is written when the modules do not go together."
+)]
+pub(crate) struct AddArgs {
+    /// What is called: acme:tool, acme:tool@1.2, registry.example/acme/tool:1.2.0, or a path
+    #[arg(value_name = "REF|PATH")]
+    pub(crate) reference: String,
+    /// The name that it is called by, when it gives itself none
+    #[arg(long, value_name = "NAMESPACE:NAME")]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) project: ProjectArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RemoveArgs {
+    /// Their names
+    #[arg(value_name = "NAME", required = true)]
+    pub(crate) names: Vec<String>,
+    #[command(flatten)]
+    pub(crate) project: ProjectArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpdateArgs {
+    /// Only these; all of them when none is named
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    #[command(flatten)]
+    pub(crate) project: ProjectArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Without REF the module's own name says where it goes, by the file of registries. What is published under a \
+                  version is never replaced; the same module again is no error."
+)]
+pub(crate) struct PublishArgs {
+    /// Where to: registry.example/acme/tool, with the version as its tag or without one, or acme:tool; wharf.toml has the
+    /// name and the version
+    #[arg(value_name = "REF")]
+    pub(crate) reference: Option<String>,
+    #[command(flatten)]
+    pub(crate) module: ModuleArg,
+    /// A further tag that follows this version, such as latest; may be repeated
+    #[arg(long = "tag", value_name = "TAG")]
+    pub(crate) tags: Vec<String>,
+    /// Sign it with a key in PEM (PKCS #8: ECDSA on P-256, or Ed25519): a file, or env:NAME
+    #[arg(long, value_name = "PATH|env:NAME")]
+    pub(crate) sign_key: Option<String>,
+    /// Show what would be published, and publish nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Certificates that are trusted beside the host's own
+    #[arg(long, env = "WHARF_CA_CERT", value_name = "PATH", hide_env_values = true)]
+    pub(crate) ca_cert: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) loudness: Loudness,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@ mod args;
 mod colour;
 mod commands;
 mod complete;
+mod composition;
 mod engine_choice;
 mod error;
 mod explain;
@@ -17,6 +18,7 @@ mod places;
 mod printable;
 mod progress;
 mod reference;
+mod registries;
 mod resolver;
 mod run;
 mod suggest;
@@ -72,6 +74,10 @@ fn run(command: Command) -> Result<ExitCode, error::Report> {
         Command::Call(args) => commands::call::run(&args),
         Command::Check(args) => commands::check::run(&args),
         Command::Inspect(args) => commands::inspect::run(&args),
+        Command::Add(args) => commands::dependencies::add(&args),
+        Command::Remove(args) => commands::dependencies::remove(&args),
+        Command::Update(args) => commands::dependencies::update(&args),
+        Command::Publish(args) => commands::publish::run(&args),
         Command::Login(args) => commands::login::login(&args),
         Command::Logout(args) => commands::login::logout(&args),
         Command::Engine(args) => commands::engine::run(args),

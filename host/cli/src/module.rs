@@ -6,16 +6,19 @@ use std::{
     sync::Arc,
 };
 
-use wharf_build::{BuildError, Composed, Finder, Found, Wanted, Workshop};
+use wharf_build::{BuildError, Composed, Found, Workshop};
 use wharf_manifest::{Composition, Limit};
+use wharf_registry::{ModuleRef, Moved};
 use wharf_wasm::{Function, LoadError, Module, Runtime};
 
 use crate::{
     args::ProgressKind,
+    composition::{self, Shelf},
     error::{Ended, Report},
     limits, output,
     places::Places,
     progress::Style,
+    registries::{Reach, shown},
     suggest::nearest,
     toolchain,
 };
@@ -39,41 +42,112 @@ pub(crate) struct Loaded {
     _runtime: Runtime,
 }
 
-/// Loads the module at a path with all that it calls; those that are directories are built first, when their sources changed.
-pub(crate) fn load(path: &Path, places: &Places, style: Style) -> Result<Loaded, Report> {
-    is_there(path)?;
-    load_composed(path, build(path, style)?, places)
+/// Where a module is.
+pub(crate) enum Place {
+    /// A directory with its source, or a component's file.
+    Path(PathBuf),
+    /// A registry has it.
+    Registry(ModuleRef),
 }
 
-/// Loads the module at a path without building anything.
+impl Place {
+    /// What was written: what is there on the disk, or else what reads as a module of a registry.
+    pub(crate) fn of(written: &Path) -> Result<Self, Report> {
+        let path = || Ok(Self::Path(written.to_owned()));
+        let Some(text) = written.to_str() else {
+            return path();
+        };
+        let is_path =
+            text.starts_with(['.', '/', '~']) || text.ends_with(".wasm") || !text.contains([':', '/', '@']);
+        if is_path || written.exists() {
+            return path();
+        }
+        match text.parse() {
+            Ok(wanted) => Ok(Self::Registry(wanted)),
+            Err(wharf_registry::Error::NoHost(_)) => path(),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Loads a module with all that it calls: those whose source is here are built first, when that changed; those of registries
+/// are pulled, unless they were.
+pub(crate) fn load(written: &Path, places: &Places, style: Style, reach: &Reach) -> Result<Loaded, Report> {
+    match Place::of(written)? {
+        Place::Path(path) => load_composed(&path, build(&path, places, style, reach)?, places),
+        Place::Registry(wanted) => load_pulled(&wanted, places, style, reach),
+    }
+}
+
+/// Loads the module at a path without building or fetching anything.
 pub(crate) fn load_built(path: &Path, places: &Places) -> Result<Loaded, Report> {
     is_there(path)?;
+    let reach = Reach::of_this_machine();
+    let shelf = Shelf::of_path(path, places, Style::silent(), &reach)?;
     let workshop = Workshop {
-        finder: &NotYet,
+        finder: &shelf,
         builds: false,
         on_output: &|_| {},
     };
     load_composed(path, wharf_build::compose(path, &workshop)?, places)
 }
 
+/// The component of the module at a path as it was built last.
+pub(crate) fn built_file(path: &Path) -> Result<PathBuf, Report> {
+    is_there(path)?;
+    if !path.is_dir() {
+        return Ok(path.to_owned());
+    }
+    let component = wharf_build::built_component(path);
+    if component.is_file() {
+        return Ok(component);
+    }
+    if !path.join("wharf.toml").is_file() {
+        return Err(BuildError::NotAModule(path.to_owned()).into());
+    }
+    Err(BuildError::NotBuilt(path.to_owned()).into())
+}
+
 fn is_there(path: &Path) -> Result<(), Report> {
     if path.exists() {
         return Ok(());
     }
-    Err(Report::usage(format!("there is no module at {}", path.display()))
-        .with_hint("-m takes a module's directory or a component's .wasm file"))
+    Err(
+        Report::usage(format!("there is no module at {}", path.display())).with_hint(
+            "a module is a directory, a component's .wasm file, or one of a registry: acme:tool, registry.example/acme/tool:1.2.0",
+        ),
+    )
 }
 
-/// Finds no modules but those by path.
-struct NotYet;
-
-impl Finder for NotYet {
-    fn find(&self, _: &Wanted<'_>) -> Result<Found, String> {
-        Err(
-            "modules of registries and git repositories are not supported yet; depend on it by path"
-                .to_owned(),
-        )
-    }
+fn load_pulled(wanted: &ModuleRef, places: &Places, style: Style, reach: &Reach) -> Result<Loaded, Report> {
+    let modules = reach.modules(places)?;
+    let moved = Arc::new(Moved::default());
+    let work = modules.pull(wanted, &moved);
+    let what = format!("pulling {wanted}");
+    let pulled = crate::commands::runtime()?.block_on(shown(style, &what, &moved, work))?;
+    let said = pulled.artifact.said.as_ref();
+    let shelf = Shelf::of_component(
+        &wanted.to_string(),
+        said.and_then(|said| said.about()),
+        places,
+        style,
+        reach,
+    )?;
+    let found = Found {
+        component: modules.kept_at(&pulled.artifact.component.digest)?,
+        origin: composition::origin(&pulled.reference),
+    };
+    let workshop = Workshop {
+        finder: &shelf,
+        builds: false,
+        on_output: &|_| {},
+    };
+    let composed = wharf_build::compose_found(&found, &workshop)?;
+    let here = std::env::current_dir()
+        .map_err(|error| Report::usage(format!("the current directory cannot be read: {error}")))?;
+    let mut loaded = load_composed(&here, composed, places)?;
+    loaded.source = None;
+    Ok(loaded)
 }
 
 fn load_composed(path: &Path, composed: Composed, places: &Places) -> Result<Loaded, Report> {
@@ -97,8 +171,16 @@ fn load_composed(path: &Path, composed: Composed, places: &Places) -> Result<Loa
     })
 }
 
-/// Gets the module at a path ready, and builds what has changed of it and of what it calls by path. Cargo's words are shown when asked for; an error holds the last of them.
-pub(crate) fn build(directory: &Path, style: Style) -> Result<Composed, Report> {
+/// Gets the module at a path ready: what has changed of it, and of what it calls by path, is built; what it calls from
+/// registries is pulled. Cargo's words are shown when asked for; an error holds the last of them.
+pub(crate) fn build(
+    directory: &Path,
+    places: &Places,
+    style: Style,
+    reach: &Reach,
+) -> Result<Composed, Report> {
+    is_there(directory)?;
+    let shelf = Shelf::of_path(directory, places, style, reach)?;
     let said = Cell::new(0_usize);
     let say = |line: &str| match style.kind {
         ProgressKind::Json => output::aside(&format!(
@@ -120,7 +202,7 @@ pub(crate) fn build(directory: &Path, style: Style) -> Result<Composed, Report> 
         }
     };
     let workshop = Workshop {
-        finder: &NotYet,
+        finder: &shelf,
         builds: true,
         on_output: &say,
     };

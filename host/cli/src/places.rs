@@ -23,6 +23,10 @@ pub(crate) struct Places {
     pub(crate) run: PathBuf,
     /// What an engine on this host remembers.
     pub(crate) store: PathBuf,
+    /// What the user has set: which registry has which modules.
+    pub(crate) config: PathBuf,
+    /// What the user has set for wkg: the same, of which Wharf knows, too.
+    pub(crate) wkg_config: Option<PathBuf>,
 }
 
 impl Places {
@@ -58,6 +62,8 @@ impl Places {
                 state: base.join("state"),
                 run: base.join("run"),
                 store: base.join("store"),
+                config: base.join("config"),
+                wkg_config: None,
             }
         } else {
             let home = home.ok_or_else(|| {
@@ -76,9 +82,12 @@ impl Places {
                 None if uid == 0 => PathBuf::from("/run/wharf"),
                 None => state.join("run"),
             };
+            let config = xdg("XDG_CONFIG_HOME", ".config");
             Self {
                 cache: xdg("XDG_CACHE_HOME", ".cache"),
                 run,
+                wkg_config: Some(config.with_file_name("wasm-pkg").join("config.toml")),
+                config,
                 store: xdg("XDG_DATA_HOME", ".local/share").join("store"),
                 state,
             }
@@ -93,6 +102,20 @@ impl Places {
     /// The socket of the engine on this host.
     pub(crate) fn socket(&self) -> PathBuf {
         wharf_client::local_socket(&self.run)
+    }
+
+    /// Files that say which registry has which modules, the later over the earlier.
+    pub(crate) fn registries(&self) -> Vec<PathBuf> {
+        let own = self.config.join("registries.toml");
+        self.wkg_config.iter().cloned().chain([own]).collect()
+    }
+
+    /// Files that say whose signature a module needs: an operator's and the user's.
+    pub(crate) fn policies(&self) -> [PathBuf; 2] {
+        [
+            PathBuf::from("/etc/wharf/policy.toml"),
+            self.config.join("policy.toml"),
+        ]
     }
 
     /// The log of the engine on this host.
@@ -154,6 +177,14 @@ mod tests {
         assert_eq!(places.run, Path::new("/run/user/1/wharf"));
         assert_eq!(places.cache, Path::new("/home/me/.cache/wharf"));
         assert_eq!(places.store, Path::new("/big/store"));
+        assert_eq!(
+            places.registries(),
+            [
+                "/home/me/.config/wasm-pkg/config.toml",
+                "/home/me/.config/wharf/registries.toml"
+            ]
+            .map(PathBuf::from)
+        );
     }
 
     #[test]

@@ -15,6 +15,9 @@ pub struct About {
     pub module: ModuleTable,
     /// The interfaces of `wharf:pipeline` that it imports, without those that only name types.
     pub capabilities: BTreeSet<String>,
+    /// What its package says of it: `description`, `license`, `repository`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub package: BTreeMap<String, String>,
     /// What it asks for, when it says so itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asks: Option<Rights>,
@@ -39,6 +42,7 @@ impl About {
                 ..manifest.module.clone()
             },
             capabilities,
+            package: BTreeMap::new(),
             asks: manifest.asks.clone(),
             dependencies: manifest.dependencies.clone(),
             grants: manifest.grants.clone(),

@@ -23,7 +23,7 @@ const CREATED: &str = "1970-01-01T00:00:00Z";
 pub struct Document {
     /// What it is.
     pub media_type: &'static str,
-    /// Digest of its text.
+    /// SHA-256 digest of its text.
     pub digest: String,
     /// The text: JSON.
     pub text: Vec<u8>,
@@ -46,7 +46,11 @@ pub struct ImageParts<'a> {
 
 impl Document {
     fn new(media_type: &'static str, value: &Value) -> Self {
-        let text = value.to_string().into_bytes();
+        Self::of_text(media_type, value.to_string().into_bytes())
+    }
+
+    /// A document of a kind that others define.
+    pub fn of_text(media_type: &'static str, text: Vec<u8>) -> Self {
         Self {
             media_type,
             digest: sha256(&text),

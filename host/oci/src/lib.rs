@@ -5,6 +5,7 @@
 //! data that never changes for a digest: whoever keeps it need not ask again. [`Push`] brings blobs and manifests there.
 
 pub mod archive;
+mod artifact;
 mod auth;
 mod body;
 mod credentials;
@@ -26,6 +27,7 @@ mod reference;
 mod registry;
 mod transport;
 
+pub use artifact::RawManifest;
 pub use credentials::{Credential, CredentialSource, docker_credentials, docker_credentials_at};
 pub use document::{Document, ImageParts, index};
 pub use error::{Error, Result};

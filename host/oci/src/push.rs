@@ -8,8 +8,10 @@ use reqwest::{Method, Response, StatusCode, Url, header};
 use wharf_http::Patience;
 
 use crate::{
+    artifact::RawManifest,
     auth::Access,
     body::Body,
+    digest::sha256,
     document::Document,
     error::{Error, Failure, Result, explain},
     manifest::ACCEPTED,
@@ -68,6 +70,21 @@ impl Push {
         Ok(found.and_then(|response| content_digest(&response)))
     }
 
+    /// The manifest that the repository has under a tag or digest: asked of the registry itself, not of a mirror.
+    pub async fn manifest_text(&self, name: &str) -> Result<Option<RawManifest>> {
+        let ask = self
+            .ask(Method::GET, format!("manifests/{name}"))
+            .header(header::ACCEPT, ACCEPTED.join(", "));
+        match self.transport.document(&ask).await {
+            Ok((text, _)) => Ok(Some(RawManifest {
+                digest: sha256(&text),
+                text,
+            })),
+            Err(Failure::NotFound) => Ok(None),
+            Err(failure) => Err(self.failed(failure)),
+        }
+    }
+
     /// Does the repository have this blob?
     pub async fn has_blob(&self, digest: &str) -> Result<bool> {
         let ask = self.ask(Method::HEAD, format!("blobs/{digest}"));
@@ -105,6 +122,17 @@ impl Push {
             size,
         };
         sending.run(upload).await.map_err(|failure| self.failed(failure))
+    }
+
+    /// Sees to it that the repository has a blob: all of a file, whose digest this is.
+    pub async fn bring(&self, digest: &str, file: File) -> Result<()> {
+        if self.has_blob(digest).await? {
+            return Ok(());
+        }
+        match self.start(digest, None).await? {
+            Start::Mounted => Ok(()),
+            Start::Upload(upload) => self.send(upload, digest, file).await,
+        }
     }
 
     /// Puts a manifest, or a list of manifests, under a tag or its digest. What it names has to be there.

@@ -142,7 +142,7 @@ impl Registry {
     }
 
     /// A manifest by tag or digest, and its digest.
-    async fn manifest(
+    pub(crate) async fn manifest(
         &self,
         place: &Place,
         repository: &str,
@@ -150,7 +150,9 @@ impl Registry {
     ) -> Result<(Vec<u8>, String), Failure> {
         let ask = Ask::get(place, repository, format!("manifests/{name}"))
             .header(header::ACCEPT, ACCEPTED.join(", "));
-        let (text, said) = self.transport.document(&ask).await?;
+        let (text, headers) = self.transport.document(&ask).await?;
+        let said = headers.get("docker-content-digest");
+        let said = said.and_then(|value| value.to_str().ok()).map(str::to_owned);
         let is_digest = name.contains(':');
         let expected = if is_digest { Some(name.to_owned()) } else { said };
         let found = digest::like(expected.as_deref().unwrap_or_default(), &text);
@@ -163,7 +165,12 @@ impl Registry {
         }
     }
 
-    async fn config(&self, place: &Place, repository: &str, expected: &str) -> Result<Vec<u8>, Failure> {
+    pub(crate) async fn config(
+        &self,
+        place: &Place,
+        repository: &str,
+        expected: &str,
+    ) -> Result<Vec<u8>, Failure> {
         let ask = Ask::get(place, repository, format!("blobs/{expected}"));
         let (text, _) = self.transport.document(&ask).await?;
         let found = digest::like(expected, &text);

@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use reqwest::{
     Method, Response, Url,
-    header::{HeaderName, LOCATION},
+    header::{HeaderMap, HeaderName, LOCATION},
     redirect,
 };
 use wharf_http::{Clients, Patience, innermost, may_pass, retry_after};
@@ -212,18 +212,17 @@ impl Transport {
         }
     }
 
-    /// Fetches a manifest or a configuration, and what the registry says its digest is.
-    pub(crate) async fn document(&self, ask: &Ask<'_>) -> Result<(Vec<u8>, Option<String>), Failure> {
+    /// Fetches a manifest, a configuration or a list, and what the registry says of it.
+    pub(crate) async fn document(&self, ask: &Ask<'_>) -> Result<(Vec<u8>, HeaderMap), Failure> {
         let mut patience = Patience::default();
         loop {
             let mut response = self.ask(ask).await?;
-            let header = response.headers().get("docker-content-digest");
-            let digest = header.and_then(|value| value.to_str().ok()).map(str::to_owned);
+            let headers = response.headers().clone();
             let mut text = Vec::new();
             let cut = loop {
                 match response.chunk().await {
                     Ok(Some(bytes)) => text.extend_from_slice(&bytes),
-                    Ok(None) => return Ok((text, digest)),
+                    Ok(None) => return Ok((text, headers)),
                     Err(error) => break error,
                 }
                 if text.len() > LONGEST_DOCUMENT {

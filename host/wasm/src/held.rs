@@ -34,6 +34,16 @@ impl Given {
         }
     }
 
+    /// What a module of a registry is given that the user calls by its name: what steps and sources need, and nothing of the
+    /// caller's machine or name. More is given by the call.
+    pub fn of_registry() -> Self {
+        use Capability::{Caches, Git, Http, Images, Network, Secrets};
+        Self {
+            rights: Rights::all_of([Network, Images, Git, Http, Secrets, Caches]),
+            ..Self::default()
+        }
+    }
+
     /// The same with more.
     #[must_use]
     pub fn and(mut self, more: &Rights) -> Self {

@@ -34,7 +34,7 @@ pub use error::{CallError, LoadError};
 pub use held::Given;
 pub use limits::Limits;
 pub use module::{Module, Runtime};
-pub use reflect::{Capability, DefaultValue, Function, Param};
+pub use reflect::{Capability, DefaultValue, Function, Param, capabilities_of};
 pub use state::{Level, Pipeline, Said};
 pub use types::{Case, Field, Handle, Named, Type, case_names};
 pub use value::Value;

@@ -309,8 +309,13 @@ fn convert(ty: &ComponentType, handles: &[(ResourceType, Handle)]) -> Type {
 
 /// What a component's imports let it do.
 pub(crate) fn capabilities(engine: &Engine, component: &Component) -> Vec<Capability> {
+    capabilities_of(component.component_type().imports(engine).map(|(name, _)| name))
+}
+
+/// What imports of these names let a component do.
+pub fn capabilities_of<'a>(imports: impl IntoIterator<Item = &'a str>) -> Vec<Capability> {
     let mut found = Vec::new();
-    for (name, _) in component.component_type().imports(engine) {
+    for name in imports {
         let Some(interface) = name.strip_prefix(PACKAGE) else {
             continue;
         };

@@ -1,5 +1,6 @@
 //! A real engine for each test: a process of its own with a store of its own, spoken to as clients speak to it.
 
+pub mod components;
 mod docker;
 pub mod engine;
 mod footprint;

@@ -29,6 +29,7 @@ use crate::{
     module::{self, Loaded},
     output,
     progress::Style,
+    registries::Reach,
     run::{self, RunOptions, Within},
     suggest::nearest,
     table::{columns, seconds},
@@ -47,7 +48,8 @@ pub(crate) fn run(args: &CheckArgs) -> Result<(), Report> {
     let settings = EngineSettings::of(&args.engine)?;
     let style = Style::from(&args.loudness);
     terminal::needed(args.interactive)?;
-    let loaded = module::load(&args.module.module, &settings.places, style)?;
+    let reach = Reach::new(args.pinning, args.engine.ca_cert.as_deref());
+    let loaded = module::load(&args.module.module, &settings.places, style, &reach)?;
     let checks = chosen(&loaded.module, &args.names)?;
     if args.list {
         return list(&checks, args.json);

@@ -6,12 +6,18 @@ use wharf_wasm::{Case, DefaultValue, Field, Function, Param, Type};
 
 use crate::{
     args::FunctionsArgs, error::Report, explain, module, output, places::Places, progress::Style,
-    table::columns,
+    registries::Reach, table::columns,
 };
 
 /// Lists a module's functions.
 pub(crate) fn run(args: &FunctionsArgs) -> Result<(), Report> {
-    let loaded = module::load(&args.module.module, &Places::find()?, Style::from(&args.loudness))?;
+    let reach = Reach::new(args.pinning, None);
+    let loaded = module::load(
+        &args.module.module,
+        &Places::find()?,
+        Style::from(&args.loudness),
+        &reach,
+    )?;
     let functions = loaded.module.functions();
     if args.json {
         return output::json(&functions.iter().map(as_json).collect());
@@ -22,8 +28,12 @@ pub(crate) fn run(args: &FunctionsArgs) -> Result<(), Report> {
 /// A row for each function: its name, its first line, its parameters. Where a row would not fit on the terminal, each
 /// function has its signature on a line and what it does below.
 pub(crate) fn table(functions: &[Function]) -> String {
-    let rows: Vec<_> = functions.iter().map(row).collect();
-    let table = columns(&rows);
+    laid_out(&functions.iter().map(row).collect::<Vec<_>>())
+}
+
+/// The same of rows: names, first lines, signatures.
+pub(crate) fn laid_out(rows: &[[String; 3]]) -> String {
+    let table = columns(rows);
     let fits = |width| table.lines().all(|line| line.width() <= width);
     if output::terminal_width().is_none_or(fits) {
         return table;

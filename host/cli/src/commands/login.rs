@@ -3,13 +3,13 @@
 use std::io::{self, BufRead, IsTerminal, Read};
 
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
-use wharf_oci::{Credential, Error, Logins, Registry, RegistryConfig};
+use wharf_oci::{Credential, Error, Logins};
 
 use crate::{
     args::{LoginArgs, LogoutArgs},
-    engine_choice::{ca_bundle, mirror, mirrors_of_environment},
     error::{Ended, Report},
     output,
+    registries::client,
 };
 
 /// Keeps a login that the registry accepts.
@@ -24,15 +24,7 @@ pub(crate) fn login(args: &LoginArgs) -> Result<(), Report> {
             "a login has a user name and a password, and one of them is empty",
         ));
     }
-    let mirrors = mirrors_of_environment()?;
-    let config = RegistryConfig {
-        mirrors: mirrors
-            .iter()
-            .map(|pair| mirror(pair))
-            .collect::<Result<_, _>>()?,
-        ca_bundle: ca_bundle(args.ca_cert.as_deref())?,
-    };
-    let registry = Registry::new(config).map_err(report)?;
+    let registry = client(args.ca_cert.as_deref())?;
     let credential = Credential::Password {
         user: user.clone(),
         password: password.clone(),

@@ -5,12 +5,14 @@ pub(crate) mod cache;
 pub(crate) mod call;
 pub(crate) mod check;
 pub(crate) mod completions;
+pub(crate) mod dependencies;
 pub(crate) mod doctor;
 pub(crate) mod engine;
 pub(crate) mod functions;
 pub(crate) mod init;
 pub(crate) mod inspect;
 pub(crate) mod login;
+pub(crate) mod publish;
 
 use crate::error::Report;
 

@@ -180,6 +180,15 @@ impl Ending {
 }
 
 impl Style {
+    /// Nothing is shown.
+    pub(crate) fn silent() -> Self {
+        Self {
+            kind: ProgressKind::Plain,
+            quiet: true,
+            verbose: false,
+        }
+    }
+
     /// Is the terminal drawn on?
     pub(crate) fn is_live(self) -> bool {
         match self.kind {

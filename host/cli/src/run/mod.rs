@@ -11,7 +11,7 @@ use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 use wharf_client::{Session, SessionOptions};
 use wharf_graph::Error;
-use wharf_manifest::Rights;
+use wharf_manifest::{Origin, Rights};
 use wharf_wasm::{CallContext, CallError, Given, Limits, Pipeline, Value};
 
 use self::pipeline::ToEngine;
@@ -45,6 +45,10 @@ pub(crate) struct Within {
 impl Within {
     /// What a call of a module's function is given, rights of its own among it.
     pub(crate) fn context(&self, loaded: &Loaded, more: &Rights, time: Duration) -> CallContext {
+        let usual = match loaded.composition.root().origin {
+            Origin::Registry(_) => Given::of_registry(),
+            Origin::Path(_) | Origin::Git(..) => Given::own(),
+        };
         CallContext {
             pipeline: Arc::clone(&self.pipeline),
             project: loaded.project.clone(),
@@ -53,7 +57,7 @@ impl Within {
             given: Given {
                 limit: loaded.limit.clone(),
                 manifest: loaded.manifest.clone(),
-                ..Given::own().and(more)
+                ..usual.and(more)
             },
             limits: Limits {
                 time,

@@ -18,6 +18,7 @@ use crate::{
     module::{self, Loaded},
     output,
     progress::Style,
+    registries::Reach,
     run::{self, RunOptions, Within},
     terminal,
 };
@@ -27,8 +28,9 @@ pub(crate) fn run(args: &CallArgs) -> Result<(), Report> {
     let settings = EngineSettings::of(&args.engine)?;
     let style = Style::from(&args.loudness);
     terminal::needed(args.interactive)?;
+    let reach = Reach::new(args.pinning, args.engine.ca_cert.as_deref());
     let Some(FunctionCall::Words(words)) = &args.function else {
-        let loaded = module::load(&args.module.module, &settings.places, style)?;
+        let loaded = module::load(&args.module.module, &settings.places, style, &reach)?;
         return Err(
             Report::usage("which function?").with_detail(super::functions::table(loaded.module.functions()))
         );
@@ -40,7 +42,7 @@ pub(crate) fn run(args: &CallArgs) -> Result<(), Report> {
         return Err(Report::usage(format!("`{option}` is no option of `wharf call`"))
             .with_hint("options come before the function, its own flags after it"));
     }
-    let loaded = module::load(&args.module.module, &settings.places, style)?;
+    let loaded = module::load(&args.module.module, &settings.places, style, &reach)?;
     let function = module::function(&loaded.module, &name.to_string_lossy())?.clone();
     let chain = match Chain::read(&loaded, function, words)? {
         Written::Chain(chain) => *chain,
