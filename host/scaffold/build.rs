@@ -18,9 +18,10 @@ use toml::{Table, Value};
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
 /// The SDK's packages: where they are here, and where they are in the archive.
-const PACKAGES: [(&str, &str); 2] = [
+const PACKAGES: [(&str, &str); 3] = [
     ("sdk-guest/rust", "guest/rust"),
     ("sdk-guest/rust/macro", "guest/rust/macro"),
+    ("sdk-guest/test", "guest/test"),
 ];
 /// Directories of published crates that no build reads.
 const UNREAD: [&str; 4] = ["tests", "benches", "fuzz", ".github"];
