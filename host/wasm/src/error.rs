@@ -34,7 +34,7 @@ pub enum LoadError {
     /// It imports a module that it does not name.
     #[error(
         "{name} imports {import}, and {package} is no dependency of it: [dependencies] of its wharf.toml has to name it, as in \
-         \"{package}\" = {{ path = \"../{package}\" }}"
+         \"{package}\" = {{ path = \"../{directory}\" }}", directory = package.rsplit(':').next().unwrap_or(package)
     )]
     NoDependency {
         /// The module.

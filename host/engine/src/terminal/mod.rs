@@ -214,7 +214,7 @@ impl Engine {
         taken: Taken,
         cancel: &CancellationToken,
     ) -> Result<(), Error> {
-        let (mut runner_step, held, _drafts) = self.with_store(move |store| left.to_look_at(store)).await?;
+        let (mut runner_step, held, _drafts) = self.with_store(move |store| left.looked_at(store)).await?;
         runner_step.timeout = None;
         if let Some(process) = runner_step.spec.process_mut() {
             process.set_args(Some(vec![SHELL.to_owned()]));
@@ -233,7 +233,7 @@ impl Engine {
 
 impl Left {
     /// The same step over layers of its own, above what it has written; these, and what else has to stay meanwhile.
-    fn to_look_at(
+    fn looked_at(
         self,
         store: &Store,
     ) -> Result<(wharf_runner::Step, Held, Vec<LayerDraft>), wharf_store::Error> {
