@@ -42,6 +42,10 @@ pub fn lend<T: Lent>(handle: &T) -> &T::Raw {
 }
 
 /// What calling another module comes to where there is no host to carry the call.
+#[allow(
+    clippy::result_large_err,
+    reason = "it is what every function of a module returns"
+)]
 pub fn without_host<T>(module: &str) -> crate::Result<T> {
     Err(Error::with_code(
         "no-host",

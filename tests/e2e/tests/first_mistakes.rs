@@ -100,7 +100,7 @@ fn b47_what_is_mistyped_is_answered_with_what_may_be_meant() {
             "wharf call -m ../nowhere hello",
             &[
                 "there is no module at ../nowhere",
-                "-m takes a module's directory",
+                "a module is a directory, a component's .wasm file",
             ],
         ),
     ];

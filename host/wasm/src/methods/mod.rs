@@ -330,6 +330,7 @@ mod tests {
             include_str!("../../../../wit/registry.wit"),
             include_str!("../../../../wit/exports.wit"),
             include_str!("../../../../wit/image.wit"),
+            include_str!("../../../../wit/debug.wit"),
         ];
         let named: BTreeSet<&str> = named.into_iter().flat_map(interface).collect();
         for (handle, prefix) in [
