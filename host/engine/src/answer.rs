@@ -69,7 +69,8 @@ impl Engine {
                 self.last_step(session, container).await?.exit_code,
             )),
             Question::Digest => self.container_digest(session, container).await,
-            Question::Terminal(command) => self.answer_terminal(session, container, command).await,
+            // Large, and not part of what every waiting read holds.
+            Question::Terminal(command) => Box::pin(self.answer_terminal(session, container, command)).await,
             Question::Exists(path) | Question::Stat(path) => {
                 let place = container.place(path)?;
                 let question = match question {

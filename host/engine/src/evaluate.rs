@@ -243,8 +243,8 @@ impl Engine {
         audience.tell(tree.key, &event::What::Finished(finished(&outcome, microseconds)));
         if let (Err(error), Some(left)) = (&outcome, left) {
             drop(turn);
-            self.look_around(step, left, error, &bound, audience, cancel)
-                .await;
+            // Seldom needed, and large: it is not part of what every waiting step holds.
+            Box::pin(self.look_around(step, *left, error, &bound, audience, cancel)).await;
         }
         outcome
     }

@@ -99,7 +99,7 @@ impl Engine {
         bound: &Bound,
         audience: &Audience,
         cancel: &CancellationToken,
-        left: &mut Option<Left>,
+        left: &mut Option<Box<Left>>,
     ) -> Result<Arc<Made>, Error> {
         self.running_steps.fetch_add(1, Ordering::Relaxed);
         let outcome = self
@@ -118,7 +118,7 @@ impl Engine {
         bound: &Bound,
         audience: &Audience,
         cancel: &CancellationToken,
-        left: &mut Option<Left>,
+        left: &mut Option<Box<Left>>,
     ) -> Result<Arc<Made>, Error> {
         let started = Instant::now();
         let root = inputs[0].snapshot.clone();
@@ -136,7 +136,7 @@ impl Engine {
             stdout,
             stderr,
         };
-        let to_look_at = audience.is_interactive().then(|| runner_step.clone());
+        let to_look_at = audience.is_interactive().then(|| Box::new(runner_step.clone()));
         let outcome = match bound.network(self, step.network).await? {
             None => self.runner.run(runner_step, io, cancel.clone()).await,
             Some(network) => {
@@ -169,7 +169,13 @@ impl Engine {
             }
             Err(error) => {
                 if error != Error::Cancelled {
-                    *left = to_look_at.map(|step| Left { step, draft, held });
+                    *left = to_look_at.map(|step| {
+                        Box::new(Left {
+                            step: *step,
+                            draft,
+                            held,
+                        })
+                    });
                 }
                 let exit_code = outcome.exit.code();
                 let output = self
