@@ -11,7 +11,7 @@ use crate::shell::{self, Done};
 const WASM_TARGET: &str = "wasm32-wasip2";
 
 /// What the tests and the demo run, and the Debian package that has it.
-const PROGRAMS: [(&str, &str); 26] = [
+const PROGRAMS: [(&str, &str); 27] = [
     ("curl", "curl"),
     ("kill", "procps"),
     ("setpriv", "util-linux"),
@@ -34,6 +34,7 @@ const PROGRAMS: [(&str, &str); 26] = [
     ("git", "git"),
     ("ssh", "openssh-client"),
     ("sshd", "openssh-server"),
+    ("openssl", "openssl"),
     ("python3", "python3"),
     ("xz", "xz-utils"),
     ("zstd", "zstd"),
