@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 use wharf_e2e::{components::Component, guests};
-use wharf_testkit::{World, process, registry::Registry, world::Done};
+use wharf_testkit::{World, layout::edit_config, process, registry::Registry, world::Done};
 
 /// A world and an empty registry in it.
 struct Docks {
@@ -297,32 +297,7 @@ fn published_otherwise(docks: &Docks, from: &str, to: &str, change: impl Fn(&mut
         &format!("docker://{from}"),
         &format!("oci:{}:it", layout.display()),
     ]);
-    let read =
-        |path: &Path| -> Value { serde_json::from_slice(&fs::read(path).expect("a file")).expect("JSON") };
-    let blob = |digest: &Value| {
-        let hex = digest.as_str().and_then(|digest| digest.strip_prefix("sha256:"));
-        layout.join("blobs/sha256").join(hex.expect("a digest"))
-    };
-    let put = |document: &Value| -> (String, usize) {
-        let text = document.to_string();
-        let draft = layout.join("draft");
-        fs::write(&draft, &text).expect("a file");
-        let sum = process::run(Command::new("sha256sum").arg(&draft)).expect("a sum");
-        let hex = String::from_utf8(sum.stdout).expect("text")[..64].to_owned();
-        fs::rename(draft, layout.join("blobs/sha256").join(&hex)).expect("a file");
-        (format!("sha256:{hex}"), text.len())
-    };
-    let mut index = read(&layout.join("index.json"));
-    let mut manifest = read(&blob(&index["manifests"][0]["digest"]));
-    let mut config = read(&blob(&manifest["config"]["digest"]));
-    change(&mut config);
-    let (digest, size) = put(&config);
-    manifest["config"]["digest"] = digest.into();
-    manifest["config"]["size"] = size.into();
-    let (digest, size) = put(&manifest);
-    index["manifests"][0]["digest"] = digest.into();
-    index["manifests"][0]["size"] = size.into();
-    fs::write(layout.join("index.json"), index.to_string()).expect("a file");
+    edit_config(&layout, change).expect("a layout");
     skopeo(&[
         "copy",
         "--dest-tls-verify=false",

@@ -445,12 +445,12 @@ fn first_blob(manifests: &Value, path: &Path) -> Result<Blob> {
     Blob::from_descriptor(&manifests[0]).ok_or_else(|| malformed(path, "names no manifest"))
 }
 
-fn read_json(path: &Path) -> Result<Value> {
+pub(crate) fn read_json(path: &Path) -> Result<Value> {
     let bytes = fs::read(path).map_err(Error::io("reading", path))?;
     serde_json::from_slice(&bytes).map_err(|error| malformed(path, &error.to_string()))
 }
 
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     fs::write(path, bytes).map_err(Error::io("writing", path))
 }
 

@@ -13,6 +13,7 @@ pub mod fixtures;
 pub mod git;
 pub mod http;
 pub mod image;
+pub mod layout;
 pub mod paths;
 pub mod process;
 pub mod registry;

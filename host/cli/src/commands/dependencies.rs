@@ -22,7 +22,7 @@ use crate::{
 /// Adds a dependency.
 pub(crate) fn add(args: &AddArgs) -> Result<(), Report> {
     let project = Project::open(&args.project.module)?;
-    let modules = reach(args.project.ca_cert.as_deref())?;
+    let modules = reach(args.project.certificates.ca_cert.as_deref())?;
     let runtime = super::runtime()?;
     let (name, entry, found) = match Place::of(Path::new(&args.reference))? {
         Place::Path(path) => {
@@ -58,7 +58,7 @@ pub(crate) fn remove(args: &RemoveArgs) -> Result<(), Report> {
             return Err(project.unknown(name, &text.dependencies()));
         }
     }
-    let modules = reach(args.project.ca_cert.as_deref())?;
+    let modules = reach(args.project.certificates.ca_cert.as_deref())?;
     project.change(
         &super::runtime()?,
         &text.text(),
@@ -87,7 +87,7 @@ pub(crate) fn update(args: &UpdateArgs) -> Result<(), Report> {
     } else {
         args.names.clone()
     };
-    let modules = reach(args.project.ca_cert.as_deref())?;
+    let modules = reach(args.project.certificates.ca_cert.as_deref())?;
     let after = project.change(
         &super::runtime()?,
         &project.text.clone(),

@@ -24,7 +24,7 @@ pub(crate) fn login(args: &LoginArgs) -> Result<(), Report> {
             "a login has a user name and a password, and one of them is empty",
         ));
     }
-    let registry = client(args.ca_cert.as_deref())?;
+    let registry = client(args.certificates.ca_cert.as_deref())?;
     let credential = Credential::Password {
         user: user.clone(),
         password: password.clone(),

@@ -22,7 +22,7 @@ use crate::{
 pub(crate) fn run(args: &PublishArgs) -> Result<(), Report> {
     let places = Places::find()?;
     let style = Style::from(&args.loudness);
-    let reach = Reach::new(PinningArgs::default(), args.ca_cert.as_deref());
+    let reach = Reach::new(PinningArgs::default(), args.certificates.ca_cert.as_deref());
     let path = component(args, &places, style, &reach)?;
     let read = |error: std::io::Error| Report::usage(format!("{} cannot be read: {error}", path.display()));
     let component = std::fs::read(&path).map_err(read)?;

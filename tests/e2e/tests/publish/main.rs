@@ -3,7 +3,7 @@
 mod layers;
 mod read;
 
-use std::{path::Path, process::Command, sync::Arc};
+use std::{process::Command, sync::Arc};
 
 use serde_json::Value;
 use wharf_e2e::{Run, TestEngine};
@@ -101,37 +101,4 @@ fn copy(from: &str, to: &str) {
         .args(["--insecure-policy", "copy", "--src-tls-verify=false"])
         .args(["--dest-tls-verify=false", from, to]);
     process::run(&mut command).expect("skopeo copies");
-}
-
-/// Changes the configuration of the one image in an OCI layout, as another tool would.
-fn edit_config(layout: &Path, change: impl FnOnce(&mut Value)) {
-    let read = |path: &Path| -> Value {
-        serde_json::from_slice(&std::fs::read(path).expect("a file")).expect("JSON")
-    };
-    let blob = |digest: &Value| {
-        layout
-            .join("blobs")
-            .join(digest.as_str().expect("a digest").replace(':', "/"))
-    };
-    let put = |value: &Value| {
-        let draft = layout.join("draft");
-        std::fs::write(&draft, value.to_string()).expect("a file");
-        let sum = process::run(Command::new("sha256sum").arg(&draft)).expect("a digest");
-        let digest = format!("sha256:{}", String::from_utf8_lossy(&sum.stdout[..64]));
-        let size = draft.metadata().expect("the file").len();
-        std::fs::rename(&draft, blob(&digest.clone().into())).expect("a blob");
-        (digest, size)
-    };
-    let name = layout.join("index.json");
-    let mut index = read(&name);
-    let mut manifest = read(&blob(&index["manifests"][0]["digest"]));
-    let mut config = read(&blob(&manifest["config"]["digest"]));
-    change(&mut config);
-    let (digest, size) = put(&config);
-    manifest["config"]["digest"] = digest.into();
-    manifest["config"]["size"] = size.into();
-    let (digest, size) = put(&manifest);
-    index["manifests"][0]["digest"] = digest.into();
-    index["manifests"][0]["size"] = size.into();
-    std::fs::write(name, index.to_string()).expect("the index");
 }

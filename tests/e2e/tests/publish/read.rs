@@ -12,8 +12,9 @@ use wharf_graph::{
     op::Configure,
     publish::{Compression, PublishOptions},
 };
+use wharf_testkit::layout::edit_config;
 
-use crate::{World, copy, edit_config};
+use crate::{World, copy};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn b13_the_configuration_survives_from_pull_to_publish() {
@@ -57,7 +58,7 @@ async fn b13_the_configuration_survives_from_pull_to_publish() {
         &format!("oci:{}:latest", layout.display()),
     );
     let check = serde_json::json!({ "Test": ["CMD", "true"], "Interval": 3_000_000_000_u64 });
-    edit_config(&layout, |config| config["config"]["Healthcheck"] = check.clone());
+    edit_config(&layout, |config| config["config"]["Healthcheck"] = check.clone()).expect("a layout");
     copy(
         &format!("oci:{}:latest", layout.display()),
         &format!("docker://{}", world.name("checked:1")),
