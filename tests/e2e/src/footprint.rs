@@ -11,8 +11,6 @@ use crate::TestEngine;
 
 /// How long what is being given back may take. The kernel removes network links and process namespaces behind our back.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How many network links each engine has names for before the next one's begin.
-const LINKS: u64 = 300;
 
 /// Everything that belongs to one engine but is not in its memory. Connections to the index, which it keeps for the next
 /// who reads, are counted for themselves: see [`TestEngine::index_connections`].
@@ -230,16 +228,17 @@ fn groups(name: &str) -> BTreeSet<PathBuf> {
     found
 }
 
-/// Engines begin to number their links at different places: those near this one's are its own.
+/// An engine's links are in the group that has its number: other tests' engines on this machine have links, too.
 fn links(pid: u32) -> BTreeSet<String> {
-    let first = u64::from(pid % 200) * LINKS;
-    let text = fs::read_to_string(format!("/proc/{pid}/net/dev")).unwrap_or_default();
-    let names = text.lines().filter_map(|line| line.split(':').next());
-    let is_own = |name: &&str| {
-        let number = name.strip_prefix("wharf").and_then(|number| number.parse().ok());
-        number.is_some_and(|number: u64| (first..first + LINKS).contains(&number))
+    let entries = fs::read_dir("/sys/class/net").expect("the machine has network links");
+    let is_own = |link: &Path| {
+        let group = fs::read_to_string(link.join("netdev_group"));
+        group.is_ok_and(|group| group.trim().parse() == Ok(pid))
     };
-    names.map(str::trim).filter(is_own).map(str::to_owned).collect()
+    let links = entries.flatten().filter(|entry| is_own(&entry.path()));
+    links
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
 }
 
 fn rules() -> usize {

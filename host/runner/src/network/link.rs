@@ -86,7 +86,8 @@ pub(super) fn enter_new_namespace() -> io::Result<OwnedFd> {
     File::open("/proc/thread-self/ns/net").map(OwnedFd::from)
 }
 
-/// Links the namespace, in which the calling thread is, to the host, whose socket is given.
+/// Links the namespace, in which the calling thread is, to the host, whose socket is given. The host's end is in the group
+/// that has this process's number, so that an engine's links can be told from others' (`ip link show group`).
 pub(super) fn connect(
     host: &Socket,
     namespace: &OwnedFd,
@@ -101,6 +102,7 @@ pub(super) fn connect(
         &link_header(0, true),
         |attributes| {
             attributes.text(libc::IFLA_IFNAME, host_name);
+            attributes.bytes(libc::IFLA_GROUP, &std::process::id().to_ne_bytes());
             attributes.nest(LINK_INFO, &[], |info| {
                 info.bytes(INFO_KIND, b"veth");
                 info.nest(INFO_DATA, &[], |data| {
