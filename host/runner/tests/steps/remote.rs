@@ -87,9 +87,11 @@ async fn programs_beside_the_steps_run_as_it_does(world: World) {
             .beside(vec!["no-such-program".to_owned()], io(), LONG)
             .await;
         assert_eq!(missing.unwrap(), Exit::NotFound);
-        assert_eq!(
-            beside(&remote, "touch /done", LONG).await.0.unwrap(),
-            Exit::Code(0)
+        // The step may end before this has.
+        let last = beside(&remote, "touch /done", LONG).await.0;
+        assert!(
+            matches!(last, Ok(Exit::Code(0)) | Err(Error::Ended)),
+            "{last:?}"
         );
     });
     assert_eq!(outcome.step.exit, Exit::Code(0), "{outcome:?}");
