@@ -234,10 +234,13 @@ mod tests {
     #[test]
     fn every_function_is_in_the_sdk() {
         let mut sdk = String::new();
-        for entry in fs::read_dir(paths::workspace().join("sdk-guest/rust/src")).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_file() {
-                sdk.push_str(&fs::read_to_string(path).unwrap());
+        let source = paths::workspace().join("sdk-guest/rust/src");
+        for directory in [source.clone(), source.join("container")] {
+            for entry in fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_file() {
+                    sdk.push_str(&fs::read_to_string(path).unwrap());
+                }
             }
         }
         for interface in interfaces().unwrap() {

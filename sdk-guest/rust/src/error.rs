@@ -52,11 +52,25 @@ pub enum Error {
 
 impl Error {
     /// An error of the module's own, with this message.
+    ///
+    /// ```
+    /// # use wharf_sdk::prelude::*;
+    /// fn port(text: &str) -> Result<u16> {
+    ///     text.parse().map_err(|_| Error::new(format!("{text} is no port")))
+    /// }
+    /// # assert_eq!(port("x").unwrap_err().to_string(), "x is no port");
+    /// ```
     pub fn new(message: impl fmt::Display) -> Self {
         Self::with_code("failed", message)
     }
 
     /// An error of the module's own with a short, stable, kebab-case name that callers can branch on.
+    ///
+    /// ```
+    /// # use wharf_sdk::prelude::*;
+    /// let error = Error::with_code("no-tests", "the directory has no tests");
+    /// # assert_eq!(error.to_string(), "the directory has no tests");
+    /// ```
     pub fn with_code(code: impl Into<String>, message: impl fmt::Display) -> Self {
         Self::Other(OtherError {
             code: code.into(),

@@ -5,7 +5,7 @@ use crate::{Compression, Container, Secret};
 
 /// How an image is published. All settings are optional: one platform, no further tags, gzip, the caller's own login.
 ///
-/// ```no_run
+/// ```
 /// use wharf_sdk::prelude::*;
 ///
 /// /// Publishes an application for two platforms, and returns its reference with its digest.
@@ -31,11 +31,21 @@ impl Default for PublishOptions {
 
 impl PublishOptions {
     /// One platform, no further tags, gzip, the caller's own login.
+    ///
+    /// ```
+    /// # use wharf_sdk::prelude::*;
+    /// let options = PublishOptions::new();
+    /// ```
     pub fn new() -> Self {
         Self(raw::PublishOptions::new())
     }
 
     /// Another tag that the image gets.
+    ///
+    /// ```
+    /// # use wharf_sdk::prelude::*;
+    /// let options = PublishOptions::new().tag("1.4").tag("latest");
+    /// ```
     #[must_use]
     pub fn tag(self, tag: impl AsRef<str>) -> Self {
         self.0.add_tag(tag.as_ref());
@@ -43,6 +53,14 @@ impl PublishOptions {
     }
 
     /// The same image for another platform: the reference will name a list of all of them.
+    ///
+    /// ```
+    /// # use wharf_sdk::prelude::*;
+    /// fn both(arm64: &Container) -> PublishOptions {
+    ///     PublishOptions::new().platform(arm64)
+    /// }
+    /// # both(&Container::new());
+    /// ```
     #[must_use]
     pub fn platform(self, container: &Container) -> Self {
         self.0.add_platform(&container.0);
@@ -50,6 +68,11 @@ impl PublishOptions {
     }
 
     /// How new layers are compressed. Default: [`Compression::Gzip`].
+    ///
+    /// ```
+    /// # use wharf_sdk::prelude::*;
+    /// let options = PublishOptions::new().compression(Compression::Zstd);
+    /// ```
     #[must_use]
     pub fn compression(self, compression: Compression) -> Self {
         self.0.set_compression(compression);
@@ -57,6 +80,11 @@ impl PublishOptions {
     }
 
     /// Something that the manifest says beside, such as `org.opencontainers.image.source`.
+    ///
+    /// ```
+    /// # use wharf_sdk::prelude::*;
+    /// let options = PublishOptions::new().annotation("org.opencontainers.image.source", "https://example.com/acme/app");
+    /// ```
     #[must_use]
     pub fn annotation(self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
         self.0.add_annotation(name.as_ref(), value.as_ref());
@@ -65,6 +93,14 @@ impl PublishOptions {
 
     /// Who the registry is told that we are, and a secret whose value is the password or a token in its place. Without it:
     /// what the caller is logged in as.
+    ///
+    /// ```
+    /// # use wharf_sdk::prelude::*;
+    /// fn as_the_bot(token: &Secret) -> PublishOptions {
+    ///     PublishOptions::new().login("acme-bot", token)
+    /// }
+    /// # as_the_bot(&Secret::of_value("token", "x"));
+    /// ```
     #[must_use]
     pub fn login(self, user: impl AsRef<str>, password: &Secret) -> Self {
         self.0.set_login(user.as_ref(), &password.0);

@@ -15,11 +15,21 @@ impl Default for SearchOptions {
 
 impl SearchOptions {
     /// A regular expression, letter case matters, in every file.
+    ///
+    /// ```
+    /// # use wharf_sdk::prelude::*;
+    /// let options = SearchOptions::new();
+    /// ```
     pub fn new() -> Self {
         Self(raw::SearchOptions::new())
     }
 
     /// The pattern is plain text. Default: false.
+    ///
+    /// ```
+    /// # use wharf_sdk::prelude::*;
+    /// let text = SearchOptions::new().literal(true);
+    /// ```
     #[must_use]
     pub fn literal(self, enabled: bool) -> Self {
         self.0.set_literal(enabled);
@@ -27,6 +37,11 @@ impl SearchOptions {
     }
 
     /// Letter case does not matter. Default: false.
+    ///
+    /// ```
+    /// # use wharf_sdk::prelude::*;
+    /// let any_case = SearchOptions::new().ignore_case(true);
+    /// ```
     #[must_use]
     pub fn ignore_case(self, enabled: bool) -> Self {
         self.0.set_ignore_case(enabled);
@@ -34,6 +49,11 @@ impl SearchOptions {
     }
 
     /// Look only into files that match one of these patterns (gitignore syntax).
+    ///
+    /// ```
+    /// # use wharf_sdk::prelude::*;
+    /// let python = SearchOptions::new().include(["*.py", "!tests/"]);
+    /// ```
     #[must_use]
     pub fn include(self, patterns: impl IntoIterator<Item: Into<String>>) -> Self {
         self.0.set_include(&owned(patterns));
@@ -41,6 +61,11 @@ impl SearchOptions {
     }
 
     /// Stop after so many lines. Without it more than 10000 are an error.
+    ///
+    /// ```
+    /// # use wharf_sdk::prelude::*;
+    /// let first = SearchOptions::new().limit(1);
+    /// ```
     #[must_use]
     pub fn limit(self, lines: u32) -> Self {
         self.0.set_limit(lines);
