@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, process::Stdio};
 
 use clap::Args;
 use serde_json::{Value, json};
-use wharf_testkit::paths;
+use wharf_testkit::{paths, shared};
 
 use crate::{
     setup,
@@ -115,7 +115,7 @@ pub(crate) fn run(options: &Options) -> Done {
     let is_wanted = |number: u8| options.only.as_ref().is_none_or(|only| only.0.contains(&number));
     // Bins and tests in one go and of all packages: built apart, their dependencies would be compiled twice with other features.
     shell::run(shell::cargo().args(["build", "--workspace", "--bins", "--tests"]))?;
-    let shared = test::share(options.engine != "docker")?;
+    let resources = test::share(options.engine != "docker")?;
     let filter = filter(&behaviours, is_wanted, options);
     let mut command = shell::cargo();
     command
@@ -129,14 +129,14 @@ pub(crate) fn run(options: &Options) -> Done {
         ])
         .args(["-E", filter.as_str()])
         .env("NEXTEST_EXPERIMENTAL_LIBTEST_JSON", "1")
-        .env("WHARF_TEST_ENGINE", &options.engine)
-        .env("WHARF_TEST_RUNTIME", &options.runtime)
-        .envs(shared.variables())
+        .env(shared::ENGINE, &options.engine)
+        .env(shared::RUNTIME, &options.runtime)
+        .envs(resources.variables())
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
     eprintln!("$ {}", shell::line_of(&command));
     let output = command.spawn()?.wait_with_output()?;
-    drop(shared);
+    drop(resources);
     let outcomes = outcomes(&String::from_utf8_lossy(&output.stdout));
     if outcomes.is_empty() {
         return Err("no test ran: cargo-nextest, which `cargo xtask setup` installs, is needed".into());

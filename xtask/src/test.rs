@@ -53,20 +53,21 @@ pub(crate) fn run(options: &Options) -> Done {
             .args(packages(options))
             .args(["--bins", "--tests"]),
     )?;
+    examples(options)?;
     let shared = share(options.no_docker)?;
     let done = shell::run(runner(options)?.envs(shared.variables()));
     drop(shared);
-    done?;
-    examples(options)
+    done
 }
 
-/// Runs the examples in the SDK's documentation, which nextest does not: authors copy them.
+/// Runs the examples in documentation, which nextest does not: authors copy the SDK's.
 fn examples(options: &Options) -> Done {
     let is_wanted = options.package.is_empty() || options.package.iter().any(|package| package == SDK);
     if !is_wanted || !options.runner.is_empty() {
         return Ok(());
     }
-    shell::run(shell::cargo().args(["test", "--doc", "--package", SDK]))
+    // Of the whole workspace: of the one package, its dependencies would be compiled again with other features.
+    shell::run(shell::cargo().args(["test", "--doc", "--workspace", "--quiet"]))
 }
 
 /// Starts what the tests share.

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError, RwLock, RwLockReadGuard,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -25,8 +25,11 @@ use crate::{
 
 /// Version of the store's layout.
 const VERSION: u32 = 1;
-/// How often what was made is synced to the disk.
-const SYNC_EVERY: Duration = Duration::from_secs(2);
+/// How often the store is looked after. What was made is synced to the disk when nothing was made between two looks:
+/// a sync waits for all that is not on the disk, of others too, and steps that run meanwhile wait with it.
+const UPKEEP_EVERY: Duration = Duration::from_secs(2);
+/// At so many looks it is synced while more is being made.
+const SYNC_AT_LATEST: u32 = 5;
 /// Numbers of layers are set aside in blocks of so many, so that a new layer costs no write to the index.
 const NUMBERS: u64 = 1024;
 /// How long an open waits for the end of the engine that had the store before.
@@ -49,6 +52,8 @@ pub struct Store {
     pub(crate) volumes: Volumes,
     pub(crate) pins: Pins,
     used: Mutex<Vec<Digest>>,
+    /// How many results were made.
+    made: AtomicU64,
     pub(crate) options: StoreOptions,
     numbers: Mutex<std::ops::Range<u64>>,
     remover: Remover,
@@ -96,6 +101,7 @@ impl Store {
             volumes: Volumes::default(),
             pins: Pins::default(),
             used: Mutex::default(),
+            made: AtomicU64::default(),
             options,
             numbers: Mutex::default(),
             remover: Remover::start(),
@@ -283,6 +289,7 @@ impl Store {
     pub fn put_result(&self, record: &ResultRecord) -> Result<()> {
         self.pins.watch_record(record);
         self.index.put_result(record)?;
+        self.made.fetch_add(1, Ordering::Relaxed);
         self.pins.recorded(record);
         Ok(())
     }
@@ -390,10 +397,20 @@ fn check_version(directory: &Path) -> Result<()> {
 fn sync_behind(store: &Arc<Store>) {
     let (weak, stopping) = (Arc::downgrade(store), Arc::clone(&store.stopping));
     std::thread::spawn(move || {
+        let (mut seen, mut looks) = (0, 0);
         while !stopping.load(Ordering::Relaxed) {
-            std::thread::sleep(SYNC_EVERY);
+            std::thread::sleep(UPKEEP_EVERY);
             let Some(store) = weak.upgrade() else { return };
-            if let Err(error) = store.sync().and_then(|()| store.keep_to_limit()) {
+            let made = store.made.load(Ordering::Relaxed);
+            looks += 1;
+            let synced = if made == seen || looks >= SYNC_AT_LATEST {
+                looks = 0;
+                store.sync()
+            } else {
+                Ok(())
+            };
+            seen = made;
+            if let Err(error) = synced.and_then(|()| store.keep_to_limit()) {
                 tracing::warn!("upkeep of the store: {error}");
             }
         }

@@ -19,6 +19,7 @@ use wharf_graph::{
     op::ExecOptions,
     read::{Answer, Question},
 };
+use wharf_testkit::shared;
 
 /// An engine of one test; killed when it is dropped.
 pub struct TestEngine {
@@ -40,16 +41,14 @@ impl TestEngine {
     /// An engine with a new store, unless `WHARF_TEST_ENGINE` names one: `docker`, or the `unix://SOCKET` of one that runs.
     /// `WHARF_TEST_RUNTIME` says what runs the steps: `builtin` unless it is set.
     pub fn start() -> Self {
-        let engine = std::env::var("WHARF_TEST_ENGINE").unwrap_or_default();
+        let engine = shared::get(shared::ENGINE).unwrap_or_default();
         match engine.strip_prefix("unix://") {
             Some(socket) => Self {
                 place: Place::Given(socket.into()),
                 directory: tempfile::tempdir().expect("a directory"),
             },
             None if engine == "docker" => Self::on_docker(),
-            None => Self::with_runtime(
-                &std::env::var("WHARF_TEST_RUNTIME").unwrap_or_else(|_| "builtin".to_owned()),
-            ),
+            None => Self::with_runtime(&shared::get(shared::RUNTIME).unwrap_or_else(|| "builtin".to_owned())),
         }
     }
 

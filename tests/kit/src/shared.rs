@@ -13,6 +13,11 @@ pub const DOCKER_MIRROR: &str = "WHARF_TEST_DOCKER_MIRROR";
 /// The `wharf` program under test.
 pub const WHARF_BIN: &str = "WHARF_BIN";
 
+/// The engine that the tests are run for, in place of the one that each starts: `docker`, or `unix://SOCKET`.
+pub const ENGINE: &str = "WHARF_TEST_ENGINE";
+/// What is to run steps, in place of the built-in runner: `runc`, `crun` or a path.
+pub const RUNTIME: &str = "WHARF_TEST_RUNTIME";
+
 /// The value of one of these variables, unless it is unset or empty.
 pub fn get(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())

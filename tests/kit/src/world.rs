@@ -33,9 +33,20 @@ pub struct World {
 }
 
 impl World {
-    /// A world on the local engine with the built-in runner.
+    /// A world on the engine that the run of the tests is for (`WHARF_TEST_ENGINE`: `docker`, or the `unix://SOCKET` of one
+    /// that runs), with the runtime that it is for (`WHARF_TEST_RUNTIME`): usually on the local one, with the built-in runner.
     pub fn new() -> Result<Self> {
-        Self::on(Engine::Local)
+        let engine = shared::get(shared::ENGINE).unwrap_or_default();
+        if engine == "docker" {
+            return Self::on(Engine::Docker);
+        }
+        let mut world = Self::on(Engine::Local)?;
+        if engine.starts_with("unix://") {
+            world.set("WHARF_ENGINE", engine);
+        } else if let Some(runtime) = shared::get(shared::RUNTIME) {
+            world.set("WHARF_RUNTIME", runtime);
+        }
+        Ok(world)
     }
 
     /// A world on one kind of engine. The base images are to be had in it under their usual names.
