@@ -75,7 +75,7 @@ pub(crate) struct ModuleArg {
 /// How modules of registries are had.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub(crate) struct PinningArgs {
-    /// Take only what is fixed: modules as wharf.lock has them, or by their digest
+    /// Take only what is fixed: modules, images and commits as wharf.lock has them, or by their digest
     #[arg(long)]
     pub(crate) locked: bool,
     /// Fetch no module: take what is on this machine
@@ -201,6 +201,15 @@ pub(crate) struct CallArgs {
     /// Run every step although its result is remembered
     #[arg(long)]
     pub(crate) no_cache: bool,
+    /// Refuse steps that have a secret or the network with files of another module, which are told of otherwise
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Ask nothing: what a dependency asks for and was not granted is refused
+    #[arg(long)]
+    pub(crate) no_input: bool,
+    /// Note in wharf.lock which images and commits the run's references mean: from then on they mean these, until `wharf update`
+    #[arg(long, conflicts_with = "locked")]
+    pub(crate) pin: bool,
     /// End the call after this time: 90s, 30m, 2h
     #[arg(long, value_parser = duration, value_name = "TIME", default_value = "1h")]
     pub(crate) timeout: Duration,
@@ -240,6 +249,15 @@ pub(crate) struct CheckArgs {
     /// Run every step although its result is remembered
     #[arg(long)]
     pub(crate) no_cache: bool,
+    /// Refuse steps that have a secret or the network with files of another module, which are told of otherwise
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Ask nothing: what a dependency asks for and was not granted is refused
+    #[arg(long)]
+    pub(crate) no_input: bool,
+    /// Note in wharf.lock which images and commits the run's references mean: from then on they mean these, until `wharf update`
+    #[arg(long, conflicts_with = "locked")]
+    pub(crate) pin: bool,
     /// End a check after this time: 90s, 30m, 2h
     #[arg(long, value_parser = duration, value_name = "TIME", default_value = "1h")]
     pub(crate) timeout: Duration,

@@ -1,6 +1,7 @@
 //! The `wharf` command: finds and calls modules, chooses an engine, shows what happens.
 
 mod args;
+mod asking;
 mod colour;
 mod commands;
 mod complete;
@@ -14,6 +15,7 @@ mod limits;
 mod module;
 mod output;
 mod panic;
+mod pins;
 mod places;
 mod printable;
 mod progress;

@@ -13,6 +13,7 @@ use wharf_wasm::{Function, LoadError, Module, Runtime};
 
 use crate::{
     args::ProgressKind,
+    asking,
     composition::{self, Shelf},
     error::{Ended, Report},
     limits, output,
@@ -77,6 +78,21 @@ pub(crate) fn load(written: &Path, places: &Places, style: Style, reach: &Reach)
         Place::Path(path) => load_composed(&path, build(&path, places, style, reach)?, places),
         Place::Registry(wanted) => load_pulled(&wanted, places, style, reach),
     }
+}
+
+/// The same, of a module of which something is to be run: what its dependencies ask for and were not granted is asked.
+pub(crate) fn load_asking(
+    written: &Path,
+    places: &Places,
+    style: Style,
+    reach: &Reach,
+    no_input: bool,
+) -> Result<Loaded, Report> {
+    let loaded = load(written, places, style, reach)?;
+    if asking::settle(&loaded, no_input)? {
+        return load(written, places, style, reach);
+    }
+    Ok(loaded)
 }
 
 /// Loads the module at a path without building or fetching anything.

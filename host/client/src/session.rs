@@ -1,7 +1,7 @@
 //! One run: a lazily opened session with an engine.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock},
 };
@@ -23,8 +23,8 @@ use wharf_oci::{Credential, CredentialSource, docker_credentials};
 use wharf_proto::{
     decode, encode,
     v1::{
-        CredentialReply, CredentialRequest, Event, ExportRequest, Password, Pin, PublishRequest, ReadRequest,
-        SecretReply, SecretRequest, SessionOpen, SessionUp, credential_reply, export_reply, publish_reply,
+        CredentialReply, CredentialRequest, Event, ExportRequest, Meaning, Password, Pin, PublishRequest, ReadRequest,
+        SecretReply, SecretRequest, SessionOpen, SessionUp, credential_reply, event, export_reply, publish_reply,
         read_reply, secret_reply, session_down, session_up,
     },
 };
@@ -56,9 +56,16 @@ pub struct SessionOptions {
     pub explain: bool,
     /// Open a shell where a step fails.
     pub interactive: bool,
+    /// What references of images and commits mean, whatever they mean elsewhere now.
+    pub meanings: Meanings,
+    /// Refuse what may mean something else tomorrow and has no meaning here.
+    pub locked: bool,
     /// Where digests of the host's files are kept between runs.
     pub stat_cache: std::path::PathBuf,
 }
+
+/// What references mean: digests of images by the images' names, commits by the repository and the reference.
+pub type Meanings = BTreeMap<String, String>;
 
 /// One run. Cheap to clone; the run ends when the last clone is dropped.
 #[derive(Clone)]
@@ -77,6 +84,8 @@ struct Inner {
     terminals: OnceLock<Arc<Terminals>>,
     uploader: Uploader,
     uploads: Mutex<HashMap<NodeId, Arc<OnceCell<Digest>>>>,
+    /// What this run has found out.
+    found: Arc<Mutex<Meanings>>,
 }
 
 struct Open {
@@ -104,6 +113,7 @@ impl Session {
             terminals: OnceLock::new(),
             uploader,
             uploads: Mutex::default(),
+            found: Arc::default(),
         }))
     }
 
@@ -135,6 +145,11 @@ impl Session {
     /// The files that were passed to the run as secrets.
     pub fn secret_files(&self) -> Vec<std::path::PathBuf> {
         self.0.secrets.files()
+    }
+
+    /// What this run has found out that references mean, beside what it was told.
+    pub fn found_meanings(&self) -> Meanings {
+        lock(&self.0.found).clone()
     }
 
     /// The value of a secret of this run.
@@ -294,6 +309,8 @@ impl Session {
             no_cache: self.0.options.no_cache,
             explain: self.0.options.explain,
             interactive: self.0.options.interactive,
+            meanings: self.0.options.meanings.iter().map(meaning).collect(),
+            locked: self.0.options.locked,
         };
         up.send(SessionUp {
             message: Some(session_up::Message::Open(opening)),
@@ -315,6 +332,7 @@ impl Session {
             return Err(broken("its first message was another"));
         };
         let events = self.0.events.clone();
+        let found = Arc::clone(&self.0.found);
         let secrets = Arc::clone(&self.0.secrets);
         let credentials = Arc::clone(&self.0.credentials);
         let terminals = self.0.terminals.get().cloned();
@@ -332,6 +350,12 @@ impl Session {
                 };
                 match message {
                     Some(session_down::Message::Answer(reply)) => answered.answer(reply),
+                    Some(session_down::Message::Event(Event {
+                        what: Some(event::What::Meaning(meaning)),
+                        ..
+                    })) => {
+                        lock(&found).insert(meaning.reference, meaning.value);
+                    }
                     Some(session_down::Message::Event(event)) => {
                         events.send(event).ok();
                     }
@@ -419,6 +443,13 @@ impl Session {
 
     fn mark_sent(&self, nodes: &[Arc<Node>]) {
         lock(&self.0.sent).extend(nodes.iter().map(|node| node.id()));
+    }
+}
+
+fn meaning((reference, value): (&String, &String)) -> Meaning {
+    Meaning {
+        reference: reference.clone(),
+        value: value.clone(),
     }
 }
 

@@ -25,6 +25,7 @@ use wharf_store::{Sharing, Snapshot, VolumeId, edit};
 use crate::{
     audience::Audience,
     engine::Engine,
+    meanings::Moving,
     session::{Session, lock},
 };
 
@@ -74,9 +75,21 @@ impl Engine {
         repository: &Repository,
         reference: &Reference,
     ) -> Result<String, Error> {
-        if let Some(commit) = name_of(reference).as_ref().and_then(Name::known)
-            && self.may_have(session, repository).await?
-        {
+        let known = name_of(reference).as_ref().and_then(Name::known);
+        let moving = match known {
+            Some(_) => None,
+            None => session.meanings.commit(repository, reference)?,
+        };
+        let (fixed, told_as) = match moving {
+            Some(Moving::Fixed(commit)) => (Some(commit), None),
+            Some(Moving::Free(name)) => (None, Some(name)),
+            None => (known, None),
+        };
+        if let Some(commit) = fixed {
+            if !self.may_have(session, repository).await? {
+                // The server says whether this client may see it.
+                self.refs_of(session, node, repository).await?;
+            }
             return Ok(commit);
         }
         let refs = self.refs_of(session, node, repository).await?;
@@ -86,7 +99,11 @@ impl Engine {
                 .latest_version()
                 .and_then(|tag| refs.commit(&Name::Tag(tag.to_owned()))),
         };
-        commit.map_err(|error| git_error(&error))
+        let commit = commit.map_err(|error| git_error(&error))?;
+        if let Some(name) = told_as {
+            session.tell_meaning(name, &commit);
+        }
+        Ok(commit)
     }
 
     /// May this client have what was fetched of a repository before? Everybody, of one that is asked as nobody.

@@ -21,6 +21,7 @@ use wharf_store::{LayerId, Snapshot};
 use crate::{
     audience::Audience,
     engine::{Engine, store_error},
+    meanings::Moving,
     origin::Origin,
     session::{Session, lock},
 };
@@ -97,10 +98,16 @@ impl Engine {
                 platform,
                 login,
             } => {
+                let moving = session.meanings.image(reference)?;
+                let meant = match &moving {
+                    Some(Moving::Fixed(fixed)) => fixed,
+                    Some(Moving::Free(_)) | None => reference,
+                };
                 let registry = session.registry_as(login.as_ref()).await?;
-                let image = self
-                    .resolve_reference(&registry, reference, &host(platform))
-                    .await?;
+                let image = self.resolve_reference(&registry, meant, &host(platform)).await?;
+                if let Some(Moving::Free(name)) = moving {
+                    session.tell_meaning(name, &image.named);
+                }
                 if login.is_some() {
                     session.found_in(&image.manifest, Source::Registry(registry));
                 }

@@ -18,6 +18,7 @@ mod forward;
 mod git;
 mod image;
 mod log;
+mod meanings;
 mod origin;
 mod patch;
 mod private;

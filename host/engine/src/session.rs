@@ -34,6 +34,7 @@ use crate::{
     forward::Dials,
     git,
     image::{Resolutions, Source},
+    meanings::{self, Meanings},
     terminal::Terminals,
 };
 
@@ -54,6 +55,8 @@ pub(crate) struct Session {
     pub(crate) interactive: bool,
     /// Ends when the client is gone.
     pub(crate) cancelled: CancellationToken,
+    /// What references mean by the client's lock.
+    pub(crate) meanings: Meanings,
     pub(crate) resolutions: Resolutions,
     pub(crate) fetched: Pinned,
     pub(crate) git: git::Asked,
@@ -102,6 +105,7 @@ impl Session {
             explain: open.explain,
             interactive: open.interactive,
             cancelled: CancellationToken::new(),
+            meanings: Meanings::of(open),
             resolutions: Resolutions::default(),
             fetched: Pinned::default(),
             git: git::Asked::default(),
@@ -366,6 +370,14 @@ impl Session {
         self.send(session_down::Message::Event(Event {
             key: key.as_bytes().to_vec(),
             what: Some(what),
+        }));
+    }
+
+    /// Tells the client what a reference was found out to mean, for its lock.
+    pub(crate) fn tell_meaning(&self, reference: String, value: &str) {
+        self.send(session_down::Message::Event(Event {
+            key: Vec::new(),
+            what: Some(meanings::told(reference, value)),
         }));
     }
 

@@ -71,6 +71,9 @@ pub struct ResolvedImage {
     pub reference: String,
     /// Digest of the platform's manifest.
     pub manifest: String,
+    /// Digest of what the reference names: that manifest, or the list of all platforms' manifests.
+    #[serde(default)]
+    pub named: String,
     /// The platform.
     pub platform: Platform,
     /// How its processes run.

@@ -99,6 +99,7 @@ impl Registry {
         // The first is always asked for: its answer says that this client may read the repository.
         let first = self.manifest(place, repository, parsed.manifest_name()).await?;
         let (mut text, mut digest) = first;
+        let named = digest.clone();
         for _ in 0..DEEPEST {
             let manifest = AnyManifest::read(&text)?;
             let Some(config) = manifest.config else {
@@ -113,6 +114,7 @@ impl Registry {
             return Ok(ResolvedImage {
                 reference: parsed.at_digest(&digest).to_string(),
                 manifest: digest,
+                named,
                 platform: file.platform(platform)?,
                 layers: file.layers(manifest.layers)?,
                 config: file.config,

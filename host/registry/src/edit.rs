@@ -67,6 +67,26 @@ impl ManifestText {
         removed
     }
 
+    /// Grants something to a dependency: the name of a right, and how much of it as it is written in TOML.
+    ///
+    /// # Errors
+    /// When the text has something else in the grants' place, or the amount is no TOML; in words.
+    pub fn grant(&mut self, name: &str, right: &str, amount: &str) -> Result<(), String> {
+        let amount: Value = amount.parse().map_err(|error| format!("{amount}: {error}"))?;
+        let misplaced = || "[grants] is no table".to_owned();
+        let grants = self.0.entry(GRANTS).or_insert_with(|| {
+            let mut table = Table::new();
+            // Only its tables are written, with their whole names.
+            table.set_implicit(true);
+            Item::Table(table)
+        });
+        let grants = grants.as_table_like_mut().ok_or_else(misplaced)?;
+        let own = grants.entry(name).or_insert_with(|| Item::Table(Table::new()));
+        let own = own.as_table_like_mut().ok_or_else(misplaced)?;
+        own.insert(right, Item::Value(amount));
+        Ok(())
+    }
+
     /// The names of its dependencies.
     pub fn dependencies(&self) -> Vec<String> {
         let table = self.0.get(DEPENDENCIES).and_then(Item::as_table_like);
@@ -169,5 +189,19 @@ mod tests {
         assert!(text.contains("\"acme:base\" = { path = \"../base\" }"), "{text}");
         let (changed, text) = edited(|manifest| manifest.remove("acme:other"));
         assert_eq!((changed, text.as_str()), (false, TEXT));
+    }
+
+    #[test]
+    fn what_is_granted_stands_in_the_dependencys_table() {
+        let mut manifest = ManifestText::read(TEXT).unwrap();
+        manifest.grant("acme:tool", "caches", "[\"pip\"]").unwrap();
+        manifest.grant("acme:base", "images", "true").unwrap();
+        let text = manifest.text();
+        assert!(text.contains("[grants.\"acme:tool\"]\nnetwork = true\ncaches = [\"pip\"]\n"), "{text}");
+        assert!(text.ends_with("\n[grants.\"acme:base\"]\nimages = true\n"), "{text}");
+        assert!(text.contains("# pinned for now"), "{text}");
+        let mut bare = ManifestText::read("[module]\nname = \"a:b\"\n").unwrap();
+        bare.grant("c:d", "network", "true").unwrap();
+        assert_eq!(bare.text(), "[module]\nname = \"a:b\"\n\n[grants.\"c:d\"]\nnetwork = true\n");
     }
 }

@@ -1,6 +1,6 @@
 //! `wharf.lock`: the modules of registries that a module was resolved to, each by its digest.
 
-use std::{fmt::Write as _, fs, io, path::Path};
+use std::{collections::BTreeMap, fmt::Write as _, fs, io, path::Path};
 
 use semver::Version;
 use serde::Deserialize;
@@ -20,6 +20,10 @@ const HEAD: &str = "# What wharf.toml was resolved to. Written by wharf; it belo
 pub struct Lock {
     /// The modules, in the order of their places.
     pub modules: Vec<Locked>,
+    /// What references of images and commits mean: a digest by the image's name, a commit by the repository and the reference.
+    pub pins: BTreeMap<String, String>,
+    /// What modules asked for when the user was last asked about it, by the name that they are called by, as lines of wharf.toml.
+    pub asked: BTreeMap<String, Vec<String>>,
 }
 
 /// One module of a registry.
@@ -41,6 +45,10 @@ pub struct Locked {
 #[serde(deny_unknown_fields)]
 struct File {
     version: u32,
+    #[serde(default)]
+    pins: BTreeMap<String, String>,
+    #[serde(default)]
+    asked: BTreeMap<String, Vec<String>>,
     #[serde(default)]
     module: Vec<Entry>,
 }
@@ -93,7 +101,11 @@ impl Lock {
             .into_iter()
             .map(Entry::read)
             .collect::<Result<_, _>>()?;
-        Ok(Self { modules })
+        Ok(Self {
+            modules,
+            pins: file.pins,
+            asked: file.asked,
+        })
     }
 
     /// Writes the file, unless it says the same.
@@ -118,6 +130,19 @@ impl Lock {
     pub fn text(&self) -> String {
         let quoted = |text: &str| toml::Value::from(text).to_string();
         let mut text = format!("{HEAD}version = {FORMAT}\n");
+        if !self.pins.is_empty() {
+            text.push_str("\n[pins]\n");
+        }
+        for (reference, value) in &self.pins {
+            let _ = writeln!(text, "{} = {}", quoted(reference), quoted(value));
+        }
+        if !self.asked.is_empty() {
+            text.push_str("\n[asked]\n");
+        }
+        for (name, lines) in &self.asked {
+            let lines: Vec<_> = lines.iter().map(|line| quoted(line)).collect();
+            let _ = writeln!(text, "{} = [{}]", quoted(name), lines.join(", "));
+        }
         for module in &self.modules {
             let _ = write!(
                 text,
@@ -213,6 +238,8 @@ mod tests {
         ];
         Lock {
             modules: vec![module("acme:base", Vec::new()), module("acme:tool", calls)],
+            pins: BTreeMap::from([("docker.io/library/alpine:3.20".to_owned(), "sha256:11".to_owned())]),
+            asked: BTreeMap::from([("acme:tool".to_owned(), vec!["caches = [\"pip\"]".to_owned()])]),
         }
     }
 

@@ -83,6 +83,7 @@ impl Modules {
                 .filter(|module| !anew.contains(&module.name))
                 .cloned()
                 .collect(),
+            ..Lock::default()
         };
         let before = kept
             .modules
@@ -119,7 +120,10 @@ impl Modules {
                 "it holds modules that nothing calls any more".to_owned(),
             ));
         }
-        Ok(Lock { modules })
+        Ok(Lock {
+            modules,
+            ..lock.clone()
+        })
     }
 
     /// Brings the modules of a lock here, several at once.
@@ -371,7 +375,10 @@ impl<'a> Registries<'a> {
             }
             modules.push(locked);
         }
-        Ok(Lock { modules })
+        Ok(Lock {
+            modules,
+            ..old.clone()
+        })
     }
 }
 

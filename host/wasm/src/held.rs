@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use wharf_graph::{Denial, Error};
 use wharf_manifest::{Capability, Limit, Rights};
 
-use crate::link::Link;
+use crate::{lineage::Exposed, link::Link};
 
 /// Is this guard taken away, to see that its tests then fail? Only builds that are not released know of it.
 pub(crate) fn is_off(guard: &str) -> bool {
@@ -21,6 +21,8 @@ pub struct Given {
     pub limit: Limit,
     /// The wharf.toml whose grants count: that of the module which the user calls, when it has one.
     pub manifest: Option<PathBuf>,
+    /// Refuse steps that have secrets or the network with files of modules that were called.
+    pub strict: bool,
 }
 
 impl Given {
@@ -60,6 +62,7 @@ pub(crate) struct Held {
     asks: Option<Rights>,
     limit: Limit,
     manifest: Option<PathBuf>,
+    strict: bool,
     /// Who called whom, from the module that the user calls to this one.
     chain: Vec<String>,
 }
@@ -72,6 +75,7 @@ impl Held {
             asks: None,
             limit: given.limit,
             manifest: given.manifest,
+            strict: given.strict,
             chain: vec![module.to_owned()],
         }
     }
@@ -87,6 +91,7 @@ impl Held {
             asks: Some(link.asks.clone()),
             limit: self.limit.clone(),
             manifest: self.manifest.clone(),
+            strict: self.strict,
             chain,
         }
     }
@@ -99,6 +104,18 @@ impl Held {
     /// Who called whom.
     pub(crate) fn chain(&self) -> String {
         self.chain.join(" → ")
+    }
+
+    /// Nothing, unless what a step exposes to another module's files is refused.
+    pub(crate) fn check_exposed(&self, exposed: &Exposed) -> Result<(), Error> {
+        if !self.strict {
+            return Ok(());
+        }
+        Err(Error::Denied(Denial {
+            capability: format!("what {} made in a step that has more than it: {exposed}", exposed.maker),
+            module: self.chain(),
+            grant: "this call was --strict; without it the step runs, and is told of".to_owned(),
+        }))
     }
 
     /// Nothing when this is allowed; the error that names who asked and what grants it otherwise.

@@ -17,6 +17,7 @@ mod fit;
 mod held;
 mod interface;
 mod limits;
+mod lineage;
 mod link;
 mod marshal;
 pub mod methods;

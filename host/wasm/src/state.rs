@@ -21,6 +21,7 @@ use zeroize::Zeroizing;
 use crate::{
     call::Within,
     held::Held,
+    lineage::Lineage,
     limits::{Limits, Meter},
 };
 
@@ -108,6 +109,8 @@ pub(crate) struct State {
     pub(crate) module: String,
     pub(crate) own: Own,
     pub(crate) held: Held,
+    /// What came from modules that it has called.
+    pub(crate) lineage: Lineage,
     /// Who caches and secrets belong to.
     pub(crate) scope: String,
     /// Where the host's relative paths start.

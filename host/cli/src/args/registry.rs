@@ -52,7 +52,7 @@ pub(crate) struct RemoveArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct UpdateArgs {
-    /// Only these; all of them when none is named
+    /// Only these modules, or pinned images and repositories; all of them when none is named
     #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,
     #[command(flatten)]

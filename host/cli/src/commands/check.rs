@@ -28,6 +28,7 @@ use crate::{
     flags::Flags,
     module::{self, Loaded},
     output,
+    pins::Pins,
     progress::Style,
     registries::Reach,
     run::{self, RunOptions, Within},
@@ -49,7 +50,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<(), Report> {
     let style = Style::from(&args.loudness);
     terminal::needed(args.interactive)?;
     let reach = Reach::new(args.pinning, args.engine.ca_cert.as_deref());
-    let loaded = module::load(&args.module.module, &settings.places, style, &reach)?;
+    let loaded = module::load_asking(&args.module.module, &settings.places, style, &reach, args.no_input)?;
     let checks = chosen(&loaded.module, &args.names)?;
     if args.list {
         return list(&checks, args.json);
@@ -63,19 +64,23 @@ pub(crate) fn run(args: &CheckArgs) -> Result<(), Report> {
         .into_iter()
         .map(|check| Ok((Flags::default().arguments(&check, place)?, check)))
         .collect::<Result<Vec<_>, Report>>()?;
+    let pins = Pins::of(&loaded)?;
     let options = RunOptions {
         no_cache: args.no_cache,
         explain: false,
         interactive: args.interactive,
+        meanings: pins.meanings(),
+        locked: args.pinning.locked && pins.has_file(),
     };
     let loaded = Arc::new(loaded);
     let checked = run::run(settings, style, options, |within| async move {
+        let session = within.session.clone();
         let running = checks.into_iter().map(|(arguments, check)| {
             // A task for each: one that computes must not hold up the others.
             let (loaded, within) = (Arc::clone(&loaded), within.clone());
             let name = check.name.clone();
             let started = Instant::now();
-            let task = one(loaded, check, arguments, within, args.timeout);
+            let task = one(loaded, check, arguments, within, (args.strict, args.timeout));
             let task = AbortOnDropHandle::new(tokio::spawn(task));
             async move {
                 Checked {
@@ -87,7 +92,11 @@ pub(crate) fn run(args: &CheckArgs) -> Result<(), Report> {
                 }
             }
         });
-        Ok(join_all(running).await)
+        let checked = join_all(running).await;
+        if args.pin {
+            pins.note(session.found_meanings())?;
+        }
+        Ok(checked)
     })?;
     if args.json {
         output::json(&checked.iter().map(Checked::to_json).collect())?;
@@ -157,9 +166,9 @@ async fn one(
     check: Function,
     arguments: Vec<Value>,
     within: Within,
-    time: Duration,
+    (strict, time): (bool, Duration),
 ) -> Result<(), Report> {
-    let context = within.context(&loaded, &Rights::none(), time);
+    let context = within.context(&loaded, &Rights::none(), strict, time);
     let value = loaded.module.call(&check, arguments, context).await?;
     if let Value::Bool(false) = value {
         return Err(Report::failed(format!("{} returned false", check.name)));

@@ -13,6 +13,7 @@ use crate::{
     error::Report,
     module::Place,
     output,
+    pins,
     places::Places,
     progress::Style,
     registries::{Reach, shown},
@@ -77,16 +78,24 @@ pub(crate) fn update(args: &UpdateArgs) -> Result<(), Report> {
     let project = Project::open(&args.project.module)?;
     let before = Lock::load(&project.lock)?.unwrap_or_default();
     let known: Vec<String> = before.modules.iter().map(|module| module.name.clone()).collect();
+    let (mut anew, mut unpinned) = (Vec::new(), Vec::new());
     for name in &args.names {
-        if !known.contains(name) {
+        let pins = pins::named(&before.pins, name);
+        if known.contains(name) {
+            anew.push(name.clone());
+        } else if pins.is_empty() {
             return Err(project.unknown(name, &known));
         }
+        unpinned.extend(pins.into_iter().cloned());
     }
-    let anew = if args.names.is_empty() {
-        known
-    } else {
-        args.names.clone()
-    };
+    if args.names.is_empty() {
+        anew = known;
+        unpinned = before.pins.keys().cloned().collect();
+    }
+    project.unpin(&unpinned)?;
+    if anew.is_empty() && !unpinned.is_empty() {
+        return Ok(());
+    }
     let modules = reach(args.project.certificates.ca_cert.as_deref())?;
     let after = project.change(
         &super::runtime()?,
@@ -245,6 +254,21 @@ impl Project {
             lock.save(&self.lock)?;
         }
         Ok(lock)
+    }
+
+    /// Forgets what these references mean.
+    fn unpin(&self, references: &[String]) -> Result<(), Report> {
+        if references.is_empty() {
+            return Ok(());
+        }
+        let mut lock = Lock::load(&self.lock)?.unwrap_or_default();
+        for reference in references {
+            lock.pins.remove(reference);
+            output::aside(&format!(
+                "{reference} is not pinned any more: `wharf call --pin` notes what it means then\n"
+            ));
+        }
+        Ok(lock.save(&self.lock)?)
     }
 
     fn unknown(&self, name: &str, known: &[String]) -> Report {

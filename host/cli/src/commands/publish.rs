@@ -13,6 +13,7 @@ use crate::{
     error::Report,
     module, output,
     places::Places,
+    printable,
     progress::Style,
     registries::{Reach, shown},
     table::{bytes, columns},
@@ -146,6 +147,7 @@ fn show(args: &PublishArgs, package: &Package, reference: &Reference) -> Result<
     rows.extend(package.annotations.iter().map(|(name, value)| row(name, value)));
     output::text(&columns(&rows))?;
     output::text(&inspect::described(&package.contents))?;
+    output::text(&printable::lines(&inspect::calls(&package.contents)))?;
     output::aside("nothing was published\n");
     Ok(())
 }

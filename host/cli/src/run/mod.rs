@@ -9,7 +9,7 @@ use std::{
 
 use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
-use wharf_client::{Session, SessionOptions};
+use wharf_client::{Meanings, Session, SessionOptions};
 use wharf_graph::Error;
 use wharf_manifest::{Origin, Rights};
 use wharf_wasm::{CallContext, CallError, Given, Limits, Pipeline, Value};
@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// What holds for a whole run.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct RunOptions {
     /// Run every step although its result is remembered.
     pub(crate) no_cache: bool,
@@ -33,6 +33,10 @@ pub(crate) struct RunOptions {
     pub(crate) explain: bool,
     /// Open a shell where a step fails.
     pub(crate) interactive: bool,
+    /// What references of images and commits mean.
+    pub(crate) meanings: Meanings,
+    /// Refuse those that have no meaning there.
+    pub(crate) locked: bool,
 }
 
 /// What calls need of the run that they are part of. The run ends when the last clone is gone.
@@ -44,7 +48,7 @@ pub(crate) struct Within {
 
 impl Within {
     /// What a call of a module's function is given, rights of its own among it.
-    pub(crate) fn context(&self, loaded: &Loaded, more: &Rights, time: Duration) -> CallContext {
+    pub(crate) fn context(&self, loaded: &Loaded, more: &Rights, strict: bool, time: Duration) -> CallContext {
         let usual = match loaded.composition.root().origin {
             Origin::Registry(_) => Given::of_registry(),
             Origin::Path(_) | Origin::Git(..) => Given::own(),
@@ -57,6 +61,7 @@ impl Within {
             given: Given {
                 limit: loaded.limit.clone(),
                 manifest: loaded.manifest.clone(),
+                strict,
                 ..usual.and(more)
             },
             limits: Limits {
@@ -114,6 +119,8 @@ where
         no_cache: options.no_cache,
         explain: options.explain,
         interactive: options.interactive,
+        meanings: options.meanings,
+        locked: options.locked,
         stat_cache: settings.places.cache.join("files"),
     };
     let settings = Arc::new(settings);

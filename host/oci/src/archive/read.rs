@@ -129,6 +129,7 @@ fn oci(contents: &Contents, platform: &Platform) -> Result<Opened, Failure> {
     let reference = docker_name(contents).unwrap_or_else(|| digest.clone());
     let image = ResolvedImage {
         reference,
+        named: digest.clone(),
         manifest: digest,
         platform: file.platform(platform)?,
         config: file.config,
@@ -159,6 +160,7 @@ fn docker(contents: &Contents, platform: &Platform) -> Result<Opened, Failure> {
     Ok((
         ResolvedImage {
             reference,
+            named: manifest.clone(),
             manifest,
             platform: file.platform(platform)?,
             config: file.config,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wasmtime::component::Resource;
 use wharf_graph::{
-    Changeset, Container, Directory, File, Secret, Volume,
+    Changeset, Container, Directory, Error, File, Secret, Volume,
     build::Edit,
     op::{Configure, CopyOptions, ExecOptions, Expect, FileEdit, Network, Sharing, Stdin},
     publish::Login,
@@ -17,7 +17,7 @@ use crate::{
         cache, container, filesystem, image, network, secret,
         types::{ExitExpectation, Platform},
     },
-    state::State,
+    state::{Level, Said, State},
 };
 
 type Handle<T> = wasmtime::Result<Resource<T>>;
@@ -56,6 +56,22 @@ impl State {
         let changed = change(self.table.get(of)?);
         self.meter.describe(changed.node().encoding().len())?;
         Ok(self.table.push(changed)?)
+    }
+
+    /// Tells of a step that gives what it has to files of another module; why it is refused, when it is.
+    fn expose(&mut self, step: &Container) -> Option<Error> {
+        let exposed = self.lineage.exposed(step)?;
+        let refused = self.held.check_exposed(&exposed).err();
+        if refused.is_none() && self.lineage.is_news(&exposed) {
+            self.pipeline.log(Said {
+                module: self.module.clone(),
+                level: Level::Info,
+                group: None,
+                place: None,
+                text: exposed.to_string(),
+            });
+        }
+        refused
     }
 
     fn configure(&mut self, of: &Resource<Container>, change: Configure) -> Handle<Container> {
@@ -489,7 +505,9 @@ impl container::HostContainer for &mut State {
             .map(|options| self.table.get(&options).cloned())
             .transpose()?
             .unwrap_or_default();
-        State::container(self, &own, |base| base.with_exec(&args, options))
+        let step = self.table.get(&own)?.with_exec(&args, options);
+        let refused = self.expose(&step);
+        State::container(self, &own, |_| refused.map_or(step, Container::failed))
     }
 
     fn with_env_variable(

@@ -17,6 +17,7 @@ use crate::{
     error::Report,
     module::{self, Loaded},
     output,
+    pins::Pins,
     progress::Style,
     registries::Reach,
     run::{self, RunOptions, Within},
@@ -42,19 +43,27 @@ pub(crate) fn run(args: &CallArgs) -> Result<(), Report> {
         return Err(Report::usage(format!("`{option}` is no option of `wharf call`"))
             .with_hint("options come before the function, its own flags after it"));
     }
-    let loaded = module::load(&args.module.module, &settings.places, style, &reach)?;
+    let loaded = module::load_asking(&args.module.module, &settings.places, style, &reach, args.no_input)?;
     let function = module::function(&loaded.module, &name.to_string_lossy())?.clone();
     let chain = match Chain::read(&loaded, function, words)? {
         Written::Chain(chain) => *chain,
         Written::Help(text) => return output::text(&text),
     };
+    let pins = Pins::of(&loaded)?;
     let options = RunOptions {
         no_cache: args.no_cache,
         explain: args.explain,
         interactive: args.interactive,
+        meanings: pins.meanings(),
+        locked: args.pinning.locked && pins.has_file(),
     };
-    let shown = run::run(settings, style, options, |within| {
-        call(args, loaded, chain, within)
+    let shown = run::run(settings, style, options, |within| async move {
+        let session = within.session.clone();
+        let shown = call(args, loaded, chain, within).await?;
+        if args.pin {
+            pins.note(session.found_meanings())?;
+        }
+        Ok(shown)
     })?;
     shown.print()
 }
@@ -64,7 +73,7 @@ async fn call(args: &CallArgs, loaded: Loaded, chain: Chain, within: Within) -> 
         within.allow(value);
     }
     let more = args.allow.iter().fold(Rights::none(), |all, one| all.or(one));
-    let context = within.context(&loaded, &more, args.timeout);
+    let context = within.context(&loaded, &more, args.strict, args.timeout);
     let mut value = loaded
         .module
         .call(&chain.function, chain.arguments.clone(), context)

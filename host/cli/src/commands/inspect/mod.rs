@@ -1,12 +1,15 @@
 //! `wharf inspect`: what a module is, before anything of it runs.
 
+mod tree;
+
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
-use wharf_manifest::{Composition, Dependency, Edge};
+use wharf_manifest::Dependency;
 use wharf_registry::{Contents, Found, Signed};
 use wharf_wasm::{Capability, Module, capabilities_of};
 
+use self::tree::Called;
 use crate::{
     args::InspectArgs,
     commands::functions,
@@ -24,12 +27,13 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), Report> {
     let places = Places::find()?;
     if let Place::Registry(wanted) = Place::of(&args.module)? {
         let modules = Reach::new(args.pinning, None).modules(&places)?;
-        let (found, signed) = super::runtime()?.block_on(async {
+        let (found, signed, calls) = super::runtime()?.block_on(async {
             let found = modules.find(&wanted).await?;
             let signed = modules.signed(&found).await?;
-            Ok::<_, Report>((found, signed))
+            let calls = tree::of_registry(&modules, &wanted.to_string(), &found).await?;
+            Ok::<_, Report>((found, signed, calls))
         })?;
-        return remote(args, &found, &signed);
+        return remote(args, &found, &signed, &calls);
     }
     if args.wit {
         let path = module::built_file(&args.module)?;
@@ -40,58 +44,17 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), Report> {
         return wit(contents.wit.as_deref());
     }
     let loaded = module::load_built(&args.module, &places)?;
-    let (module, composition) = (&loaded.module, &loaded.composition);
+    let (module, calls) = (&loaded.module, tree::of_composition(&loaded.composition, 0));
     if args.json {
         return output::json(&json!({
             "name": module.name(), "version": module.version(), "digest": module.digest().to_string(),
             "size": module.size(), "docs": module.docs(),
             "functions": module.functions().iter().map(functions::as_json).collect::<Vec<_>>(),
             "capabilities": module.capabilities().iter().map(capability).collect::<Vec<_>>(),
-            "dependencies": dependencies(composition, 0),
+            "dependencies": tree::as_json(&calls),
         }));
     }
-    let mut text = text(module);
-    if !composition.root().edges.is_empty() {
-        text.push_str("\nIt calls:\n");
-        tree(composition, 0, 1, &mut text);
-    }
-    output::text(&text)
-}
-
-/// What a part calls, and what each is granted, as JSON.
-fn dependencies(composition: &Composition, of: usize) -> Vec<serde_json::Value> {
-    let edges = composition.parts()[of].edges.iter();
-    let one = |edge: &Edge| {
-        let part = &composition.parts()[edge.to];
-        json!({
-            "name": edge.name, "version": part.version, "digest": part.digest.to_string(),
-            "origin": part.origin.scope(), "asks": part.asks, "grants": edge.grants.or(&edge.explicit),
-            "dependencies": dependencies(composition, edge.to),
-        })
-    };
-    edges.map(one).collect()
-}
-
-/// The same as lines, each deeper than who calls it.
-fn tree(composition: &Composition, of: usize, depth: usize, text: &mut String) {
-    let indent = "  ".repeat(depth);
-    for edge in &composition.parts()[of].edges {
-        let part = &composition.parts()[edge.to];
-        let version = part.version.as_deref().unwrap_or_default();
-        let _ = writeln!(text, "{indent}{} {version}", edge.name);
-        let granted = edge.grants.or(&edge.explicit);
-        if granted.is_empty() {
-            let _ = writeln!(text, "{indent}  granted nothing");
-        }
-        for (capability, allowed) in granted.iter() {
-            let _ = writeln!(
-                text,
-                "{indent}  granted {capability} = {allowed}: may {}",
-                capability.meaning()
-            );
-        }
-        tree(composition, edge.to, depth + 1, text);
-    }
+    output::text(&(text(module) + &tree::text(&calls)))
 }
 
 fn wit(text: Option<&str>) -> Result<(), Report> {
@@ -146,7 +109,7 @@ fn may(capabilities: &[Capability]) -> String {
 }
 
 /// A module that a registry has, by what is said of it there.
-fn remote(args: &InspectArgs, found: &Found, signed: &Signed) -> Result<(), Report> {
+fn remote(args: &InspectArgs, found: &Found, signed: &Signed, calls: &[Called]) -> Result<(), Report> {
     let artifact = &found.artifact;
     let said = artifact.said.clone().unwrap_or_default();
     if args.wit {
@@ -168,6 +131,7 @@ fn remote(args: &InspectArgs, found: &Found, signed: &Signed) -> Result<(), Repo
             "functions": said.docs.as_ref().and_then(|docs| docs.get("functions")),
             "types": said.docs.as_ref().and_then(|docs| docs.get("types")),
             "exports": said.exports, "imports": said.imports, "manifest": said.manifest,
+            "dependencies": tree::as_json(calls),
             "capabilities": capabilities_of(said.imports.iter().map(String::as_str)).iter().map(capability).collect::<Vec<_>>(),
         }));
     }
@@ -190,6 +154,7 @@ fn remote(args: &InspectArgs, found: &Found, signed: &Signed) -> Result<(), Repo
         );
     }
     output::text(&described(&said))?;
+    output::text(&printable::lines(&tree::text(calls)))?;
     output::text("\nThis is what its registry says. It is compared with the component when that is pulled.\n")
 }
 
@@ -224,7 +189,6 @@ pub(crate) fn described(contents: &Contents) -> String {
     text.push_str(&may(&capabilities_of(
         contents.imports.iter().map(String::as_str),
     )));
-    text.push_str(&calls(contents));
     printable::lines(&text)
 }
 
@@ -247,8 +211,8 @@ pub(crate) fn asked(name: &str, found: &Found) -> String {
     printable::lines(&text)
 }
 
-/// What it calls, by name and version.
-fn calls(contents: &Contents) -> String {
+/// What it calls, by name and version, as text.
+pub(crate) fn calls(contents: &Contents) -> String {
     let dependencies = contents
         .about()
         .map(|about| about.dependencies)
