@@ -9,7 +9,7 @@ use std::{
 };
 
 use wharf_graph::{
-    Container, Node, NodeId, Op,
+    Container, Node, NodeId, Op, shell_words,
     op::{Configure, Mount, Network, Stdin},
 };
 
@@ -66,7 +66,7 @@ impl Lineage {
         };
         let has = self.given_to(step.node());
         (!has.is_empty()).then(|| Exposed {
-            step: args.join(" "),
+            step: shell_words(args),
             has,
             maker,
         })

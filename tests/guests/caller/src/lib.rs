@@ -133,6 +133,13 @@ mod functions {
         Ok(format!("own: {own}theirs: {theirs}"))
     }
 
+    /// What a step of its own says that has a secret, in a container that the helper has furnished.
+    pub async fn exposes(image: String, secret: Secret, script: String) -> Result<String> {
+        let furnished = helper::furnished(image::pull(image)).await?;
+        let step = furnished.with_secret_variable("OWN", &secret).with_exec(["sh", "-c", &script]);
+        step.stdout().await
+    }
+
     /// What the helper finds in its cache of a name under which this module keeps one, too.
     pub async fn caches(image: String) -> Result<String> {
         let base = image::pull(image);
