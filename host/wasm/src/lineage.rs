@@ -9,8 +9,9 @@ use std::{
 };
 
 use wharf_graph::{
-    Container, Node, NodeId, Op, shell_words,
+    Container, Node, NodeId, Op,
     op::{Configure, Mount, Network, Stdin},
+    shell_words,
 };
 
 use crate::value::Value;
