@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Instant;
 
-use wharf_testkit::paths;
+use wharf_testkit::{paths, registry::Registry};
 
 use super::super::data::check;
 use super::super::figures::{Budget, Figures, Outcome, Unit};
@@ -27,6 +27,14 @@ pub(super) const ROWS: &[Row] = &[
         budget: Budget::Median(0.05),
         peer: "",
         measure: |bench| cross_module(bench).map(Outcome::from),
+    },
+    Row {
+        name: "dependencies",
+        what: "resolve and load 100 modules of a registry that a module depends on, all of them on this machine",
+        unit: Unit::Milliseconds,
+        budget: Budget::Median(50.0),
+        peer: "",
+        measure: |bench| dependencies(bench).map(Outcome::from),
     },
     Row {
         name: "edit",
@@ -63,6 +71,47 @@ fn cross_module(bench: &Bench<'_>) -> Result<Figures, Failure> {
     // What is built is built here.
     calls(0)?;
     bench.alone(|_| Ok((calls(CALLS)? - calls(0)?) / f64::from(CALLS)))
+}
+
+/// What a call of a module takes more that depends on a hundred others than the same call of one that depends on none.
+fn dependencies(bench: &Bench<'_>) -> Result<Figures, Failure> {
+    const COUNT: u32 = 100;
+    let world = bench.wharf.world();
+    let component = paths::workspace().join("examples/words");
+    world.wharf(["build", "-q", "-m", &component.display().to_string()]).ok();
+    let component = component.join(".wharf/module.wasm");
+    let manifest = |name: &str| {
+        format!("[module]\nname = \"bench:{name}\"\nversion = \"1.0.0\"\nsdk = \"none\"\ncomponent = {component:?}\n")
+    };
+    let registry = Registry::start(&world.path("registry of modules"))?;
+    let mapping = world.path("wharf/config/registries.toml");
+    fs::create_dir_all(mapping.parent().unwrap_or(&mapping))?;
+    fs::write(mapping, format!("[namespace_registries]\nbench = \"{}\"\n", registry.address()))?;
+    let mut dependent = manifest("dependent") + "\n[dependencies]\n";
+    for number in 0..COUNT {
+        let name = format!("d{number}");
+        world.write(format!("{name}/wharf.toml"), manifest(&name));
+        world.wharf(["publish", "-q", "-m", &name]).ok();
+        dependent.push_str(&format!("\"bench:{name}\" = \"1\"\n"));
+    }
+    world.write("alone/wharf.toml", manifest("alone"));
+    world.write("dependent/wharf.toml", dependent);
+    world.wharf(["update", "-q", "-m", "dependent"]).ok();
+    let call = |module: &str, nonce: &str| {
+        let words = ["count", "--text", nonce];
+        let mut command = world.command(["call", "--progress", "json", "--locked", "--offline", "-m", module]);
+        command.args(words);
+        let call = follow(command, &words)?;
+        check(&call.printed, "2")?;
+        Ok::<_, Failure>(call.milliseconds())
+    };
+    // What is fetched and compiled is that here.
+    world.wharf(["call", "-q", "-m", "dependent", "count", "--text", "a b"]).ok();
+    call("alone", "a b")?;
+    bench.alone(|nonce| {
+        let text = format!("{nonce} again");
+        Ok(call("dependent", &text)? - call("alone", &text)?)
+    })
 }
 
 /// A module as `wharf init` writes it. What its first build compiles is the SDK, once.
