@@ -533,6 +533,8 @@ pub enum Configure {
     Mount(String, Mount),
     /// Take the mount at a path away.
     Unmount(String),
+    /// Let steps of modules that get the container see the cache volume at a path, and write to it or not.
+    LendCache(String, bool),
     /// It goes from one module to another, each named by its scope: the steps that the next one adds have the secrets,
     /// caches, services and network of the next one, and find those of the last one again when it comes back.
     HandOver {

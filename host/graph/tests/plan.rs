@@ -375,6 +375,38 @@ fn b46_a_container_is_sealed_for_the_next_module_and_open_again_for_its_own() {
     assert_eq!(key(&step), key(&run(&own)));
 }
 
+#[test]
+fn a_lent_cache_goes_along_to_the_next_module_and_no_further() {
+    let lent = |writable| {
+        base()
+            .with_mounted_cache("/cache", &Volume::new("one", "c"))
+            .with_mounted_cache("/own", &Volume::new("one", "own"))
+            .configure(Configure::LendCache("/cache".to_owned(), writable))
+    };
+    let mounts = |container: &Container| {
+        let plan = plan_with(container, "").unwrap();
+        let all = plan.mounts.into_iter();
+        let caches = all.filter_map(|(path, mount)| match mount {
+            Mount::Cache(volume) => Some((path, volume.scope, volume.sharing)),
+            _ => None,
+        });
+        caches.collect::<Vec<_>>()
+    };
+    let cache = |path: &str, scope: &str, sharing| (path.to_owned(), scope.to_owned(), sharing);
+    let read_only = lent(false).handed_over("one", "two");
+    assert_eq!(mounts(&read_only), [cache("/cache", "one", Sharing::ReadOnly)]);
+    let writable = lent(true).handed_over("one", "two");
+    assert_eq!(mounts(&writable), [cache("/cache", "one", Sharing::Shared)]);
+    assert_eq!(mounts(&writable.handed_over("two", "three")), []);
+    let lend_on = writable.configure(Configure::LendCache("/cache".to_owned(), true));
+    assert!(plan_with(&lend_on, "").unwrap_err().to_string().contains("/cache to lend"));
+    // It is what it was when it comes back, whatever the other module has mounted there.
+    let over = read_only.with_mounted_cache("/cache", &Volume::new("two", "c"));
+    assert_eq!(mounts(&over.handed_over("two", "one")), mounts(&lent(false)));
+    let again = over.handed_over("two", "one").handed_over("one", "two");
+    assert_eq!(mounts(&again), [cache("/cache", "two", Sharing::Shared)]);
+}
+
 proptest! {
     #[test]
     fn b28_order_of_settings_that_do_not_interact_does_not_matter(order in Just(settings()).prop_shuffle()) {

@@ -1,6 +1,9 @@
 //! Containers, folded: what a chain of builder calls leaves.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     path::{absolute, below},
@@ -10,7 +13,7 @@ use super::{
 use crate::{
     error::Error,
     image::{ImageConfig, Platform},
-    op::{Configure, CopyOptions, ExecOptions, Mount, Network, SecretId, Stream, TreeEdit},
+    op::{Configure, CopyOptions, ExecOptions, Mount, Network, SecretId, Sharing, Stream, TreeEdit},
     read::Configuration,
 };
 
@@ -35,6 +38,10 @@ pub struct ContainerPlan {
     pub network: Network,
     /// The services that later steps reach, by name.
     pub services: Bound,
+    /// Cache volumes that the module that has the container lends to those that get it, by path: may they write?
+    pub(super) lends: BTreeMap<String, bool>,
+    /// Paths of cache volumes that are lent by the one that had it.
+    pub(super) borrowed: BTreeSet<String>,
     /// What modules that had the container before put into it, by their scope.
     pub(super) put_away: BTreeMap<String, Belongings>,
     /// The platform.
@@ -47,6 +54,7 @@ pub struct ContainerPlan {
 #[derive(Clone, Debug)]
 pub(super) struct Belongings {
     mounts: BTreeMap<String, Mount<Location>>,
+    lends: BTreeMap<String, bool>,
     secret_env: BTreeMap<String, SecretId>,
     volatile_env: BTreeMap<String, String>,
     network: Network,
@@ -66,6 +74,8 @@ impl ContainerPlan {
             volatile_env: BTreeMap::new(),
             network: Network::None,
             services: Bound::new(),
+            lends: BTreeMap::new(),
+            borrowed: BTreeSet::new(),
             put_away: BTreeMap::new(),
             platform,
             image_ref: None,
@@ -246,11 +256,21 @@ impl ContainerPlan {
     /// Puts away what belongs to the module that had the container, and takes out what the next one had put into it before.
     fn hand_over(&mut self, from: &str, to: &str) {
         let is_own = |mount: &Mount<Location>| matches!(mount, Mount::Cache(_) | Mount::Secret { .. });
-        let mounts = std::mem::take(&mut self.mounts);
-        let (own, shared) = mounts.into_iter().partition(|(_, mount)| is_own(mount));
+        let borrowed = std::mem::take(&mut self.borrowed);
+        let mounts = std::mem::take(&mut self.mounts).into_iter();
+        // What it had borrowed itself is not its own to put away, or to lend.
+        let (own, shared) = mounts
+            .filter(|(path, _)| !borrowed.contains(path))
+            .partition(|(_, mount)| is_own(mount));
         self.mounts = shared;
+        let lends = std::mem::take(&mut self.lends);
+        for (path, mount) in lent(&own, &lends) {
+            self.borrowed.insert(path.clone());
+            self.mounts.insert(path, mount);
+        }
         let belongings = Belongings {
             mounts: own,
+            lends,
             secret_env: std::mem::take(&mut self.secret_env),
             volatile_env: std::mem::take(&mut self.volatile_env),
             network: std::mem::replace(&mut self.network, Network::None),
@@ -260,9 +280,18 @@ impl ContainerPlan {
         let Some(next) = self.put_away.remove(to) else {
             return;
         };
+        self.borrowed.retain(|path| !next.mounts.contains_key(path));
         self.mounts.extend(next.mounts);
+        self.lends = next.lends;
         (self.secret_env, self.volatile_env) = (next.secret_env, next.volatile_env);
         (self.network, self.services) = (next.network, next.services);
+    }
+
+    /// Takes a mount away, and whether it was lent.
+    fn forget_mount(&mut self, at: &str) {
+        self.mounts.remove(at);
+        self.lends.remove(at);
+        self.borrowed.remove(at);
     }
 
     /// The container after a change that runs nothing.
@@ -344,16 +373,42 @@ impl ContainerPlan {
                         "nothing can be mounted on /: use with-rootfs".to_owned(),
                     ));
                 }
+                self.forget_mount(&at);
                 self.mounts.extend(mount.map(|mount| (at, mount)));
             }
             Configure::Unmount(path) => {
                 let at = self.at(path);
-                self.mounts.remove(&at);
+                self.forget_mount(&at);
+            }
+            Configure::LendCache(path, writable) => {
+                let at = self.at(path);
+                if self.borrowed.contains(&at) || !matches!(self.mounts.get(&at), Some(Mount::Cache(_))) {
+                    return Err(Error::Invalid(format!("there is no cache volume of this module at {at} to lend")));
+                }
+                self.lends.insert(at, *writable);
             }
             Configure::HandOver { from, to } => self.hand_over(from, to),
         }
         Ok(self)
     }
+}
+
+/// Those of a module's mounts that it lends, as the next one's steps have them.
+fn lent(
+    own: &BTreeMap<String, Mount<Location>>,
+    lends: &BTreeMap<String, bool>,
+) -> Vec<(String, Mount<Location>)> {
+    let lent = lends.iter().filter_map(|(path, writable)| {
+        let Some(Mount::Cache(volume)) = own.get(path) else {
+            return None;
+        };
+        let mut volume = volume.clone();
+        if !writable {
+            volume.sharing = Sharing::ReadOnly;
+        }
+        Some((path.clone(), Mount::Cache(volume)))
+    });
+    lent.collect()
 }
 
 fn mount_kind<S>(mount: &Mount<S>) -> &'static str {

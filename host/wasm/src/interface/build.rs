@@ -643,6 +643,15 @@ impl container::HostContainer for &mut State {
         self.configure(&own, Configure::Unmount(path))
     }
 
+    fn with_lent_cache(
+        &mut self,
+        own: Resource<Container>,
+        path: String,
+        writable: bool,
+    ) -> Handle<Container> {
+        self.configure(&own, Configure::LendCache(path, writable))
+    }
+
     fn with_directory(
         &mut self,
         own: Resource<Container>,

@@ -130,4 +130,30 @@ impl Container {
     pub fn without_mount(&self, path: impl AsRef<str>) -> Self {
         Self(self.0.without_mount(path.as_ref()))
     }
+
+    /// Lend the cache volume that this module has mounted at `path`: steps that other modules add to the container see it, too.
+    /// They cannot write to it; [`with_lent_cache_writable`](Self::with_lent_cache_writable) lets them.
+    ///
+    /// ```
+    /// # use wharf_sdk::prelude::*;
+    /// let cargo = CacheVolume::new("cargo");
+    /// let for_others = image::pull("rust:1").with_mounted_cache("/usr/local/cargo/registry", &cargo)
+    ///     .with_lent_cache("/usr/local/cargo/registry");
+    /// ```
+    #[must_use]
+    pub fn with_lent_cache(&self, path: impl AsRef<str>) -> Self {
+        Self(self.0.with_lent_cache(path.as_ref(), false))
+    }
+
+    /// The same, and they can write to it: what they leave there, this module's steps find.
+    ///
+    /// ```
+    /// # use wharf_sdk::prelude::*;
+    /// let scratch = CacheVolume::new("downloads");
+    /// let for_others = image::pull("alpine").with_mounted_cache("/downloads", &scratch).with_lent_cache_writable("/downloads");
+    /// ```
+    #[must_use]
+    pub fn with_lent_cache_writable(&self, path: impl AsRef<str>) -> Self {
+        Self(self.0.with_lent_cache(path.as_ref(), true))
+    }
 }

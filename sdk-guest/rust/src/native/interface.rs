@@ -267,6 +267,7 @@ pub mod container {
         fn with_mounted_secret(path: &str, source: &Secret, owner: Option<&str>, mode: Option<u32>) -> Container;
         fn with_mounted_temp(path: &str, size: Option<u64>) -> Container;
         fn without_mount(path: &str) -> Container;
+        fn with_lent_cache(path: &str, writable: bool) -> Container;
     });
 }
 
