@@ -9,7 +9,8 @@ use wharf_graph::{
     build::Edit,
     image::{ImageConfig, Platform},
     op::{
-        Configure, CopyOptions, ExecOptions, Expect, FileEdit, Filter, Limits, Network, Op, SecretId, Sharing,
+        Configure, CopyOptions, ExecOptions, Expect, FileEdit, Filter, Limits, Mount, Network, Op, SecretId,
+        Sharing,
     },
     plan::{ContainerPlan, ImagePin, Make, Pins, Planned, Planner},
 };
