@@ -32,13 +32,14 @@ const DOCKER_BUILD: &str = "docker build";
 /// Every row, those last that remove many files: for minutes after that the file system makes new ones more slowly.
 pub(super) fn all() -> impl Iterator<Item = &'static Row> {
     [
+        // First: where many files were removed, ext4 makes new ones slowly for minutes, and most rows end by removing theirs.
+        uploads::ROWS,
         steps::ROWS,
         remembered::ROWS,
         modules::ROWS,
         images::ROWS,
         published::ROWS,
         fetched::ROWS,
-        uploads::ROWS,
         handover::ROWS,
     ]
     .into_iter()
