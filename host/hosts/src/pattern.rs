@@ -43,7 +43,7 @@ impl fmt::Display for NotAHost {
 impl std::error::Error for NotAHost {}
 
 /// A host and the port behind it. The colons of an IPv6 address stand in brackets.
-fn split_port(text: &str) -> (&str, Option<&str>) {
+pub(crate) fn split_port(text: &str) -> (&str, Option<&str>) {
     match text.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         _ => (text, None),
@@ -142,6 +142,11 @@ impl Pattern {
     /// Does this name that address, whatever the port?
     pub(crate) fn is_at(&self, address: IpAddr) -> bool {
         self.host == Host::Address(address)
+    }
+
+    /// Does this name one host, and none below it?
+    pub(crate) fn is_one(&self) -> bool {
+        !matches!(self.host, Host::Below(_))
     }
 
     /// Does this name that port?
