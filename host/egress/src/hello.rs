@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn what_names_no_host_or_is_no_message_is_told() {
         assert_eq!(Hello::new().push(&message(SCHEMES)), Said::Nobody);
-        assert_eq!(Hello::new().push(&[0x16, 3, 1, 0, 3, 9, 9, 9]), Said::Broken);
+        assert_eq!(Hello::new().push(&[0x16, 3, 1, 0, 4, 2, 0, 0, 0]), Said::Broken);
         assert_eq!(Hello::new().push(b"\x16GET / HTTP/1.1\r\n"), Said::Broken);
     }
 }

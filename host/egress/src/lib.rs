@@ -28,6 +28,11 @@ use wharf_hosts::Hosts;
 use policy::Policy;
 use resolver::Resolver;
 
+/// Is this guard taken away, to see that its tests then fail? Only builds that are not released know of it.
+pub fn is_off(guard: &str) -> bool {
+    cfg!(debug_assertions) && std::env::var_os("WHARF_TEST_WITHOUT_GUARD").is_some_and(|off| off == guard)
+}
+
 /// Where all that filtered steps send ends.
 #[derive(Debug)]
 pub struct Sockets {

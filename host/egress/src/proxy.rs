@@ -20,6 +20,7 @@ use crate::{
     Gate,
     hello::{Hello, Said},
     http::{self, Refusal, Requests},
+    is_off,
     policy::{Policy, Way},
 };
 
@@ -135,6 +136,9 @@ impl Client {
             if from.read_buf(&mut first).await? == 0 || first.len() > LONGEST {
                 // It said too little to ask for anything, or too much.
                 return if first.is_empty() { Ok(()) } else { Err(self.unreadable()) };
+            }
+            if is_off("egress-servers") {
+                return Ok(to.write_all(&first).await?);
             }
             if Hello::starts(first[0]) {
                 return self.listen_to_tls(first, from, to).await;

@@ -92,6 +92,13 @@ impl Container {
         Self(network::with_network(&self.0, mode))
     }
 
+    /// Let steps reach these hosts from here on, and nothing else of the network: `example.com`, `*.example.com`,
+    /// `example.com:443` or an address.
+    #[must_use]
+    pub fn with_network_hosts(&self, hosts: impl IntoIterator<Item: Into<String>>) -> Self {
+        Self(network::with_network_hosts(&self.0, &owned(hosts)))
+    }
+
     /// The same configuration over another root file system.
     #[must_use]
     pub fn with_rootfs(&self, root: &Directory) -> Self {
