@@ -122,7 +122,7 @@ impl Internet {
 
     /// One of its private addresses: 1 is the host's, 10 a server's.
     pub fn private(&self, last: u8) -> Ipv4Addr {
-        Ipv4Addr::new(10, 80 + self.second, self.third, last)
+        Ipv4Addr::new(10, 100 + self.second, self.third, last)
     }
 
     /// From now on this name leads to these addresses: to one after the other, a question each.
