@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     io,
+    net::IpAddr,
     path::PathBuf,
     sync::{
         Arc, Mutex,
@@ -17,6 +18,7 @@ use tokio::{
 };
 use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
+use wharf_egress::Gate;
 use wharf_git::Git;
 use wharf_graph::Error;
 use wharf_http::{Fetcher, SettingsError};
@@ -31,6 +33,7 @@ use wharf_runner::{Runner, RunnerConfig};
 use wharf_store::{Store, StoreOptions};
 
 use crate::{
+    egress::name_servers,
     evaluate::Flights,
     image::{Images, registry_error},
     server::{Service, until_idle},
@@ -112,6 +115,10 @@ pub(crate) struct Engine {
     pub(crate) turns: Arc<Turns>,
     /// Who may use which cache volume.
     pub(crate) volumes: Volumes,
+    /// Where those steps go through that may reach some hosts alone; opened when it is first needed.
+    pub(crate) gate: OnceCell<Arc<Gate>>,
+    /// The servers that look names up for it.
+    pub(crate) name_servers: Vec<IpAddr>,
     pub(crate) running_steps: AtomicUsize,
     pub(crate) sessions: Mutex<HashMap<SessionId, Arc<Session>>>,
     pub(crate) stopping: CancellationToken,
@@ -127,6 +134,7 @@ pub async fn serve(config: EngineConfig, stop: CancellationToken) -> Result<(), 
     };
     let store = Store::open(&config.store, options)?;
     let runtime_name = config.runner.runtime.to_string();
+    let name_servers = name_servers(&config.runner.resolv_conf);
     let runner = Runner::start(config.runner).await?;
     // After the runner's start: steps keep the limit that this process was given.
     open_many_files();
@@ -147,6 +155,8 @@ pub async fn serve(config: EngineConfig, stop: CancellationToken) -> Result<(), 
         services: Services::default(),
         turns: Turns::new(processors * STEPS_PER_PROCESSOR),
         volumes: Volumes::default(),
+        gate: OnceCell::new(),
+        name_servers,
         running_steps: AtomicUsize::new(0),
         sessions: Mutex::default(),
         stopping: stop,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 use wharf_digest::{Digest, Hasher};
 use wharf_graph::{
-    Error, Node, Op,
+    Denial, Error, Node, Op,
     op::SecretId,
     plan::{self, Tree},
     source::{FetchRequest, FetchSecret},
@@ -217,6 +217,9 @@ async fn secret_values(request: &FetchRequest, audience: &Audience) -> Result<Ve
 fn to_send(request: &FetchRequest, values: &[Value]) -> Result<Request, Error> {
     let build = || {
         let mut to_send = Request::new(&request.url, &request.shown())?;
+        if let Some(hosts) = &request.hosts {
+            to_send.only_from(hosts.clone());
+        }
         for (name, value) in &request.headers {
             to_send.header(name, value)?;
         }
@@ -254,12 +257,22 @@ fn record(tree: &Tree, output: Snapshot) -> ResultRecord {
     }
 }
 
+/// A server that a source leads to, and that is not in the list which whoever asked for it was granted.
+pub(crate) fn not_allowed(capability: &str, url: &str, host: &str) -> Error {
+    Error::Denied(Denial {
+        capability: capability.to_owned(),
+        module: format!("whoever asked for {url}, which leads to {host},"),
+        grant: format!("{host:?} in its list for {capability}"),
+    })
+}
+
 /// What a failed request is for a module.
 fn http_error(error: &wharf_http::Error) -> Error {
     let message = error.to_string();
     match error {
         wharf_http::Error::Invalid(_) => Error::Invalid(message),
         wharf_http::Error::NotFound { .. } => Error::NotFound(message),
+        wharf_http::Error::NotAllowed { url, host, .. } => not_allowed("http", url, host),
         wharf_http::Error::Refused { .. } | wharf_http::Error::Unavailable { .. } => {
             Error::Unavailable(message)
         }

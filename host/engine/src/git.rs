@@ -25,6 +25,7 @@ use wharf_store::{Sharing, Snapshot, VolumeId, edit};
 use crate::{
     audience::Audience,
     engine::Engine,
+    fetch::not_allowed,
     meanings::Moving,
     session::{Session, lock},
 };
@@ -436,7 +437,9 @@ async fn remote_of<S>(repository: &Repository<S>, audience: &Audience) -> Result
         },
         Access::Key(secret) => wharf_git::Access::Key(audience.secret(secret).await?),
     };
-    Remote::new(url, access, &repository.known_hosts).map_err(|error| git_error(&error))
+    Remote::new(url, access, &repository.known_hosts)
+        .and_then(|remote| remote.only_from(repository.hosts.clone()))
+        .map_err(|error| git_error(&error))
 }
 
 fn warn_of_lfs(key: Digest, repository: &str, pointers: &[String], audience: &Audience) {
@@ -470,6 +473,7 @@ fn git_error(error: &wharf_git::Error) -> Error {
         wharf_git::Error::Refused { .. }
         | wharf_git::Error::UnknownHost { .. }
         | wharf_git::Error::Unavailable { .. } => Error::Unavailable(message),
+        wharf_git::Error::NotAllowed { url, host, .. } => not_allowed("git", url, host),
         wharf_git::Error::NoProgram | wharf_git::Error::Io(_) => Error::other("git", message),
     }
 }

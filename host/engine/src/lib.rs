@@ -9,6 +9,7 @@ mod archive;
 mod audience;
 mod changes;
 mod edit;
+mod egress;
 mod engine;
 mod evaluate;
 mod export;

@@ -60,6 +60,16 @@ pub enum Error {
         /// Which server.
         host: String,
     },
+    /// A server may not be asked.
+    #[error("{url} is on {host}, which is not in the list of hosts {hosts}")]
+    NotAllowed {
+        /// What was asked for.
+        url: String,
+        /// Which server, with its port.
+        host: String,
+        /// Those that may be asked.
+        hosts: String,
+    },
     /// The server did not answer, or not sensibly.
     #[error("{url} cannot be reached: {why}")]
     Unavailable {

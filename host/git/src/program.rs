@@ -3,6 +3,7 @@
 use std::{
     ffi::{OsStr, OsString},
     io::Write,
+    net::IpAddr,
     os::fd::{AsRawFd, OwnedFd},
     path::{Path, PathBuf},
     process::{Output, Stdio},
@@ -128,12 +129,20 @@ impl Git {
     }
 
     /// Git, about to speak to a remote repository. Its address is not among the arguments yet.
-    pub(crate) fn run_with<A: AsRef<OsStr>>(
+    /// One that may ask some servers alone follows no answer to another, and finds its own where we did.
+    pub(crate) async fn run_with<A: AsRef<OsStr>>(
         &self,
         remote: &Remote,
         args: impl IntoIterator<Item = A>,
     ) -> Result<Run> {
-        let mut run = self.run(args);
+        let place = place(remote).await?;
+        let mut settings = Vec::new();
+        if let (Kind::Http, Some(place)) = (remote.kind, &place) {
+            settings.extend(["-c".into(), "http.followRedirects=false".into()]);
+            settings.extend(["-c".into(), place.as_setting()]);
+        }
+        let args = args.into_iter().map(|arg| arg.as_ref().to_owned());
+        let mut run = self.run(settings.into_iter().map(OsString::from).chain(args));
         let protocol = match remote.kind {
             Kind::Http => "https:http",
             Kind::Ssh => "ssh",
@@ -161,6 +170,9 @@ impl Git {
                  -o ServerAliveInterval=15 -o IdentitiesOnly=yes -o IdentityAgent=none -o UserKnownHostsFile={}",
                 path_of(&known)
             );
+            if let Some(place) = &place {
+                ssh.push_str(&place.as_options());
+            }
             run._held.push(known);
             if let Access::Key(key) = &remote.access {
                 let mut key = key.clone();
@@ -183,7 +195,7 @@ impl Git {
     pub(crate) async fn ask<A: AsRef<OsStr>>(&self, remote: &Remote, args: &[A]) -> Result<Output> {
         let mut patience = Patience::default();
         loop {
-            let mut run = self.run_with(remote, args)?;
+            let mut run = self.run_with(remote, args).await?;
             let output = run.command.output().await?;
             if output.status.success() {
                 return Ok(output);
@@ -198,6 +210,49 @@ impl Git {
                 return Err(error);
             }
         }
+    }
+}
+
+/// Where the server of a remote is that may lead to some places alone.
+struct Place {
+    host: String,
+    port: u16,
+    address: IpAddr,
+}
+
+/// Looks up where a remote's server is, when not every server may be asked for it.
+async fn place(remote: &Remote) -> Result<Option<Place>> {
+    let (Some(hosts), Some((host, port))) = (&remote.hosts, wharf_hosts::host_and_port(&remote.url)) else {
+        return Ok(None);
+    };
+    let unavailable = |why: String| Error::Unavailable {
+        url: remote.url.clone(),
+        why,
+    };
+    let found = wharf_http::addresses_within(hosts, &host, port).await;
+    let found = found.map_err(|error| unavailable(error.to_string()))?;
+    let first = found.first().ok_or_else(|| unavailable(format!("{host} has no address")))?;
+    let address = first.ip();
+    Ok(Some(Place { host, port, address }))
+}
+
+impl Place {
+    /// For git, by https.
+    fn as_setting(&self) -> String {
+        let address = match self.address {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("[{address}]"),
+        };
+        format!("http.curloptResolve={}:{}:{address}", self.host, self.port)
+    }
+
+    /// For ssh, which knows the server's key by its name.
+    fn as_options(&self) -> String {
+        let alias = match self.port {
+            22 => self.host.clone(),
+            port => format!("[{}]:{port}", self.host),
+        };
+        format!(" -o HostName={} -o HostKeyAlias={alias}", self.address)
     }
 }
 

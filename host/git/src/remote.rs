@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use wharf_hosts::Hosts;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
@@ -17,6 +18,8 @@ pub struct Remote {
     pub(crate) access: Access,
     /// Keys of ssh servers, in the format of `known_hosts`.
     pub(crate) known_hosts: String,
+    /// The servers that may be asked for it and its submodules; any when absent.
+    pub(crate) hosts: Option<Hosts>,
 }
 
 /// How it is reached.
@@ -115,6 +118,25 @@ impl Remote {
             host: host.to_owned(),
             access,
             known_hosts: known_hosts.to_owned(),
+            hosts: None,
+        })
+    }
+
+    /// The same, for which no other servers are asked than these.
+    ///
+    /// # Errors
+    /// When it is on none of them, or its address can be read in more than one way.
+    pub fn only_from(self, hosts: Option<Hosts>) -> Result<Self> {
+        let Some(allowed) = &hosts else { return Ok(self) };
+        let place = wharf_hosts::host_and_port(&self.url);
+        if place.as_ref().is_some_and(|(host, port)| allowed.allows(host, *port)) {
+            return Ok(Self { hosts, ..self });
+        }
+        let host = place.map_or_else(|| self.host.clone(), |(host, port)| format!("{host}:{port}"));
+        Err(Error::NotAllowed {
+            host,
+            url: without_credentials(&self.url),
+            hosts: allowed.to_string(),
         })
     }
 
@@ -126,6 +148,7 @@ impl Remote {
             host: String::new(),
             access: Access::Open,
             known_hosts: String::new(),
+            hosts: None,
         }
     }
 
@@ -143,9 +166,10 @@ impl Remote {
         } else {
             url.to_owned()
         };
-        let open = Self::new(&url, Access::Open, &self.known_hosts)?;
+        let open = Self::new(&url, Access::Open, &self.known_hosts)?.only_from(self.hosts.clone())?;
         if open.kind == self.kind && open.origin() == self.origin() {
-            return Self::new(&url, self.access.clone(), &self.known_hosts);
+            let access = self.access.clone();
+            return Ok(Self { access, ..open });
         }
         Ok(open)
     }
@@ -204,6 +228,8 @@ fn without_credentials(url: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use wharf_hosts::Hosts;
+
     use super::{Access, Remote, join};
 
     fn remote(url: &str) -> Result<Remote, String> {
@@ -260,5 +286,18 @@ mod tests {
             Access::Open
         );
         assert!(parent.submodule("file:///etc").is_err());
+    }
+
+    #[test]
+    fn a_list_of_hosts_holds_for_submodules() {
+        let hosts = Hosts::parse(["a.example", "b.example:22"]).unwrap();
+        let within = |url: &str| Remote::new(url, Access::Open, "").unwrap().only_from(Some(hosts.clone()));
+        let parent = within("https://a.example/team/x.git").unwrap();
+        assert!(parent.submodule("../y.git").is_ok() && parent.submodule("git@b.example:y.git").is_ok());
+        for url in ["https://b.example/y.git", "https://evil.example/y", "git@evil.example:a.example"] {
+            let error = parent.submodule(url).unwrap_err().to_string();
+            assert!(error.contains("not in the list of hosts [\"a.example\", \"b.example:22\"]"), "{error}");
+            assert!(within(url).is_err());
+        }
     }
 }

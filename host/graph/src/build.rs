@@ -3,6 +3,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use wharf_hosts::Hosts;
+
 use crate::{
     error::Error,
     image::Platform,
@@ -156,9 +158,17 @@ impl GitRepository {
                 place: RepositoryPlace::Url(url.to_owned()),
                 access,
                 known_hosts: known_hosts.to_owned(),
+                hosts: None,
             },
             within: None,
         }
+    }
+
+    /// The same, for which no other servers are asked than these; any when absent.
+    #[must_use]
+    pub fn only_from(mut self, hosts: Option<Hosts>) -> Self {
+        self.repository.hosts = hosts;
+        self
     }
 
     /// The repository that a directory holds.
@@ -168,6 +178,7 @@ impl GitRepository {
                 place: RepositoryPlace::Directory(directory.0.id()),
                 access: Access::Open,
                 known_hosts: String::new(),
+                hosts: None,
             },
             within: Some(directory.clone()),
         }

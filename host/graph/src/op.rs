@@ -3,6 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use wharf_hosts::Hosts;
 
 use crate::{
     error::Error,
@@ -328,13 +329,15 @@ pub struct ExecOptions {
 }
 
 /// What a step can reach.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Network {
     /// Loopback only.
     #[default]
     None,
     /// Everything but the host itself.
     All,
+    /// These hosts.
+    Hosts(Hosts),
 }
 
 /// Identity of a secret: who it belongs to and where its value comes from, never the value.

@@ -2,6 +2,7 @@
 //! value.
 
 use serde::{Deserialize, Serialize};
+use wharf_hosts::Hosts;
 
 use crate::{node::NodeId, op::SecretId};
 
@@ -16,6 +17,8 @@ pub struct FetchRequest {
     pub headers: Vec<(String, String)>,
     /// What is secret about it.
     pub secrets: Vec<FetchSecret>,
+    /// The servers that may be asked, wherever answers lead; any when absent.
+    pub hosts: Option<Hosts>,
 }
 
 /// A secret that is sent along.
@@ -52,6 +55,7 @@ impl FetchRequest {
             digest: None,
             headers: Vec::new(),
             secrets: Vec::new(),
+            hosts: None,
         }
     }
 
@@ -121,6 +125,8 @@ pub struct Repository<S = NodeId> {
     pub access: Access,
     /// Keys of ssh servers, as a `known_hosts` file has them.
     pub known_hosts: String,
+    /// The servers that may be asked for it and its submodules; any when absent.
+    pub hosts: Option<Hosts>,
 }
 
 /// Where a repository is.
@@ -222,6 +228,7 @@ impl<S> Repository<S> {
             },
             access: self.access.clone(),
             known_hosts: self.known_hosts.clone(),
+            hosts: self.hosts.clone(),
         })
     }
 }

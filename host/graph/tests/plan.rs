@@ -161,6 +161,10 @@ fn b28_what_a_process_cannot_see_is_not_in_its_key() {
     };
     assert_eq!(key(&base().with_exec(&words("make all"), options)), plain);
     assert_ne!(key(&run(&base().with_network(Network::All))), plain);
+    let with_hosts = |hosts: &[&str]| key(&run(&base().with_network(hosts_of(hosts))));
+    assert_ne!(with_hosts(&["a.example"]), plain);
+    assert_ne!(with_hosts(&["a.example"]), with_hosts(&["a.example", "b.example"]));
+    assert_eq!(with_hosts(&["b.example", "A.example"]), with_hosts(&["a.example", "b.example"]));
     let volatile =
         |value: &str| run(&base().configure(Configure::VolatileEnv("B".to_owned(), value.to_owned())));
     assert_eq!(key(&volatile("1")), key(&volatile("2")));
@@ -325,6 +329,10 @@ fn settings() -> Vec<Configure> {
     ]
 }
 
+fn hosts_of(hosts: &[&str]) -> Network {
+    Network::Hosts(wharf_hosts::Hosts::parse(hosts).unwrap())
+}
+
 #[test]
 fn b46_a_container_is_sealed_for_the_next_module_and_open_again_for_its_own() {
     let secret = |name: &str| Secret {
@@ -340,7 +348,7 @@ fn b46_a_container_is_sealed_for_the_next_module_and_open_again_for_its_own() {
         .with_mounted_directory("/shared", &Directory::empty(), None)
         .configure(Configure::SecretEnv("A".to_owned(), secret("A").id))
         .configure(Configure::VolatileEnv("V".to_owned(), "1".to_owned()))
-        .with_network(Network::All);
+        .with_network(hosts_of(&["a.example"]));
     let seen = |container: &Container| {
         let plan = plan_with(container, "").unwrap();
         let mounts = plan.mounts.keys().cloned().collect::<Vec<_>>().join(" ");
@@ -354,7 +362,7 @@ fn b46_a_container_is_sealed_for_the_next_module_and_open_again_for_its_own() {
             "/cache /secret /shared".to_owned(),
             "A".to_owned(),
             1,
-            Network::All
+            hosts_of(&["a.example"])
         )
     );
     let handed = own.handed_over("one", "two");

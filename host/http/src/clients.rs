@@ -3,8 +3,9 @@
 use std::{net::IpAddr, path::Path, time::Duration};
 
 use reqwest::{Certificate, Client, ClientBuilder, redirect};
+use wharf_hosts::Hosts;
 
-use crate::error::innermost;
+use crate::{error::innermost, resolve::Within};
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -35,10 +36,26 @@ impl Clients {
         silence: Option<Duration>,
         redirects: impl Fn() -> redirect::Policy,
     ) -> Result<Self, SettingsError> {
+        Self::within(None, ca_bundle, silence, redirects)
+    }
+
+    /// The same, for which names of these hosts lead nowhere that such names may not lead.
+    ///
+    /// # Errors
+    /// When the file has no certificates that can be read.
+    pub(crate) fn within(
+        hosts: Option<&Hosts>,
+        ca_bundle: Option<&Path>,
+        silence: Option<Duration>,
+        redirects: impl Fn() -> redirect::Policy,
+    ) -> Result<Self, SettingsError> {
         let certificates = ca_bundle.map_or(Ok(Vec::new()), certificates)?;
         let build = |mut builder: ClientBuilder| {
             if let Some(silence) = silence {
                 builder = builder.read_timeout(silence);
+            }
+            if let Some(hosts) = hosts {
+                builder = builder.dns_resolver(Within(hosts.clone()));
             }
             builder
                 .user_agent(concat!("wharf/", env!("CARGO_PKG_VERSION")))

@@ -28,6 +28,16 @@ pub enum Error {
         /// Were credentials sent?
         had_credentials: bool,
     },
+    /// A server may not be asked.
+    #[error("{url} leads to {host}, which is not in the list of hosts {hosts}")]
+    NotAllowed {
+        /// What was asked for.
+        url: String,
+        /// Which server, with its port.
+        host: String,
+        /// Those that may be asked.
+        hosts: String,
+    },
     /// The server did not answer, or not sensibly.
     #[error("{url} cannot be fetched: {why}")]
     Unavailable {

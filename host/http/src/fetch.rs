@@ -4,7 +4,12 @@
 //! connections, handed on in order; any other comes over one. A part that was cut off is asked for again from where it
 //! ended, on condition that the file is still the same one.
 
-use std::{io, ops::Range, path::Path, time::Duration};
+use std::{
+    io,
+    ops::Range,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use futures::StreamExt;
 use reqwest::{
@@ -15,6 +20,7 @@ use reqwest::{
     },
     redirect,
 };
+use wharf_hosts::Hosts;
 
 use crate::{
     clients::{Clients, SettingsError, is_loopback},
@@ -58,13 +64,18 @@ pub enum Fetched {
 
 /// Fetches files. Cheap to clone; clones share connections.
 #[derive(Clone, Debug)]
-pub struct Fetcher(Clients);
+pub struct Fetcher {
+    clients: Clients,
+    ca_bundle: Option<PathBuf>,
+}
 
 /// Why a request or a connection did not do.
 enum Failure {
     NotFound(StatusCode),
     Refused(StatusCode),
     Unavailable(String),
+    /// This server may not be asked.
+    NotAllowed(String),
     /// Another file is there now than the one whose parts are here.
     Changed,
     Io(io::Error),
@@ -127,11 +138,24 @@ impl Fetcher {
     /// When the file has no certificates that can be read.
     pub fn new(ca_bundle: Option<&Path>) -> Result<Self, SettingsError> {
         // Redirects are followed here: secrets are not taken along.
-        Ok(Self(Clients::new(
-            ca_bundle,
+        Ok(Self {
+            clients: Clients::new(ca_bundle, Some(SILENCE), redirect::Policy::none)?,
+            ca_bundle: ca_bundle.map(Path::to_owned),
+        })
+    }
+
+    /// The same for a request that asks no other servers than these. It has connections of its own.
+    fn within(&self, hosts: &Hosts) -> Result<Self, Error> {
+        let clients = Clients::within(
+            Some(hosts),
+            self.ca_bundle.as_deref(),
             Some(SILENCE),
             redirect::Policy::none,
-        )?))
+        );
+        Ok(Self {
+            clients: clients.map_err(|error| Error::Invalid(error.to_string()))?,
+            ca_bundle: self.ca_bundle.clone(),
+        })
     }
 
     /// Fetches a file into a sink that has nothing in it.
@@ -146,7 +170,9 @@ impl Fetcher {
             expected: request.expected.as_ref(),
             size: 0,
         };
-        let validators = match self.fetch_whole(request, &mut arrived).await {
+        let own = request.hosts.as_ref().map(|hosts| self.within(hosts)).transpose()?;
+        let fetcher = own.as_ref().unwrap_or(self);
+        let validators = match fetcher.fetch_whole(request, &mut arrived).await {
             Ok(Some(validators)) => validators,
             Ok(None) => return Ok(Fetched::Unchanged),
             Err(failure) => return Err(request.explain(failure)),
@@ -341,12 +367,13 @@ impl Fetcher {
     async fn follow(&self, request: &Request, part: &Part) -> Result<reqwest::Result<Response>, Failure> {
         let mut url = request.url.clone();
         for _ in 0..=REDIRECTS {
+            request.check(&url)?;
             let mut headers = request.headers.clone();
             if url.origin() == request.url.origin() {
                 headers.extend(request.secret_headers.clone());
             }
             part.describe(request, &mut headers);
-            let client = self.0.client(url.host_str().is_some_and(is_loopback));
+            let client = self.clients.client(url.host_str().is_some_and(is_loopback));
             let response = match client.get(url.clone()).headers(headers).send().await {
                 Ok(response) => response,
                 Err(error) => return Ok(Err(error)),
@@ -455,6 +482,17 @@ fn is_part(response: &Response, start: u64) -> bool {
 }
 
 impl Request {
+    /// May the server be asked that is at this address?
+    fn check(&self, url: &Url) -> Result<(), Failure> {
+        let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default());
+        match &self.hosts {
+            Some(hosts) if !hosts.allows(host, port.unwrap_or_default()) => Err(Failure::NotAllowed(
+                format!("{host}:{}", port.unwrap_or_default()),
+            )),
+            _ => Ok(()),
+        }
+    }
+
     fn explain(&self, failure: Failure) -> Error {
         let url = self.shown.clone();
         match failure {
@@ -469,6 +507,11 @@ impl Request {
                 had_credentials: !self.secret_headers.is_empty(),
             },
             Failure::Unavailable(why) => Error::Unavailable { url, why },
+            Failure::NotAllowed(host) => Error::NotAllowed {
+                url,
+                host,
+                hosts: self.hosts.as_ref().map(ToString::to_string).unwrap_or_default(),
+            },
             Failure::Changed => Error::Unavailable {
                 url,
                 why: "it changed while it was fetched".to_owned(),

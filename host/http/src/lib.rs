@@ -11,6 +11,7 @@ mod error;
 mod fetch;
 mod patience;
 mod request;
+mod resolve;
 
 pub use clients::{Clients, SettingsError, is_loopback};
 pub use digest::{Expected, ExpectedError};
@@ -18,3 +19,4 @@ pub use error::{Error, innermost};
 pub use fetch::{Fetched, Fetcher, Sink};
 pub use patience::{Patience, may_pass, retry_after};
 pub use request::{Request, Secret, Validators};
+pub use resolve::addresses_within;

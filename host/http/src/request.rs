@@ -7,6 +7,7 @@ use reqwest::{
     header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION},
 };
 use serde::{Deserialize, Serialize};
+use wharf_hosts::Hosts;
 
 use crate::{digest::Expected, error::Error};
 
@@ -31,6 +32,8 @@ pub struct Request {
     pub(crate) user: Option<String>,
     pub(crate) expected: Option<Expected>,
     pub(crate) known: Option<Validators>,
+    /// The servers that may be asked, wherever answers lead; any when absent.
+    pub(crate) hosts: Option<Hosts>,
 }
 
 /// What a server says a file's content can be told by.
@@ -69,6 +72,7 @@ impl Request {
             user: None,
             expected: None,
             known: None,
+            hosts: None,
         })
     }
 
@@ -114,6 +118,11 @@ impl Request {
         value.set_sensitive(true);
         self.secret_headers.append(name, value);
         Ok(())
+    }
+
+    /// Asks no other servers than these.
+    pub fn only_from(&mut self, hosts: Hosts) {
+        self.hosts = Some(hosts);
     }
 
     /// Checks the content against this digest.

@@ -32,7 +32,7 @@ mod terminal;
 
 pub use error::{Error, Result};
 pub use helper::helper_main;
-pub use network::{Listening, StepNetwork};
+pub use network::{FilterSockets, Listening, StepNetwork, is_of_steps};
 pub use outcome::{Exit, StepOutcome};
 pub use overlay::{Overlay, OverlayMount};
 pub use probe::{Feature, Found, probe};

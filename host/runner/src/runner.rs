@@ -26,7 +26,7 @@ use crate::{
     ground,
     helper::{Job, Report},
     helper_process::HelperProcess,
-    network::{Networks, StepNetwork},
+    network::{FilterSockets, Networks, StepNetwork, filtered_resolv_conf},
     outcome::{self, StepOutcome},
     overlay::{Overlay, OverlayMount},
     remote::{Asks, attend},
@@ -84,6 +84,8 @@ pub enum NetworkMode {
     None,
     /// A network of its own with a way out.
     Bridged,
+    /// A network of its own that ends at the sockets of [`Runner::filter_sockets`].
+    Filtered,
 }
 
 /// A step.
@@ -242,6 +244,11 @@ impl Runner {
         self.networks.with_services(mode, services).await
     }
 
+    /// Opens the sockets that take what steps with a filtered network send. Before any of them runs, and once.
+    pub async fn filter_sockets(&self) -> Result<FilterSockets> {
+        self.networks.filter_sockets().await
+    }
+
     async fn run_through(
         &self,
         mut step: Step,
@@ -370,14 +377,15 @@ impl Runner {
         );
         let hosts = hosts.join("\n") + "\n";
         let resolv_conf = match step.network {
-            NetworkMode::None => "",
-            NetworkMode::Bridged => &self.config.resolv_conf,
+            NetworkMode::None => String::new(),
+            NetworkMode::Bridged => self.config.resolv_conf.clone(),
+            NetworkMode::Filtered => filtered_resolv_conf(),
         };
         let mut mounts = step.spec.mounts().clone().unwrap_or_default();
         for (name, text) in [
             ("hosts", hosts.as_str()),
             ("hostname", &format!("{hostname}\n")),
-            ("resolv.conf", resolv_conf),
+            ("resolv.conf", &resolv_conf),
         ] {
             let file = bundle.join(name);
             std::fs::write(&file, text).context("a step's system files")?;

@@ -192,7 +192,7 @@ impl Ready {
     fn of(&mut self, network: NetworkMode) -> &mut Kept {
         match network {
             NetworkMode::None => &mut self.isolated,
-            NetworkMode::Bridged => &mut self.connected,
+            NetworkMode::Bridged | NetworkMode::Filtered => &mut self.connected,
         }
     }
 
@@ -226,7 +226,7 @@ impl Slots {
 
     /// A container for one step.
     pub(crate) async fn take(self: &Arc<Self>, system: System, network: NetworkMode) -> Result<Slot> {
-        if system != self.usual {
+        if system != self.usual || network == NetworkMode::Filtered {
             return self.make_of_mode(&system, network).await;
         }
         let ready = loop {

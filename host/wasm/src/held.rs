@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use wharf_graph::{Denial, Error};
-use wharf_manifest::{Capability, Limit, Rights};
+use wharf_hosts::Hosts;
+use wharf_manifest::{Allowed, Capability, Limit, Rights};
 
 use crate::{lineage::Exposed, link::Link};
 
@@ -133,17 +134,25 @@ impl Held {
         if self.rights.covers_all(capability) || is_off(capability.name()) {
             return Ok(());
         }
-        let denied = self.denied(capability, "true", |rights| rights.covers_all(capability));
-        Err(match denied {
-            Error::Denied(denial) if self.rights.of(capability).is_some() => Error::Denied(Denial {
-                grant: format!(
-                    "{} (it has some, and a list is not enforced here yet, so that it allows nothing)",
-                    denial.grant
-                ),
-                ..denial
-            }),
-            denied => denied,
-        })
+        Err(self.denied(capability, "true", |rights| rights.covers_all(capability)))
+    }
+
+    /// As [`Self::check`], of a host and port that an address names. The list that everything which is asked on the way has to
+    /// be in; none where all is allowed.
+    pub(crate) fn check_address(&self, capability: Capability, url: &str) -> Result<Option<Hosts>, Error> {
+        if self.rights.covers_all(capability) || is_off(capability.name()) {
+            return Ok(None);
+        }
+        // What names no host in one way alone needs all of it.
+        let Some((host, port)) = wharf_hosts::host_and_port(url) else {
+            return self.check_all(capability).map(|()| None);
+        };
+        self.check(capability, &format!("{host}:{port}"))?;
+        let hosts = match self.rights.of(capability) {
+            Some(Allowed::Only(entries)) => Hosts::parse(entries).unwrap_or_default(),
+            Some(Allowed::All) | None => Hosts::default(),
+        };
+        Ok(Some(hosts))
     }
 
     /// Would calls be allowed that need this: an interface's name, a capability, or `capability=entry`? Interfaces that need
@@ -235,6 +244,19 @@ mod tests {
         assert!(!held.holds("reveal") && !held.holds("everything"));
         let none = root(Given::default());
         assert!(none.holds("container") && !none.holds("network") && !none.holds("image"));
+    }
+
+    #[test]
+    fn an_address_is_allowed_by_its_host_with_the_list_for_what_it_leads_to() {
+        let held = root(Given::default().and(&Rights::parse("http=a.example").unwrap()));
+        let hosts = held.check_address(Capability::Http, "https://a.example/x").unwrap();
+        assert_eq!(hosts.unwrap().to_string(), r#"["a.example"]"#);
+        let denied = held.check_address(Capability::Http, "https://b.example/x").unwrap_err();
+        assert!(denied.to_string().contains("--allow http=b.example:443"), "{denied}");
+        let denied = held.check_address(Capability::Http, "https:/a.example").unwrap_err();
+        assert!(denied.to_string().contains("--allow http "), "{denied}");
+        let all = root(Given::own()).check_address(Capability::Http, "https:/a.example");
+        assert_eq!(all, Ok(None));
     }
 
     #[test]

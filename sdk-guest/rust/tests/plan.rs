@@ -28,7 +28,8 @@ async fn build(source: Directory, token: Secret, tests: bool) -> Result<Built> {
         .with_directory_opts("/src", &source, &CopyOptions::new().exclude(["target"]))
         .with_exec_opts(["cargo", "build"], &options);
     if tests {
-        built.with_exec(["cargo", "test"]).sync().await?;
+        let tested = built.with_network_hosts(["crates.example"]);
+        tested.with_exec(["cargo", "test"]).sync().await?;
     }
     let size = built.file("/src/app").size().await?;
     Ok(Built {
@@ -62,6 +63,7 @@ container 1
   .with_exec(["cargo", "build"], {expect: Any, expand: false})
 container 2
   container 1
+  .with_network_hosts(["crates.example"])
   .with_exec(["cargo", "test"])
 file 1
   container 1

@@ -27,10 +27,21 @@ pub struct TestEngine {
     directory: tempfile::TempDir,
 }
 
+/// How an engine of this test's is started.
+#[derive(Clone, Debug, Default)]
+pub struct How {
+    /// What runs its steps: `builtin` when empty, or an OCI runtime's program.
+    pub runtime: String,
+    /// The name servers that its steps ask: the host's when absent.
+    pub resolv_conf: Option<PathBuf>,
+    /// A guard that is taken away.
+    pub without_guard: Option<String>,
+}
+
 /// Where the engine runs.
 enum Place {
     /// A process of this test.
-    Process { child: Option<Child>, runtime: String },
+    Process { child: Option<Child>, how: How },
     /// A container of the Docker daemon, started as users start it.
     Docker(Box<DockerPlace>),
     /// Elsewhere: it listens on this socket.
@@ -58,11 +69,16 @@ impl TestEngine {
             rustix::process::geteuid().is_root(),
             "these tests run containers: run them as root"
         );
-        let directory = tempfile::tempdir().expect("a directory");
-        let place = Place::Process {
-            child: None,
+        Self::started(How {
             runtime: runtime.to_owned(),
-        };
+            ..How::default()
+        })
+    }
+
+    /// An engine that is started so.
+    pub fn started(how: How) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let place = Place::Process { child: None, how };
         let mut engine = Self { place, directory };
         engine.launch();
         engine
@@ -84,7 +100,7 @@ impl TestEngine {
         let mut engine = Self {
             place: Place::Process {
                 child: None,
-                runtime: "builtin".to_owned(),
+                how: How::default(),
             },
             directory,
         };
@@ -115,7 +131,7 @@ impl TestEngine {
     pub fn launch(&mut self) {
         let (socket, store, log) = (self.socket(), self.store(), self.log());
         match &mut self.place {
-            Place::Process { child, runtime } => *child = Some(spawn(&socket, &store, &log, runtime)),
+            Place::Process { child, how } => *child = Some(spawn(&socket, &store, &log, how)),
             Place::Docker(place) => return place.launch(),
             Place::Given(_) => needs_its_own(),
         }
@@ -274,7 +290,7 @@ pub fn group_name(store: &Path) -> String {
     format!("wharf-test-{}", &hex[..12])
 }
 
-fn spawn(socket: &Path, store: &Path, log: &Path, runtime: &str) -> Child {
+fn spawn(socket: &Path, store: &Path, log: &Path, how: &How) -> Child {
     let mirror = wharf_testkit::fixtures::mirror().expect("a registry with the base images");
     let log = std::fs::File::options()
         .create(true)
@@ -282,7 +298,9 @@ fn spawn(socket: &Path, store: &Path, log: &Path, runtime: &str) -> Child {
         .open(log)
         .expect("a log");
     let child = Command::new(program())
-        .args([socket.as_os_str(), store.as_os_str(), runtime.as_ref()])
+        .args([socket.as_os_str(), store.as_os_str(), how.runtime.as_ref()])
+        .args(&how.resolv_conf)
+        .envs(how.without_guard.iter().map(|guard| ("WHARF_TEST_WITHOUT_GUARD", guard)))
         .env("WHARF_REGISTRY_MIRRORS", mirror.setting())
         .stdin(Stdio::null())
         .stderr(log)
@@ -427,6 +445,17 @@ impl Run {
         while let Some(piece) = pieces.message().await.expect("a piece of the log") {
             take(&piece.bytes);
         }
+    }
+
+    /// What users were told beside what steps printed, since this was last asked. Call it after the answer.
+    pub async fn notices(&mut self) -> Vec<String> {
+        let mut notices = Vec::new();
+        while let Some(event) = self.next_event().await {
+            if let Some(event::What::Notice(notice)) = event.what {
+                notices.push(notice.text);
+            }
+        }
+        notices
     }
 
     /// Steps that ran, and steps that were remembered, by title, since this was last asked. Call it after the answer.

@@ -5,6 +5,7 @@ mod docker;
 pub mod engine;
 mod footprint;
 pub mod guests;
+pub mod internet;
 
 pub use engine::{Run, TestEngine};
 pub use footprint::Footprint;

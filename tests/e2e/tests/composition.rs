@@ -116,7 +116,7 @@ fn b42_b44_a_dependency_may_do_only_what_it_was_granted() {
         "--capabilities",
         "container",
         "--capabilities",
-        "network",
+        "images",
     ];
     let more = ["--capabilities", "caches=other", "--capabilities", "caches=x"];
     let granted = call(&world, &module, &[&words[..], &more[..], &["--json"]].concat());

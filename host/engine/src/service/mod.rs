@@ -28,10 +28,12 @@ use wharf_runner::StepNetwork;
 
 use crate::{
     answer::wrong_question,
+    audience::Audience,
+    egress::Connected,
     engine::Engine,
     log::Combined,
     session::{Session, SessionId, lock},
-    step::{io_error, network_mode, runner_error},
+    step::io_error,
 };
 
 /// How long a service that nobody needs goes on, so that the next step of the run finds it.
@@ -328,20 +330,30 @@ impl Bound {
         hosts.collect()
     }
 
-    /// The network of a process that is bound; none where there is nothing to be bound to.
+    /// The network of a process that is bound, or may reach some hosts alone; none where any network of its mode will do. What
+    /// it may not reach is told to `audience`, as of the process that is known by `key`.
     pub(crate) async fn network(
         &self,
         engine: &Engine,
-        network: Network,
-    ) -> Result<Option<Arc<StepNetwork>>, Error> {
-        if self.0.is_empty() {
+        network: &Network,
+        key: Digest,
+        audience: &Audience,
+    ) -> Result<Option<Connected>, Error> {
+        if self.0.is_empty() && !matches!(network, Network::Hosts(_)) {
             return Ok(None);
         }
-        self.network_of_service(engine, network).await.map(Some)
+        let network = self.network_of_service(engine, network, key, audience).await?;
+        Ok(Some(network))
     }
 
     /// The network of a process that others will be bound to.
-    async fn network_of_service(&self, engine: &Engine, network: Network) -> Result<Arc<StepNetwork>, Error> {
+    async fn network_of_service(
+        &self,
+        engine: &Engine,
+        network: &Network,
+        key: Digest,
+        audience: &Audience,
+    ) -> Result<Connected, Error> {
         let mut services: Vec<Arc<StepNetwork>> = Vec::new();
         for BoundService { network, .. } in &self.0 {
             // One that goes by two names has one link.
@@ -349,8 +361,7 @@ impl Bound {
                 services.push(Arc::clone(network));
             }
         }
-        let made = engine.runner.network(network_mode(network), services).await;
-        made.map_err(|error| runner_error(&error))
+        engine.connect(network, services, key, audience).await
     }
 
     /// Waits until one of the services ends; what became of it.

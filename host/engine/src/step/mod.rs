@@ -22,7 +22,7 @@ use wharf_graph::{
     plan::{Step, Tree},
 };
 use wharf_runner::{
-    Exit, NetworkMode, Overlay, StepIo,
+    Exit, Overlay, StepIo,
     passwd::User,
     spec::{self, Process},
 };
@@ -31,6 +31,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     audience::Audience,
+    egress::network_mode,
     engine::Engine,
     evaluate::{Made, record},
     image::of_store,
@@ -137,7 +138,8 @@ impl Engine {
             stderr,
         };
         let to_look_at = audience.is_interactive().then(|| Box::new(runner_step.clone()));
-        let outcome = match bound.network(self, step.network).await? {
+        let network = bound.network(self, &step.network, tree.key, audience).await?;
+        let outcome = match network {
             None => self.runner.run(runner_step, io, cancel.clone()).await,
             Some(network) => {
                 self.runner
@@ -224,7 +226,7 @@ impl Engine {
                 upper: Some((draft.path(), draft.work())),
             },
             mounts,
-            network: network_mode(step.network),
+            network: network_mode(&step.network),
             hosts: bound.hosts(),
             timeout: step.timeout,
         };
@@ -260,7 +262,7 @@ impl Engine {
         env.entry("HOSTNAME".to_owned())
             .or_insert_with(|| HOSTNAME.to_owned());
         let mut binds = Vec::new();
-        if let (Network::All, Some(bundle)) = (step.network, &self.ca_bundle) {
+        if let (Network::All | Network::Hosts(_), Some(bundle)) = (&step.network, &self.ca_bundle) {
             binds.push(bind(bundle, CERTIFICATES, false));
             for name in CERTIFICATE_VARIABLES {
                 env.entry(name.to_owned())
@@ -351,13 +353,6 @@ pub(crate) fn failure(step: &Step, exit: &Exit, tails: &[Tail; 2]) -> Error {
         stderr_tail: tails[1].text(),
         log: String::new(),
     }))
-}
-
-pub(crate) fn network_mode(network: Network) -> NetworkMode {
-    match network {
-        Network::None => NetworkMode::None,
-        Network::All => NetworkMode::Bridged,
-    }
 }
 
 pub(crate) fn io_error(error: impl Into<std::io::Error>) -> Error {

@@ -18,6 +18,7 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
+use wharf_digest::Digest;
 use wharf_graph::{
     Error,
     plan::{ContainerPlan, Step},
@@ -26,13 +27,14 @@ use wharf_graph::{
 use wharf_proto::v1::{
     TerminalDown, TerminalRequest, TerminalTaken, TerminalUp, session_down, terminal_down,
 };
-use wharf_runner::{Console, Exit, Overlay, StepNetwork, TerminalSize};
+use wharf_runner::{Console, Exit, Overlay, TerminalSize};
 use wharf_store::{LayerDraft, Store};
 use zeroize::Zeroizing;
 
 use self::pump::{End, pump};
 use crate::{
     audience::Audience,
+    egress::Connected,
     engine::Engine,
     scrub::Scrubber,
     service::Bound,
@@ -152,7 +154,7 @@ impl Engine {
             ..
         } = Box::pin(self.prepare(&step, &inputs, &bound, &audience, &cancel)).await?;
         let program = Program {
-            network: bound.network(self, step.network).await?,
+            network: bound.network(self, &step.network, Digest::ZERO, &audience).await?,
             step: runner_step,
             secrets: &held.secrets,
         };
@@ -190,7 +192,7 @@ impl Engine {
         let look = async {
             let taken = session.terminal(SHELL, Some((step, error))).await?;
             let down = taken.down.clone();
-            let outcome = self.look_with(step, left, bound, taken, cancel).await;
+            let outcome = self.look_with(step, left, bound, audience, taken, cancel).await;
             if let Err(error) = &outcome {
                 let failed = terminal_down::Message::Failed(error.to_string());
                 let message = Some(failed);
@@ -211,6 +213,7 @@ impl Engine {
         step: &Step,
         left: Left,
         bound: &Bound,
+        audience: &Audience,
         taken: Taken,
         cancel: &CancellationToken,
     ) -> Result<(), Error> {
@@ -220,7 +223,7 @@ impl Engine {
             process.set_args(Some(vec![SHELL.to_owned()]));
         }
         let program = Program {
-            network: bound.network(self, step.network).await?,
+            network: bound.network(self, &step.network, Digest::ZERO, audience).await?,
             step: runner_step,
             secrets: &held.secrets,
         };
@@ -266,7 +269,7 @@ fn above(store: &Store, overlay: &mut Overlay) -> Result<Option<LayerDraft>, wha
 /// A program that is ready to run on a terminal.
 struct Program<'p> {
     step: wharf_runner::Step,
-    network: Option<Arc<StepNetwork>>,
+    network: Option<Connected>,
     secrets: &'p [Zeroizing<Vec<u8>>],
 }
 
@@ -286,7 +289,7 @@ impl Program<'_> {
         let console = Console { size, opened };
         let run = engine
             .runner
-            .run_on_terminal(network, step, console, kill.clone());
+            .run_on_terminal(network.as_deref().cloned(), step, console, kill.clone());
         let scrubber = Scrubber::new(secrets.iter().map(|secret| secret.as_slice()));
         let talk = async {
             match open.await {

@@ -240,7 +240,7 @@ impl ContainerPlan {
             redirect_stdout: redirect(&options.redirect_stdout),
             redirect_stderr: redirect(&options.redirect_stderr),
             mounts: self.mounts.clone(),
-            network: self.network,
+            network: self.network.clone(),
             services: self.services.clone(),
             platform: self.platform.clone(),
             expect: options.expect,
@@ -365,7 +365,7 @@ impl ContainerPlan {
                 }
             }
             Configure::Unexpose(port) => config.exposed_ports.retain(|exposed| exposed != port),
-            Configure::Network(network) => self.network = *network,
+            Configure::Network(network) => self.network.clone_from(network),
             Configure::Mount(path, _) => {
                 let at = self.at(path);
                 if at == "/" {

@@ -57,7 +57,7 @@ struct StepMaterial<'a> {
     stdin: &'a Stdin,
     redirects: [Option<&'a str>; 2],
     mounts: Vec<(&'a str, MountMaterial<'a>)>,
-    network: Network,
+    network: &'a Network,
     /// By name.
     services: Vec<(&'a str, Digest)>,
     platform: &'a Platform,
@@ -193,7 +193,7 @@ impl Naming {
                 .iter()
                 .map(|(path, mount)| (path.as_str(), self.mount(mount)))
                 .collect(),
-            network: step.network,
+            network: &step.network,
             services: step
                 .services
                 .iter()

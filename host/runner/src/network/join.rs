@@ -71,7 +71,7 @@ impl Networks {
 }
 
 /// What `work` does in a thread of its own: one that changes its namespace must not be used for anything else afterwards.
-fn in_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> Result<T> {
+pub(super) fn in_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> Result<T> {
     std::thread::scope(|scope| {
         let done = scope.spawn(work).join();
         done.unwrap_or_else(|_| Err(io::Error::other("a thread ended badly")))

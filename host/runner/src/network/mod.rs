@@ -5,7 +5,11 @@
 //!
 //! A step that may reach a service has a second link, to that service's network alone ([`Networks::join`]): packets between
 //! them pass neither the host nor its filter, and no other step has a way to the service.
+//!
+//! The link of a step whose network is filtered does not end on the host but in a namespace of the engine's, which has no way
+//! out ([`filter`]): what the step sends reaches the engine's own sockets there or nobody.
 
+mod filter;
 mod join;
 mod link;
 mod netlink;
@@ -22,6 +26,7 @@ use std::{
 
 use netlink::Socket;
 
+pub use filter::FilterSockets;
 pub use join::Listening;
 
 use crate::{
@@ -48,6 +53,8 @@ pub(crate) struct Networks {
     resolvers: Vec<Ipv4Addr>,
     /// Set up when the first step needs it: a socket on the host's side.
     host: OnceLock<std::result::Result<Mutex<Socket>, String>>,
+    /// Set up when the first step needs it: where the links of filtered steps end.
+    filter: OnceLock<std::result::Result<filter::Filter, String>>,
 }
 
 /// One step's network; its links go with the namespace.
@@ -91,6 +98,7 @@ impl Networks {
             free: Arc::new(Mutex::new(numbers)),
             resolvers,
             host: OnceLock::new(),
+            filter: OnceLock::new(),
         }
     }
 
@@ -98,12 +106,8 @@ impl Networks {
     pub(crate) async fn of_mode(self: &Arc<Self>, mode: NetworkMode) -> Result<Option<Arc<StepNetwork>>> {
         match mode {
             NetworkMode::None => Ok(None),
-            NetworkMode::Bridged => {
-                let networks = Arc::clone(self);
-                let connected = tokio::task::spawn_blocking(move || networks.connect()).await;
-                connected
-                    .map_err(|error| Error::Network(error.to_string()))?
-                    .map(|network| Some(Arc::new(network)))
+            NetworkMode::Bridged | NetworkMode::Filtered => {
+                self.with_services(mode, Vec::new()).await.map(Some)
             }
         }
     }
@@ -118,7 +122,8 @@ impl Networks {
         let made = tokio::task::spawn_blocking(move || {
             let network = match mode {
                 NetworkMode::None => networks.apart(),
-                NetworkMode::Bridged => networks.connect(),
+                NetworkMode::Bridged => networks.connect(networks.host()?),
+                NetworkMode::Filtered => networks.connect(networks.filter()?.host()),
             }?;
             Self::join(&network, &services)?;
             Ok(Arc::new(network))
@@ -126,23 +131,34 @@ impl Networks {
         made.await.map_err(|error| Error::Network(error.to_string()))?
     }
 
-    /// A namespace with a link that reaches out. Blocking.
-    fn connect(&self) -> Result<StepNetwork> {
-        let host = self
-            .host
-            .get_or_init(|| {
-                set_up(&self.resolvers)
-                    .map(Mutex::new)
-                    .map_err(|error| error.to_string())
-            })
-            .as_ref()
-            .map_err(|error| Error::Network(error.clone()))?;
-        // A thread of its own, because it changes its namespace and must not be used for anything else afterwards.
-        std::thread::scope(|scope| {
-            let connected = scope.spawn(|| self.link(host)).join();
-            connected.unwrap_or_else(|_| Err(io::Error::other("a thread ended badly")))
-        })
-        .map_err(|error| Error::Network(error.to_string()))
+    /// Where links end that reach out. Blocking.
+    fn host(&self) -> Result<&Mutex<Socket>> {
+        let set_up = || {
+            set_up(&self.resolvers)
+                .map(Mutex::new)
+                .map_err(|error| error.to_string())
+        };
+        let host = self.host.get_or_init(set_up).as_ref();
+        host.map_err(|error| Error::Network(error.clone()))
+    }
+
+    /// Where links of filtered steps end. Blocking.
+    fn filter(&self) -> Result<&filter::Filter> {
+        let set_up = || filter::Filter::new().map_err(|error| error.to_string());
+        let filter = self.filter.get_or_init(set_up).as_ref();
+        filter.map_err(|error| Error::Network(error.clone()))
+    }
+
+    /// Opens the sockets that take what filtered steps send; once.
+    pub(crate) async fn filter_sockets(self: &Arc<Self>) -> Result<FilterSockets> {
+        let networks = Arc::clone(self);
+        let opened = tokio::task::spawn_blocking(move || networks.filter()?.open());
+        opened.await.map_err(|error| Error::Network(error.to_string()))?
+    }
+
+    /// A namespace with a link to the one that the socket is in. Blocking.
+    fn connect(&self, host: &Mutex<Socket>) -> Result<StepNetwork> {
+        join::in_thread(|| self.link(host))
     }
 
     fn link(&self, host: &Mutex<Socket>) -> io::Result<StepNetwork> {
@@ -176,6 +192,16 @@ impl Networks {
         }
         Err(io::Error::other("too many steps have a network"))
     }
+}
+
+/// Is this an address of steps, or of the host's end of their links?
+pub fn is_of_steps(address: Ipv4Addr) -> bool {
+    address.octets()[..2] == POOL
+}
+
+/// What a filtered step's `/etc/resolv.conf` holds: whichever server it asks, it is answered by the engine.
+pub(crate) fn filtered_resolv_conf() -> String {
+    format!("nameserver {GATEWAY}\n")
 }
 
 /// Sets the packet filter's rules in the network namespace that this thread is in.

@@ -16,12 +16,33 @@
 //!     chain postrouting { type nat hook postrouting priority srcnat;
 //!         ip saddr 10.88.0.0/16 oifname != "wharf*" masquerade } }
 //! ```
+//!
+//! And in the namespace in which the links of filtered steps end:
+//!
+//! ```text
+//! table inet wharf {
+//!     chain prerouting { type nat hook prerouting priority dstnat;
+//!         meta nfproto ipv4 udp dport 53 redirect to :53
+//!         meta nfproto ipv4 tcp dport 53 redirect to :53
+//!         meta nfproto ipv4 meta l4proto tcp redirect to :15001 }
+//!     chain input { type filter hook input priority filter;
+//!         meta nfproto ipv4 udp dport 53 accept
+//!         meta nfproto ipv4 tcp dport 53 accept
+//!         meta nfproto ipv4 tcp dport 15001 accept
+//!         drop }
+//!     chain forward { type filter hook forward priority filter;
+//!         drop } }
+//! ```
 
 use std::{io, net::Ipv4Addr};
 
 use super::netlink::{ACKNOWLEDGE, Attributes, Messages, Socket};
 
 const TABLE: &str = "wharf";
+/// Where filtered steps' questions for names arrive, and the port to which they are sent.
+pub(super) const QUESTIONS: u16 = 53;
+/// Where all their other connections arrive.
+pub(super) const CONNECTIONS: u16 = 15001;
 /// How the names of the host's ends of links begin.
 pub(super) const PREFIX: &str = "wharf";
 
@@ -64,7 +85,11 @@ enum Part<'r> {
     Address(u32, &'r [u8]),
     Port(u8, u16),
     ToTheHost,
+    Version4,
     Version6,
+    Transport(u8),
+    /// To this port of the address of the interface by which it came.
+    Redirect(u16),
     Verdict(u32),
     Masquerade,
 }
@@ -131,14 +156,12 @@ impl Part<'_> {
                 compare(list, NOT_EQUAL, &[0; 4]);
             }
             Part::Address(offset, start) => {
-                meta(list, META_PROTOCOL_FAMILY);
-                compare(list, EQUAL, &[libc::NFPROTO_IPV4 as u8]);
+                Part::Version4.write(list);
                 payload(list, NETWORK_HEADER, *offset, start.len());
                 compare(list, EQUAL, start);
             }
             Part::Port(transport, port) => {
-                meta(list, META_TRANSPORT);
-                compare(list, EQUAL, &[*transport]);
+                Part::Transport(*transport).write(list);
                 payload(list, TRANSPORT_HEADER, 2, 2);
                 compare(list, EQUAL, &port.to_be_bytes());
             }
@@ -150,6 +173,21 @@ impl Part<'_> {
                     data.big(3, 2);
                 });
                 compare(list, EQUAL, &u32::from(libc::RTN_LOCAL).to_ne_bytes());
+            }
+            Part::Version4 => {
+                meta(list, META_PROTOCOL_FAMILY);
+                compare(list, EQUAL, &[libc::NFPROTO_IPV4 as u8]);
+            }
+            Part::Transport(transport) => {
+                meta(list, META_TRANSPORT);
+                compare(list, EQUAL, &[*transport]);
+            }
+            Part::Redirect(port) => {
+                expression(list, "immediate", |data| {
+                    data.big(1, REGISTER);
+                    data.nest(2, &[], |data| data.bytes(1, &port.to_be_bytes()));
+                });
+                expression(list, "redir", |data| data.big(1, REGISTER));
             }
             Part::Version6 => {
                 meta(list, META_PROTOCOL_FAMILY);
@@ -196,14 +234,7 @@ fn rule(messages: &mut Messages, chain: &str, parts: &[Part<'_>]) {
 
 /// Puts the rules in place of earlier ones. Steps reach the resolvers even where they are the host itself.
 pub(super) fn install(pool: &[u8], resolvers: &[Ipv4Addr]) -> io::Result<()> {
-    let mut messages = Messages::default();
-    messages.add(BATCH_BEGIN, 0, &header(0, 10), |_| {});
-    let table = |attributes: &mut Attributes<'_>| attributes.text(1, TABLE);
-    // Made before it is removed, so that there is something to remove; all in one transaction.
-    messages.add(NEW_TABLE, CREATE, &header(INET, 0), table);
-    messages.add(DELETE_TABLE, 0, &header(INET, 0), table);
-    messages.add(NEW_TABLE, CREATE, &header(INET, 0), table);
-
+    let mut messages = begin();
     chain(
         &mut messages,
         "prerouting",
@@ -260,6 +291,55 @@ pub(super) fn install(pool: &[u8], resolvers: &[Ipv4Addr]) -> io::Result<()> {
         "postrouting",
         &[Part::Address(SOURCE, pool), Part::NotOut, Part::Masquerade],
     );
+    commit(messages)
+}
+
+/// Puts the rules in place where the links of filtered steps end.
+pub(super) fn install_filter() -> io::Result<()> {
+    const TCP: u8 = libc::IPPROTO_TCP as u8;
+    const UDP: u8 = libc::IPPROTO_UDP as u8;
+    let mut messages = begin();
+    let hook = libc::NF_INET_PRE_ROUTING as u32;
+    chain(&mut messages, "prerouting", "nat", hook, -100);
+    for (which, to) in [
+        (Part::Port(UDP, QUESTIONS), QUESTIONS),
+        (Part::Port(TCP, QUESTIONS), QUESTIONS),
+        (Part::Transport(TCP), CONNECTIONS),
+    ] {
+        rule(
+            &mut messages,
+            "prerouting",
+            &[Part::Version4, which, Part::Redirect(to)],
+        );
+    }
+    chain(&mut messages, "input", "filter", libc::NF_INET_LOCAL_IN as u32, 0);
+    for (transport, port) in [(UDP, QUESTIONS), (TCP, QUESTIONS), (TCP, CONNECTIONS)] {
+        let which = Part::Port(transport, port);
+        rule(
+            &mut messages,
+            "input",
+            &[Part::Version4, which, Part::Verdict(ACCEPT)],
+        );
+    }
+    rule(&mut messages, "input", &[Part::Verdict(DROP)]);
+    chain(&mut messages, "forward", "filter", libc::NF_INET_FORWARD as u32, 0);
+    rule(&mut messages, "forward", &[Part::Verdict(DROP)]);
+    commit(messages)
+}
+
+/// A transaction that begins with an empty table in place of an earlier one.
+fn begin() -> Messages {
+    let mut messages = Messages::default();
+    messages.add(BATCH_BEGIN, 0, &header(0, 10), |_| {});
+    let table = |attributes: &mut Attributes<'_>| attributes.text(1, TABLE);
+    // Made before it is removed, so that there is something to remove.
+    messages.add(NEW_TABLE, CREATE, &header(INET, 0), table);
+    messages.add(DELETE_TABLE, 0, &header(INET, 0), table);
+    messages.add(NEW_TABLE, CREATE, &header(INET, 0), table);
+    messages
+}
+
+fn commit(mut messages: Messages) -> io::Result<()> {
     // Acknowledged last: what is refused before it is said before it.
     messages.add(BATCH_END, ACKNOWLEDGE, &header(0, 10), |_| {});
     Socket::open(libc::NETLINK_NETFILTER)?.apply(&messages)

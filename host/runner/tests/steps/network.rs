@@ -18,6 +18,7 @@ with_both!(
     b11_two_steps_listen_on_one_port,
     the_hosts_own_addresses_are_out_of_reach,
     links_are_gone_with_their_steps,
+    a_filtered_network_ends_at_the_sockets_of_the_filter,
 );
 
 fn bridged(script: &str) -> Wanted {
@@ -157,6 +158,28 @@ async fn the_hosts_own_addresses_are_out_of_reach(world: World) {
         listener.accept().unwrap_err().kind(),
         std::io::ErrorKind::WouldBlock
     );
+}
+
+async fn a_filtered_network_ends_at_the_sockets_of_the_filter(world: World) {
+    let sockets = world.runner.filter_sockets().await.unwrap();
+    let taking = std::thread::spawn(move || {
+        let (mut connection, from) = sockets.connections.accept().unwrap();
+        let to = rustix::net::sockopt::ip_original_dst(&connection).unwrap();
+        connection.write_all(b"taken\n").unwrap();
+        let (_, asks) = sockets.questions.recv_from(&mut [0; 512]).unwrap();
+        (from.ip(), to.to_string(), asks.ip())
+    });
+    let script = "nc 192.0.2.1 4444 < /dev/null; timeout 1 nslookup name.example 192.0.2.53 > /dev/null 2>&1; \
+                  ip -4 addr show eth0 | grep -o '10.88.[0-9.]*' | head -1; cat /etc/resolv.conf; ls /sys/class/net";
+    let outcome = world
+        .run(Wanted {
+            network: NetworkMode::Filtered,
+            ..sh(script)
+        })
+        .await;
+    let (from, to, asks) = taking.join().unwrap();
+    assert_eq!(outcome.stdout, format!("taken\n{from}\nnameserver 10.88.0.1\neth0\nlo\n"), "{outcome:?}");
+    assert_eq!((to.as_str(), asks), ("192.0.2.1:4444", from));
 }
 
 async fn links_are_gone_with_their_steps(world: World) {

@@ -9,6 +9,7 @@ use wharf_graph::{
     op::{Configure, CopyOptions, ExecOptions, Expect, FileEdit, Network, Sharing, Stdin},
     publish::Login,
 };
+use wharf_hosts::Hosts;
 use wharf_manifest::Capability;
 
 use super::convert;
@@ -810,6 +811,26 @@ impl network::Host for &mut State {
             return Ok(self.table.push(Container::failed(denied))?);
         }
         State::container(self, &container, |base| base.with_network(network))
+    }
+
+    fn with_network_hosts(
+        &mut self,
+        container: Resource<Container>,
+        hosts: Vec<String>,
+    ) -> Handle<Container> {
+        self.meter.describe(hosts.iter().map(String::len).sum())?;
+        let allowed = hosts
+            .iter()
+            .try_for_each(|host| self.held.check(Capability::Network, host));
+        let network = match Hosts::parse(&hosts) {
+            Err(error) => Err(Error::Invalid(format!("with-network-hosts: {error}"))),
+            Ok(hosts) if hosts.is_empty() => Ok(Network::None),
+            Ok(hosts) => allowed.map(|()| Network::Hosts(hosts)),
+        };
+        match network {
+            Ok(network) => State::container(self, &container, |base| base.with_network(network)),
+            Err(error) => Ok(self.table.push(Container::failed(error))?),
+        }
     }
 }
 

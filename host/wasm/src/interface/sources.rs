@@ -7,6 +7,7 @@ use wharf_graph::{
     op::FileEdit,
     source::{Access, Checkout, FetchOptions, FetchRequest, FetchSecret, GitAccess, Reference},
 };
+use wharf_hosts::Hosts;
 use wharf_manifest::Capability;
 
 use crate::{
@@ -16,11 +17,11 @@ use crate::{
 
 type Handle<T> = wasmtime::Result<Resource<T>>;
 
-/// The file at a URL.
-fn fetched(url: &str, options: FetchOptions) -> File {
+/// The file at a URL, from these servers where not from all.
+fn fetched(url: &str, hosts: Option<Hosts>, options: FetchOptions) -> File {
     let FetchOptions { request, name, mode } = options;
     let url = url.to_owned();
-    let mut file = File::fetch(FetchRequest { url, ..request });
+    let mut file = File::fetch(FetchRequest { url, hosts, ..request });
     if let Some(name) = name {
         file = file.edit(FileEdit::Rename(name));
     }
@@ -112,8 +113,8 @@ impl http::Host for &mut State {
             .map(|options| self.table.get(&options).cloned())
             .transpose()?
             .unwrap_or_default();
-        let file = match self.held.check_all(Capability::Http) {
-            Ok(()) => fetched(&url, options),
+        let file = match self.held.check_address(Capability::Http, &url) {
+            Ok(hosts) => fetched(&url, hosts, options),
             Err(denied) => File::failed(denied),
         };
         self.meter.describe(file.node().encoding().len())?;
@@ -257,8 +258,8 @@ impl git::Host for &mut State {
             .map(|access| self.table.get(&access).cloned())
             .transpose()?
             .unwrap_or_default();
-        let repository = match self.held.check_all(Capability::Git) {
-            Ok(()) => GitRepository::at(&url, access, &known_hosts),
+        let repository = match self.held.check_address(Capability::Git, &url) {
+            Ok(hosts) => GitRepository::at(&url, access, &known_hosts).only_from(hosts),
             Err(denied) => GitRepository::failed(denied),
         };
         Ok(self.table.push(repository)?)

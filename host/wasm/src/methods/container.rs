@@ -1,10 +1,12 @@
 //! Methods of containers.
 
 use wharf_graph::{
-    Container,
+    Container, Error,
     op::{Configure, ExecOptions, Network, ServiceOptions, Stream},
     read::{Answer, Question},
 };
+
+use wharf_hosts::Hosts;
 
 use super::{
     Method, build, done,
@@ -320,7 +322,24 @@ fn connections() -> Vec<Method> {
                     "all" => Network::All,
                     _ => Network::None,
                 };
-                on_container(own, |own| Some(own.with_network(network)))
+                on_container(own, |own| Some(own.with_network(network.clone())))
+            },
+        ),
+        build(
+            "with-network-hosts",
+            "The same, whose later commands reach these hosts and nothing else of the network.",
+            vec![texts(
+                "hosts",
+                "Hosts, as in example.com, *.example.com or example.com:443.",
+            )],
+            Handle::Container,
+            |own, given| {
+                let network = match Hosts::parse(given.texts(0)?) {
+                    Ok(hosts) if hosts.is_empty() => Network::None,
+                    Ok(hosts) => Network::Hosts(hosts),
+                    Err(error) => return Some(Value::Container(Container::failed(Error::Invalid(error.to_string())))),
+                };
+                on_container(own, |own| Some(own.with_network(network.clone())))
             },
         ),
     ]

@@ -155,6 +155,19 @@ impl Container {
         Self(network::with_network(&self.0, mode))
     }
 
+    /// Let steps reach these hosts from here on, and nothing else of the network: `example.com`, `*.example.com`,
+    /// `example.com:443` or an address.
+    ///
+    /// ```
+    /// # use wharf_sdk::prelude::*;
+    /// let tools = image::pull("python:3.11").with_network_hosts(["pypi.example", "*.files.example:443"]);
+    /// let installed = tools.with_exec(["pip", "install", "ruff"]);
+    /// ```
+    #[must_use]
+    pub fn with_network_hosts(&self, hosts: impl IntoIterator<Item: Into<String>>) -> Self {
+        Self(network::with_network_hosts(&self.0, &owned(hosts)))
+    }
+
     /// Write the container as an OCI archive (a tar file) to `path` on the caller's disk.
     ///
     /// ```

@@ -284,6 +284,16 @@ pub mod network {
             arguments,
         ))
     }
+
+    pub fn with_network_hosts(container: &Container, hosts: &[String]) -> Container {
+        let arguments = arguments!(hosts);
+        Container::of(Node::new(
+            Container::KIND,
+            "with_network_hosts",
+            Some(container.node()),
+            arguments,
+        ))
+    }
 }
 
 pub mod image {

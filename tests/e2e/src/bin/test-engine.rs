@@ -1,4 +1,4 @@
-//! An engine process for tests: `test-engine SOCKET STORE RUNTIME`, and the runner's helper in the same program.
+//! An engine process for tests: `test-engine SOCKET STORE RUNTIME [RESOLV_CONF]`, and the runner's helper in the same program.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -10,9 +10,10 @@ fn main() {
     if args.first().is_some_and(|arg| arg == "helper") {
         wharf_runner::helper_main();
     }
-    let [socket, store, runtime] = args.as_slice() else {
-        panic!("test-engine SOCKET STORE RUNTIME")
+    let [socket, store, runtime, resolv_conf @ ..] = args.as_slice() else {
+        panic!("test-engine SOCKET STORE RUNTIME [RESOLV_CONF]")
     };
+    let resolv_conf = resolv_conf.first().map_or("/etc/resolv.conf", String::as_str);
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let (socket, store) = (PathBuf::from(socket), PathBuf::from(store));
     let mirrors = std::env::var("WHARF_REGISTRY_MIRRORS").unwrap_or_default();
@@ -23,7 +24,7 @@ fn main() {
     let config = EngineConfig {
         max_bytes: None,
         runner: RunnerConfig {
-            runtime: if runtime == "builtin" {
+            runtime: if runtime.is_empty() || runtime == "builtin" {
                 Runtime::BuiltIn
             } else {
                 Runtime::Binary(runtime.into())
@@ -35,7 +36,7 @@ fn main() {
             state: wharf_e2e::engine::state_of(&socket),
             ground: store.join("ground"),
             name: wharf_e2e::engine::group_name(&store),
-            resolv_conf: std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default(),
+            resolv_conf: std::fs::read_to_string(resolv_conf).unwrap_or_default(),
         },
         registries: RegistryConfig {
             mirrors: mirrors.split(',').filter_map(pair).collect(),

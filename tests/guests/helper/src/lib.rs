@@ -172,6 +172,11 @@ async fn tries(what: &str, value: &str, container: Container) -> Result<String> 
         "http" => http::fetch(value).file().contents().await,
         "git" => Ok(git::repository(value).head().tree().entries("").await?.join(" ")),
         "network" => container.with_network(Network::All).with_exec(["sh", "-c", value]).stdout().await,
+        "hosts" => {
+            let (hosts, script) = value.split_once(' ').ok_or("hosts and a script")?;
+            let container = container.with_network_hosts(hosts.split(','));
+            container.with_exec(["sh", "-c", script]).stdout().await
+        }
         "step" => container.with_exec(["sh", "-c", value]).stdout().await,
         "cache" => {
             let mounted = container.with_mounted_cache("/cache", &CacheVolume::new(value));
