@@ -9,6 +9,7 @@ mod engine_choice;
 mod error;
 mod explain;
 mod flags;
+mod gpus;
 mod interrupt;
 mod limits;
 mod module;
@@ -23,6 +24,7 @@ mod resolver;
 mod run;
 mod suggest;
 mod table;
+mod targets;
 mod terminal;
 mod toolchain;
 

@@ -18,6 +18,7 @@ use tokio::{
 use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use wharf_git::Git;
+use wharf_gpu::{GpuOptions, Gpus};
 use wharf_graph::Error;
 use wharf_http::{Fetcher, SettingsError};
 use wharf_oci::{Registry, RegistryConfig};
@@ -60,6 +61,8 @@ pub struct EngineConfig {
     pub registries: RegistryConfig,
     /// A file of certificates that steps with network trust, beside their image's own.
     pub ca_bundle: Option<PathBuf>,
+    /// Where GPUs are found.
+    pub gpus: GpuOptions,
     /// End after this long without a client.
     pub idle: Duration,
 }
@@ -112,6 +115,8 @@ pub(crate) struct Engine {
     pub(crate) turns: Arc<Turns>,
     /// Who may use which cache volume.
     pub(crate) volumes: Volumes,
+    /// Who has which GPU.
+    pub(crate) gpus: Arc<Gpus>,
     pub(crate) running_steps: AtomicUsize,
     pub(crate) sessions: Mutex<HashMap<SessionId, Arc<Session>>>,
     pub(crate) stopping: CancellationToken,
@@ -147,6 +152,7 @@ pub async fn serve(config: EngineConfig, stop: CancellationToken) -> Result<(), 
         services: Services::default(),
         turns: Turns::new(processors * STEPS_PER_PROCESSOR),
         volumes: Volumes::default(),
+        gpus: Gpus::new(config.gpus),
         running_steps: AtomicUsize::new(0),
         sessions: Mutex::default(),
         stopping: stop,

@@ -17,7 +17,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use cdi::{Edits, Specifications};
+use cdi::Specifications;
+pub use cdi::{Edits, Mount, Node, NodeKind};
 use inventory::Library;
 pub use inventory::{Device, Inventory, Use};
 pub use lease::Lease;

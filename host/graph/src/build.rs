@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     error::Error,
+    gpu::GpuRequest,
     image::Platform,
     node::Node,
     op::{
@@ -558,6 +559,12 @@ impl Container {
     #[must_use]
     pub fn with_network(&self, network: Network) -> Self {
         self.configure(Configure::Network(network))
+    }
+
+    /// The GPUs that later steps have.
+    #[must_use]
+    pub fn with_gpus(&self, request: Option<GpuRequest>) -> Self {
+        self.configure(Configure::Gpus(request))
     }
 
     fn mount(&self, path: &str, mount: Mount, source: Option<&Arc<Node>>) -> Self {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::Error,
+    gpu::GpuRequest,
     image::Platform,
     node::NodeId,
     publish::Login,
@@ -534,13 +535,15 @@ pub enum Configure {
     /// Take the mount at a path away.
     Unmount(String),
     /// It goes from one module to another, each named by its scope: the steps that the next one adds have the secrets,
-    /// caches, services and network of the next one, and find those of the last one again when it comes back.
+    /// caches, services, network and GPUs of the next one, and find those of the last one again when it comes back.
     HandOver {
         /// Who had it.
         from: String,
         /// Who gets it.
         to: String,
     },
+    /// The GPUs that later steps have.
+    Gpus(Option<GpuRequest>),
 }
 
 /// One operation. Inputs are named by id; the comment says what kind of node each makes.

@@ -29,7 +29,11 @@ pub struct TestEngine {
 /// Where the engine runs.
 enum Place {
     /// A process of this test.
-    Process { child: Option<Child>, runtime: String },
+    Process {
+        child: Option<Child>,
+        runtime: String,
+        variables: Vec<(String, PathBuf)>,
+    },
     /// A container of the Docker daemon, started as users start it.
     Docker(Box<DockerPlace>),
     /// Elsewhere: it listens on this socket.
@@ -55,6 +59,11 @@ impl TestEngine {
 
     /// An engine whose steps this runs: `builtin` or an OCI runtime's program.
     pub fn with_runtime(runtime: &str) -> Self {
+        Self::with_variables(runtime, &[])
+    }
+
+    /// The same, with more variables.
+    pub fn with_variables(runtime: &str, variables: &[(&str, PathBuf)]) -> Self {
         assert!(
             rustix::process::geteuid().is_root(),
             "these tests run containers: run them as root"
@@ -63,6 +72,10 @@ impl TestEngine {
         let place = Place::Process {
             child: None,
             runtime: runtime.to_owned(),
+            variables: variables
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.clone()))
+                .collect(),
         };
         let mut engine = Self { place, directory };
         engine.launch();
@@ -86,6 +99,7 @@ impl TestEngine {
             place: Place::Process {
                 child: None,
                 runtime: "builtin".to_owned(),
+                variables: Vec::new(),
             },
             directory,
         };
@@ -116,7 +130,11 @@ impl TestEngine {
     pub fn launch(&mut self) {
         let (socket, store, log) = (self.socket(), self.store(), self.log());
         match &mut self.place {
-            Place::Process { child, runtime } => *child = Some(spawn(&socket, &store, &log, runtime)),
+            Place::Process {
+                child,
+                runtime,
+                variables,
+            } => *child = Some(spawn(&socket, &store, &log, runtime, variables)),
             Place::Docker(place) => return place.launch(),
             Place::Given(_) => needs_its_own(),
         }
@@ -275,7 +293,7 @@ pub fn group_name(store: &Path) -> String {
     format!("wharf-test-{}", &hex[..12])
 }
 
-fn spawn(socket: &Path, store: &Path, log: &Path, runtime: &str) -> Child {
+fn spawn(socket: &Path, store: &Path, log: &Path, runtime: &str, variables: &[(String, PathBuf)]) -> Child {
     let mirror = wharf_testkit::fixtures::mirror().expect("a registry with the base images");
     let log = std::fs::File::options()
         .create(true)
@@ -285,6 +303,7 @@ fn spawn(socket: &Path, store: &Path, log: &Path, runtime: &str) -> Child {
     let child = Command::new(program())
         .args([socket.as_os_str(), store.as_os_str(), runtime.as_ref()])
         .env("WHARF_REGISTRY_MIRRORS", mirror.setting())
+        .envs(variables.iter().cloned())
         .stdin(Stdio::null())
         .stderr(log)
         .spawn()
@@ -370,7 +389,7 @@ impl Run {
 
     /// The next event; none when it has been quiet for a while: events come on a stream of their own, and what belongs to an
     /// answer is there a moment after it.
-    async fn next_event(&mut self) -> Option<Event> {
+    pub async fn next_event(&mut self) -> Option<Event> {
         let quiet = Duration::from_millis(200);
         tokio::time::timeout(quiet, self.events.recv())
             .await

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     error::Error,
+    gpu::GpuRequest,
     image::{ImageConfig, Platform},
     op::{Configure, CopyOptions, ExecOptions, Mount, Network, SecretId, Stream, TreeEdit},
     read::Configuration,
@@ -35,6 +36,8 @@ pub struct ContainerPlan {
     pub network: Network,
     /// The services that later steps reach, by name.
     pub services: Bound,
+    /// The GPUs that later steps have.
+    pub gpus: Option<GpuRequest>,
     /// What modules that had the container before put into it, by their scope.
     pub(super) put_away: BTreeMap<String, Belongings>,
     /// The platform.
@@ -51,6 +54,7 @@ pub(super) struct Belongings {
     volatile_env: BTreeMap<String, String>,
     network: Network,
     services: Bound,
+    gpus: Option<GpuRequest>,
 }
 
 impl ContainerPlan {
@@ -66,6 +70,7 @@ impl ContainerPlan {
             volatile_env: BTreeMap::new(),
             network: Network::None,
             services: Bound::new(),
+            gpus: None,
             put_away: BTreeMap::new(),
             platform,
             image_ref: None,
@@ -232,6 +237,7 @@ impl ContainerPlan {
             mounts: self.mounts.clone(),
             network: self.network,
             services: self.services.clone(),
+            gpus: self.gpus,
             platform: self.platform.clone(),
             expect: options.expect,
             limits: options.limits,
@@ -255,6 +261,7 @@ impl ContainerPlan {
             volatile_env: std::mem::take(&mut self.volatile_env),
             network: std::mem::replace(&mut self.network, Network::None),
             services: std::mem::take(&mut self.services),
+            gpus: self.gpus.take(),
         };
         self.put_away.insert(from.to_owned(), belongings);
         let Some(next) = self.put_away.remove(to) else {
@@ -263,6 +270,7 @@ impl ContainerPlan {
         self.mounts.extend(next.mounts);
         (self.secret_env, self.volatile_env) = (next.secret_env, next.volatile_env);
         (self.network, self.services) = (next.network, next.services);
+        self.gpus = next.gpus;
     }
 
     /// The container after a change that runs nothing.
@@ -351,6 +359,10 @@ impl ContainerPlan {
                 self.mounts.remove(&at);
             }
             Configure::HandOver { from, to } => self.hand_over(from, to),
+            Configure::Gpus(Some(GpuRequest { count: 0, .. })) => {
+                return Err(Error::Invalid("a request for no GPU: ask for 1 at least".to_owned()));
+            }
+            Configure::Gpus(request) => self.gpus = *request,
         }
         Ok(self)
     }

@@ -172,6 +172,9 @@ async fn tries(what: &str, value: &str, container: Container) -> Result<String> 
         "http" => http::fetch(value).file().contents().await,
         "git" => Ok(git::repository(value).head().tree().entries("").await?.join(" ")),
         "network" => container.with_network(Network::All).with_exec(["sh", "-c", value]).stdout().await,
+        "gpu" => container.with_gpu(&gpu::Request::new()).with_exec(["sh", "-c", value]).stdout().await,
+        "gpus" => Ok(gpu::devices().await?.len().to_string()),
+        "targets" => Ok(gpu::targets().await?.len().to_string()),
         "step" => container.with_exec(["sh", "-c", value]).stdout().await,
         "cache" => {
             let mounted = container.with_mounted_cache("/cache", &CacheVolume::new(value));
