@@ -199,15 +199,18 @@ impl Engine {
         audience: &Audience,
         cancel: &CancellationToken,
     ) -> Outcomes {
-        self.check_gpus(tree).await?;
         let inputs = {
             let trees: Vec<_> = tree
                 .inputs()
                 .into_iter()
                 .map(|Location { tree, .. }| tree)
                 .collect();
+            let inputs = async {
+                self.check_gpus(tree).await?;
+                self.realize_all(audience, trees).await
+            };
             tokio::select! {
-                inputs = self.realize_all(audience, trees) => inputs?,
+                inputs = inputs => inputs?,
                 () = cancel.cancelled() => return Err(Error::Cancelled),
             }
         };

@@ -106,7 +106,7 @@ async fn a_step_sees_exactly_its_gpu(runtime: &str) {
     let expected = |number: u32| {
         format!(
             "fake{number} fakectl GPU {number}\nFAKE_DRIVER=570.86.10\nFAKE_GPU_{number}=yes\n/usr/lib/fake a library\n\
-             opened\nrefused\ncontrol\n"
+             opened\nopened\nrefused\ncontrol\n"
         )
     };
     assert_eq!(seen, [expected(0), expected(1)]);
@@ -254,7 +254,7 @@ async fn what_can_never_be_had_fails_before_anything_runs() {
         args: sh("sleep 1000"),
         ..Default::default()
     });
-    let bound = input.with_gpus(Some(ONE)).bind("served", &serves);
+    let bound = input.with_gpus(Some(ONE)).with_service("served", &serves);
     let refused = run.stdout(&script(&bound, "true")).await.unwrap_err();
     assert!(refused.to_string().contains("are asked for at once"), "{refused}");
     let (ran, _) = run.steps().await;
@@ -327,9 +327,14 @@ fn call(world: &World, module: &Path, options: &[&str], words: &[&str]) -> Done 
 fn the_engine_and_the_doctor_say_what_there_is() {
     let mut world = world(2);
     let line = "NVIDIA Test 16, 12.0 GiB of 16.0 GiB free, compute capability 8.9, driver 570.86.10";
-    world.wharf(["doctor", "--engine", "local"]).says(line).says("enable-cuda-compat` is not run");
+    let tells = |world: &World, command: &[&str], text: &str| {
+        let told = world.wharf(command);
+        assert!(told.ok().contains(text), "{command:?}: {}", told.text());
+    };
+    tells(&world, &["doctor", "--engine", "local"], line);
+    tells(&world, &["doctor", "--engine", "local"], "enable-cuda-compat` is not run");
     world.wharf(["engine", "start"]).exits(0);
-    world.wharf(["engine", "status"]).exits(0).says(line);
+    tells(&world, &["engine", "status"], line);
     let status = world.wharf(["engine", "status", "--json"]);
     let status: serde_json::Value = serde_json::from_str(status.ok()).expect("JSON");
     assert_eq!(status["gpus"]["devices"][1]["uuid"], "GPU-00000000-0000-4000-8000-000000000001");
@@ -338,9 +343,8 @@ fn the_engine_and_the_doctor_say_what_there_is() {
     world.set("WHARF_NVML", "/nowhere/libnvidia-ml.so.1");
     world.wharf(["engine", "start"]).exits(0);
     for command in [&["engine", "status"][..], &["doctor", "--engine", "local"]] {
-        world.wharf(command).says("none: /nowhere/libnvidia-ml.so.1 cannot be loaded");
+        tells(&world, command, "none: /nowhere/libnvidia-ml.so.1 cannot be loaded");
     }
-    world.wharf(["engine", "stop"]);
 }
 
 #[test]
@@ -359,7 +363,6 @@ fn modules_ask_for_gpus_and_know_what_there_is() {
     call(&world, &module, &["-q"], &[&words[..], &["--count", "3"]].concat())
         .exits(1)
         .says("this engine can never give that: it has 2 GPUs");
-    world.wharf(["engine", "stop"]);
 }
 
 #[test]
@@ -369,20 +372,19 @@ fn a_module_chooses_among_the_engines_that_the_user_has_named() {
     assert_eq!(call(&world, &module, &["-q"], &["targets"]).ok(), "");
     world.wharf(["engine", "start"]).exits(0);
     let socket = world.path("wharf/run/engine.sock");
-    world.write(
-        "wharf/config/targets.toml",
-        format!(
-            "[targets.box]\nengine = \"unix://{}\"\nlabels = [\"large\"]\n[targets.gone]\nengine = \"unix:///nowhere/engine.sock\"\n",
-            socket.display()
-        ),
+    let file = world.path("wharf/config/targets.toml");
+    std::fs::create_dir_all(file.parent().expect("a directory")).expect("a directory");
+    let text = format!(
+        "[targets.box]\nengine = \"unix://{}\"\nlabels = [\"large\"]\n[targets.gone]\nengine = \"unix:///nowhere/engine.sock\"\n",
+        socket.display()
     );
+    std::fs::write(&file, text).expect("a file");
     let targets = call(&world, &module, &["-q"], &["targets"]);
     let lines: Vec<_> = targets.ok().lines().collect();
     assert_eq!(lines[0], "box large 2 free");
     assert!(lines[1].starts_with("gone  no engine answers on /nowhere/engine.sock"), "{lines:?}");
-    world.write("wharf/config/targets.toml", "[targets.box]\nengines = 1\n");
+    std::fs::write(&file, "[targets.box]\nengines = 1\n").expect("a file");
     call(&world, &module, &["-q"], &["targets"]).exits(1).says("targets.toml");
-    world.wharf(["engine", "stop"]);
 }
 
 #[test]
@@ -405,5 +407,4 @@ fn a_dependency_has_no_gpu_unless_it_was_granted() {
     }
     assert_eq!(tries("gpu", Some("gpu")).ok(), "0");
     assert_eq!(tries("gpus", Some("gpu")).ok(), "1");
-    world.wharf(["engine", "stop"]);
 }
