@@ -137,7 +137,13 @@ pub(crate) struct GpuArgs {
     #[arg(long, env = "WHARF_NVML", value_name = "PATH", hide_env_values = true)]
     pub(crate) nvml: Option<PathBuf>,
     /// A directory with CDI specifications, instead of /etc/cdi and /var/run/cdi; may be repeated, the strongest last
-    #[arg(long = "cdi-dir", env = "WHARF_CDI_DIRS", value_name = "DIR", value_delimiter = ':', hide_env_values = true)]
+    #[arg(
+        long = "cdi-dir",
+        env = "WHARF_CDI_DIRS",
+        value_name = "DIR",
+        value_delimiter = ':',
+        hide_env_values = true
+    )]
     pub(crate) cdi_directories: Vec<PathBuf>,
 }
 

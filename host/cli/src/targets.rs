@@ -38,7 +38,9 @@ struct Entry {
 
 /// All targets, each asked at once. None is started; one that does not answer says why not.
 pub(crate) async fn look() -> Result<Vec<Target>, Error> {
-    let file = Places::find().map_err(|report| Error::Invalid(report.words()))?.targets();
+    let file = Places::find()
+        .map_err(|report| Error::Invalid(report.words()))?
+        .targets();
     let entries = read(&file)?.targets;
     let looks = entries.into_iter().map(|(name, entry)| async move {
         let outcome = tokio::time::timeout(LIMIT, devices(&entry.engine)).await;
@@ -71,9 +73,18 @@ fn read(file: &Path) -> Result<Targets, Error> {
 async fn devices(engine: &str) -> Result<Vec<Gpu>, String> {
     let socket: PathBuf = match engine.parse() {
         Ok(EngineChoice::Unix(socket)) => socket,
-        _ => return Err(format!("`{engine}` is no target's engine: write unix:// and an absolute path")),
+        _ => {
+            return Err(format!(
+                "`{engine}` is no target's engine: write unix:// and an absolute path"
+            ));
+        }
     };
-    let connection = Connection::open(&socket).await.map_err(|error| error.to_string())?;
-    let reply = connection.gpus().await.map_err(|status| status.message().to_owned())?;
+    let connection = Connection::open(&socket)
+        .await
+        .map_err(|error| error.to_string())?;
+    let reply = connection
+        .gpus()
+        .await
+        .map_err(|status| status.message().to_owned())?;
     Ok(reply.devices.into_iter().map(gpu).collect())
 }

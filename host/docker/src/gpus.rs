@@ -11,7 +11,11 @@ const ALL: &str = "nvidia.com/gpu=all";
 /// Where the host has CDI specifications: the engine gives steps their devices by them.
 const SPECIFICATIONS: [&str; 2] = ["/etc/cdi", "/var/run/cdi"];
 /// Where NVIDIA's libraries come to lie in a container.
-const DRIVER_LIBRARIES: [&str; 3] = ["/usr/lib64", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"];
+const DRIVER_LIBRARIES: [&str; 3] = [
+    "/usr/lib64",
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
+];
 
 /// How a daemon gives GPUs to containers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -49,13 +49,17 @@ fn serve(stream: UnixStream, info: &Value, made: &Mutex<Vec<Value>>) {
         }
         let length = head.lines().find_map(|line| {
             let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
+            name.eq_ignore_ascii_case("content-length")
+                .then(|| value.trim().parse().ok())?
         });
         let mut body = vec![0; length.unwrap_or(0)];
         reader.read_exact(&mut body).unwrap();
         let request = head.lines().next().unwrap_or_default();
         let (status, answer) = if request.contains("/version ") {
-            (200, json!({ "ApiVersion": "1.47", "Version": "27.0", "MinAPIVersion": "1.24" }))
+            (
+                200,
+                json!({ "ApiVersion": "1.47", "Version": "27.0", "MinAPIVersion": "1.24" }),
+            )
         } else if request.contains("/info ") {
             (200, info.clone())
         } else if request.contains("/images/") {
@@ -68,7 +72,11 @@ fn serve(stream: UnixStream, info: &Value, made: &Mutex<Vec<Value>>) {
         } else {
             (404, json!({ "message": "there is none" }))
         };
-        let text = if answer.is_null() { String::new() } else { answer.to_string() };
+        let text = if answer.is_null() {
+            String::new()
+        } else {
+            answer.to_string()
+        };
         write!(
             answers,
             "HTTP/1.1 {status} Answer\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{text}",
@@ -160,6 +168,8 @@ async fn a_daemon_says_how_it_gives_gpus() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("docker.sock");
     let _recorder = Recorder::start(&socket, with_toolkit());
-    let daemon = wharf_docker::reach_at(Some(&format!("unix://{}", socket.display()))).await.unwrap();
+    let daemon = wharf_docker::reach_at(Some(&format!("unix://{}", socket.display())))
+        .await
+        .unwrap();
     assert_eq!(daemon.gpus().await.unwrap(), Some(GpuDriver::Toolkit));
 }

@@ -24,7 +24,9 @@ pub(crate) struct Leased(Option<Granted>);
 impl Leased {
     /// How many there are.
     pub(crate) fn count(&self) -> u32 {
-        self.0.as_ref().map_or(0, |granted| granted.lease.devices().len() as u32)
+        self.0
+            .as_ref()
+            .map_or(0, |granted| granted.lease.devices().len() as u32)
     }
 
     /// Lets a process at them.
@@ -135,9 +137,14 @@ fn edit(process: &mut Process, edits: &Edits) {
         set(&mut process.env, name, variable.clone());
     }
     if !edits.library_directories.is_empty() {
-        let own = process.env.iter().find_map(|variable| variable.strip_prefix(&format!("{LIBRARIES}=")));
+        let own = process
+            .env
+            .iter()
+            .find_map(|variable| variable.strip_prefix(&format!("{LIBRARIES}=")));
         let directories = own.filter(|own| !own.is_empty()).into_iter();
-        let directories: Vec<_> = directories.chain(edits.library_directories.iter().map(String::as_str)).collect();
+        let directories: Vec<_> = directories
+            .chain(edits.library_directories.iter().map(String::as_str))
+            .collect();
         let variable = format!("{LIBRARIES}={}", directories.join(":"));
         set(&mut process.env, LIBRARIES, variable);
     }
@@ -175,7 +182,9 @@ mod tests {
     #[test]
     fn what_a_specification_says_is_stronger_than_the_process_s_own() {
         let mut process = Process {
-            env: ["PATH=/bin", "GPU=mine", "LD_LIBRARY_PATH=/own"].map(str::to_owned).into(),
+            env: ["PATH=/bin", "GPU=mine", "LD_LIBRARY_PATH=/own"]
+                .map(str::to_owned)
+                .into(),
             ..Process::default()
         };
         let edits = Edits {
@@ -185,7 +194,10 @@ mod tests {
             ..Edits::default()
         };
         edit(&mut process, &edits);
-        assert_eq!(process.env, ["PATH=/bin", "GPU=theirs", "LD_LIBRARY_PATH=/own:/usr/lib/gpu"]);
+        assert_eq!(
+            process.env,
+            ["PATH=/bin", "GPU=theirs", "LD_LIBRARY_PATH=/own:/usr/lib/gpu"]
+        );
         assert_eq!(process.user.groups, [44]);
     }
 }

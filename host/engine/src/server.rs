@@ -250,7 +250,9 @@ impl v1::engine_server::Engine for Service {
     }
 
     async fn gpus(&self, _: Request<v1::GpusRequest>) -> Result<Response<v1::GpusReply>, Status> {
-        Ok(Response::new(self.0.gpus().await.map_err(|error| internal(&error))?))
+        Ok(Response::new(
+            self.0.gpus().await.map_err(|error| internal(&error))?,
+        ))
     }
 
     async fn usage(&self, _: Request<v1::UsageRequest>) -> Result<Response<v1::UsageReply>, Status> {

@@ -304,36 +304,34 @@ impl State {
     fn never(&self, requests: &[Request]) -> String {
         let wanted: Vec<_> = requests.iter().map(ToString::to_string).collect();
         let wanted = wanted.join(" and ");
-        if self.devices.is_empty() {
-            let why = if self.why_none.is_empty() {
-                "none of those that are here can be given to a step"
-            } else {
-                &self.why_none
-            };
-            return format!("this engine has no GPU to give, and {wanted} are asked for: {why}");
-        }
         let wanted = if requests.len() > 1 {
-            format!("{wanted} are asked for at once")
+            format!("a step and its services ask for {wanted} at once")
         } else {
-            format!("{wanted} are asked for")
+            format!("a step asks for {wanted}")
         };
-        format!(
-            "{wanted}, and this engine can never give that: it has {}",
-            self.there_is()
-        )
+        if !self.devices.is_empty() {
+            return format!(
+                "{wanted}, and this engine can never give that: it has {}",
+                self.there_is()
+            );
+        }
+        let why = if self.why_none.is_empty() {
+            "those that are here can be given to no step"
+        } else {
+            &self.why_none
+        };
+        format!("{wanted}, and this engine has none to give: {why}")
     }
 
     fn busy(&self, request: &Request) -> String {
-        let taken = self.used.len();
         let waiting = match self.waiting.len() {
             0 => String::new(),
-            1 => ", and one waits".to_owned(),
-            count => format!(", and {count} wait"),
+            count => format!(", {count} waiting"),
         };
         format!(
-            "{request} are asked for at once, and those that would do are in use: this engine has {}, of which {taken} \
-             are taken{waiting}",
-            self.there_is()
+            "a step asks for {request} and will not wait, and what would do is in use: this engine has {}, {} taken{waiting}",
+            self.there_is(),
+            self.used.len()
         )
     }
 

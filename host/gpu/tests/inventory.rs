@@ -116,7 +116,7 @@ async fn a_device_that_is_lost_or_not_specified_is_noted_and_not_given() {
     );
     let refused = gpus.lease(ONE).await.unwrap_err().to_string();
     assert!(
-        refused.contains("none of those that are here can be given to a step"),
+        refused.contains("those that are here can be given to no step"),
         "{refused}"
     );
 }

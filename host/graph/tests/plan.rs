@@ -192,7 +192,10 @@ fn gpus_are_the_module_s_that_asked_for_them() {
     let gpus = |container: &Container| plan_with(container, "").unwrap().gpus;
     let handed = own.handed_over("one", "two");
     assert_eq!(gpus(&handed), None);
-    assert_eq!(gpus(&handed.handed_over("two", "one")), Some(GpuRequest::default()));
+    assert_eq!(
+        gpus(&handed.handed_over("two", "one")),
+        Some(GpuRequest::default())
+    );
 }
 
 #[test]

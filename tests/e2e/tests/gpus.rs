@@ -112,7 +112,10 @@ async fn a_step_sees_exactly_its_gpu(runtime: &str) {
     assert_eq!(seen, [expected(0), expected(1)]);
     // Nothing of it is in what the step made.
     for path in ["/run/fake", "/usr/lib/fake", "/dev/fakectl"] {
-        let there = run.ask(one.node(), Question::Exists(path.to_owned())).await.unwrap();
+        let there = run
+            .ask(one.node(), Question::Exists(path.to_owned()))
+            .await
+            .unwrap();
         assert_eq!(there, Answer::Bool(false), "{path}");
     }
     until_free(&run, 2).await;
@@ -136,11 +139,20 @@ async fn a_step_that_asked_for_none_has_none_and_gets_at_none() {
     let looks = format!(
         "ls /dev | grep -c fake; env | grep -c FAKE; mknod /tmp/gpu c {major} {minor}; (: < /tmp/gpu) 2> /dev/null || echo refused"
     );
-    assert_eq!(run.stdout(&script(&busybox(), &looks)).await.unwrap(), "0\n0\nrefused\n");
+    assert_eq!(
+        run.stdout(&script(&busybox(), &looks)).await.unwrap(),
+        "0\n0\nrefused\n"
+    );
     let without = busybox().with_gpus(Some(ONE)).with_gpus(None);
-    assert_eq!(run.stdout(&script(&without, &looks)).await.unwrap(), "0\n0\nrefused\n");
+    assert_eq!(
+        run.stdout(&script(&without, &looks)).await.unwrap(),
+        "0\n0\nrefused\n"
+    );
     let all = busybox().with_gpus(Some(ONE));
-    assert_eq!(run.stdout(&script(&all, "ls /dev | grep fake")).await.unwrap(), "fake0\nfakectl\n");
+    assert_eq!(
+        run.stdout(&script(&all, "ls /dev | grep fake")).await.unwrap(),
+        "fake0\nfakectl\n"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,18 +186,27 @@ async fn sixteen_clients_never_have_one_gpu_at_once() {
 async fn who_will_not_wait_fails_and_who_waits_has_it_afterwards() {
     let machine = Machine::with(1);
     let (run, looking) = (machine.run(), machine.run());
-    let holds = script(&sharing(ONE), "until test -e /cache/go; do sleep 0.01; done; echo held");
+    let holds = script(
+        &sharing(ONE),
+        "until test -e /cache/go; do sleep 0.01; done; echo held",
+    );
     let held = tokio::spawn(async move { run.stdout(&holds).await });
     until_free(&looking, 0).await;
     let at_once = GpuRequest {
         when_busy: WhenBusy::Fail,
         ..ONE
     };
-    let refused = looking.stdout(&script(&sharing(at_once), "echo never")).await.unwrap_err();
+    let refused = looking
+        .stdout(&script(&sharing(at_once), "echo never"))
+        .await
+        .unwrap_err();
     let Error::Unavailable(words) = &refused else {
         panic!("{refused:?}")
     };
-    assert!(words.contains("this engine has 1 GPU (1 × NVIDIA Test 16 with 16.0 GiB), of which 1 are taken"), "{words}");
+    assert!(
+        words.contains("this engine has 1 GPU (1 × NVIDIA Test 16 with 16.0 GiB), 1 taken"),
+        "{words}"
+    );
     // One who waits and gives up, and one who stays.
     let gone = machine.run();
     let gives_up = tokio::spawn(async move { gone.stdout(&script(&sharing(ONE), "echo gone")).await });
@@ -193,7 +214,10 @@ async fn who_will_not_wait_fails_and_who_waits_has_it_afterwards() {
     let stays = tokio::spawn(async move { stays.stdout(&script(&sharing(ONE), "echo stays")).await });
     gives_up.abort();
     gives_up.await.unwrap_err();
-    looking.stdout(&script(&plain(), "touch /cache/go")).await.unwrap();
+    looking
+        .stdout(&script(&plain(), "touch /cache/go"))
+        .await
+        .unwrap();
     assert_eq!(held.await.unwrap().unwrap(), "held\n");
     assert_eq!(stays.await.unwrap().unwrap(), "stays\n");
     until_free(&looking, 1).await;
@@ -226,7 +250,10 @@ async fn steps_share_a_gpu_as_long_as_its_memory_lasts() {
     assert!(matches!(refused, Error::Unavailable(_)), "{refused:?}");
     third.stdout(&script(&plain(), "touch /cache/go")).await.unwrap();
     let (one, other) = pair.await.unwrap();
-    assert_eq!((one.unwrap(), other.unwrap()), ("0\n".to_owned(), "0\n".to_owned()));
+    assert_eq!(
+        (one.unwrap(), other.unwrap()),
+        ("0\n".to_owned(), "0\n".to_owned())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -236,13 +263,16 @@ async fn what_can_never_be_had_fails_before_anything_runs() {
     let input = script(&busybox(), "echo an hour of work > /input");
     let wants = |request: GpuRequest| script(&input.with_gpus(Some(request)), "true");
     for (request, words) in [
-        (GpuRequest { count: 3, ..ONE }, "3 GPUs are asked for, and this engine can never give that: it has 2 GPUs"),
+        (
+            GpuRequest { count: 3, ..ONE },
+            "a step asks for 3 GPUs, and this engine can never give that: it has 2 GPUs",
+        ),
         (
             GpuRequest {
                 minimum_memory: 80 << 30,
                 ..ONE
             },
-            "1 GPU with at least 80.0 GiB of memory are asked for",
+            "a step asks for 1 GPU with at least 80.0 GiB of memory, and",
         ),
         (GpuRequest { count: 0, ..ONE }, "ask for 1 at least"),
     ] {
@@ -250,20 +280,25 @@ async fn what_can_never_be_had_fails_before_anything_runs() {
         assert!(refused.to_string().contains(words), "{refused}");
     }
     // A step with its service: each could have one, not both.
-    let serves = busybox().with_gpus(Some(GpuRequest { count: 2, ..ONE })).as_service(wharf_graph::op::ServiceOptions {
-        args: sh("sleep 1000"),
-        ..Default::default()
-    });
+    let serves = busybox()
+        .with_gpus(Some(GpuRequest { count: 2, ..ONE }))
+        .as_service(wharf_graph::op::ServiceOptions {
+            args: sh("sleep 1000"),
+            ..Default::default()
+        });
     let bound = input.with_gpus(Some(ONE)).with_service("served", &serves);
     let refused = run.stdout(&script(&bound, "true")).await.unwrap_err();
-    assert!(refused.to_string().contains("are asked for at once"), "{refused}");
+    assert!(
+        refused.to_string().contains("a step and its services ask for"),
+        "{refused}"
+    );
     let (ran, _) = run.steps().await;
     assert_eq!(ran, Vec::<String>::new());
     // An engine without any.
     let none = TestEngine::start();
     let refused = none.run().stdout(&wants(ONE)).await.unwrap_err();
     assert!(
-        matches!(&refused, Error::Other { code, message } if code == "no-gpu" && message.contains("has no GPU to give")),
+        matches!(&refused, Error::Other { code, message } if code == "no-gpu" && message.contains("has none to give")),
         "{refused:?}"
     );
 }
@@ -285,7 +320,10 @@ async fn a_step_is_remembered_whichever_gpu_it_had() {
     assert_eq!(again.text(&step(other_ways), "/made").await.unwrap(), first);
     let (ran, hit) = again.steps().await;
     assert_eq!((ran.len(), hit.len()), (0, 1));
-    again.text(&step(GpuRequest { count: 2, ..ONE }), "/made").await.unwrap();
+    again
+        .text(&step(GpuRequest { count: 2, ..ONE }), "/made")
+        .await
+        .unwrap();
     assert_eq!(again.steps().await.0.len(), 1);
 }
 
@@ -293,8 +331,14 @@ async fn a_step_is_remembered_whichever_gpu_it_had() {
 async fn the_end_of_a_step_tells_how_many_gpus_it_had() {
     let machine = Machine::with(2);
     let mut run = machine.run();
-    for (request, count) in [(None, 0), (Some(ONE), 1), (Some(GpuRequest { count: 2, ..ONE }), 2)] {
-        let step = busybox().with_gpus(request).with_exec(&sh(&format!("true {count}")), ExecOptions::default());
+    for (request, count) in [
+        (None, 0),
+        (Some(ONE), 1),
+        (Some(GpuRequest { count: 2, ..ONE }), 2),
+    ] {
+        let step = busybox()
+            .with_gpus(request)
+            .with_exec(&sh(&format!("true {count}")), ExecOptions::default());
         run.stdout(&step).await.unwrap();
         let mut had = Vec::new();
         while let Some(event) = run.next_event().await {
@@ -332,18 +376,29 @@ fn the_engine_and_the_doctor_say_what_there_is() {
         assert!(told.ok().contains(text), "{command:?}: {}", told.text());
     };
     tells(&world, &["doctor", "--engine", "local"], line);
-    tells(&world, &["doctor", "--engine", "local"], "enable-cuda-compat` is not run");
+    tells(
+        &world,
+        &["doctor", "--engine", "local"],
+        "enable-cuda-compat` is not run",
+    );
     world.wharf(["engine", "start"]).exits(0);
     tells(&world, &["engine", "status"], line);
     let status = world.wharf(["engine", "status", "--json"]);
     let status: serde_json::Value = serde_json::from_str(status.ok()).expect("JSON");
-    assert_eq!(status["gpus"]["devices"][1]["uuid"], "GPU-00000000-0000-4000-8000-000000000001");
+    assert_eq!(
+        status["gpus"]["devices"][1]["uuid"],
+        "GPU-00000000-0000-4000-8000-000000000001"
+    );
     assert_eq!(status["gpus"]["devices"][0]["memory-total"], 16_u64 << 30);
     // Another library is another setting: the engine is replaced, and has none.
     world.set("WHARF_NVML", "/nowhere/libnvidia-ml.so.1");
     world.wharf(["engine", "start"]).exits(0);
     for command in [&["engine", "status"][..], &["doctor", "--engine", "local"]] {
-        tells(&world, command, "none: /nowhere/libnvidia-ml.so.1 cannot be loaded");
+        tells(
+            &world,
+            command,
+            "none: /nowhere/libnvidia-ml.so.1 cannot be loaded",
+        );
     }
 }
 
@@ -352,17 +407,37 @@ fn modules_ask_for_gpus_and_know_what_there_is() {
     let world = world(2);
     let module = guests::sdk(&world);
     let devices = call(&world, &module, &["-q"], &["gpus"]);
-    assert_eq!(devices.ok().lines().collect::<Vec<_>>(), ["NVIDIA Test 16 17179869184 8.9 true"; 2]);
+    assert_eq!(
+        devices.ok().lines().collect::<Vec<_>>(),
+        ["NVIDIA Test 16 17179869184 8.9 true"; 2]
+    );
     let words = ["on-gpus", "--image", "busybox", "--script", "ls /run/fake"];
-    assert_eq!(call(&world, &module, &["-q"], &[&words[..], &["--count", "2"]].concat()).ok(), "0\n1");
+    assert_eq!(
+        call(
+            &world,
+            &module,
+            &["-q"],
+            &[&words[..], &["--count", "2"]].concat()
+        )
+        .ok(),
+        "0\n1"
+    );
     let told = call(&world, &module, &["--progress", "json"], &words);
     assert_eq!(told.ok(), "0");
     let summary = told.stderr.lines().last().expect("a summary");
     let summary: serde_json::Value = serde_json::from_str(summary).expect("JSON");
-    assert!(summary["gpu-seconds"].as_f64().expect("a number") > 0.0, "{summary}");
-    call(&world, &module, &["-q"], &[&words[..], &["--count", "3"]].concat())
-        .exits(1)
-        .says("this engine can never give that: it has 2 GPUs");
+    assert!(
+        summary["gpu-seconds"].as_f64().expect("a number") > 0.0,
+        "{summary}"
+    );
+    call(
+        &world,
+        &module,
+        &["-q"],
+        &[&words[..], &["--count", "3"]].concat(),
+    )
+    .exits(1)
+    .says("this engine can never give that: it has 2 GPUs");
 }
 
 #[test]
@@ -382,9 +457,14 @@ fn a_module_chooses_among_the_engines_that_the_user_has_named() {
     let targets = call(&world, &module, &["-q"], &["targets"]);
     let lines: Vec<_> = targets.ok().lines().collect();
     assert_eq!(lines[0], "box large 2 free");
-    assert!(lines[1].starts_with("gone  no engine answers on /nowhere/engine.sock"), "{lines:?}");
+    assert!(
+        lines[1].starts_with("gone  no engine answers on /nowhere/engine.sock"),
+        "{lines:?}"
+    );
     std::fs::write(&file, "[targets.box]\nengines = 1\n").expect("a file");
-    call(&world, &module, &["-q"], &["targets"]).exits(1).says("targets.toml");
+    call(&world, &module, &["-q"], &["targets"])
+        .exits(1)
+        .says("targets.toml");
 }
 
 #[test]
@@ -393,7 +473,15 @@ fn a_dependency_has_no_gpu_unless_it_was_granted() {
     let module = guests::caller(&world);
     let tries = |what: &str, without_guard: Option<&str>| {
         let mut command = world.command(["call", "-q", "-m"]);
-        command.arg(&module).args(["tries", "--image", "busybox", "--what", what, "--value", "ls /run/fake"]);
+        command.arg(&module).args([
+            "tries",
+            "--image",
+            "busybox",
+            "--what",
+            what,
+            "--value",
+            "ls /run/fake",
+        ]);
         command.envs(without_guard.map(|guard| ("WHARF_TEST_WITHOUT_GUARD", guard)));
         Done::of(command)
     };

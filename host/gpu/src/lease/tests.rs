@@ -156,8 +156,8 @@ fn who_comes_first_is_served_first_and_nobody_goes_without() {
     };
     assert_eq!(
         words,
-        "1 GPU are asked for at once, and those that would do are in use: this engine has 2 GPUs (2 × Test with 16.0 GiB), \
-         of which 1 are taken, and 2 wait"
+        "a step asks for 1 GPU and will not wait, and what would do is in use: this engine has 2 GPUs (2 × Test with 16.0 \
+         GiB), 1 taken, 2 waiting"
     );
     drop(other);
     let both = granted(&mut both).expect("two are free");
@@ -200,11 +200,11 @@ fn what_can_never_be_had_fails_at_once_and_says_what_there_is() {
     for (request, words) in [
         (
             alone(4),
-            "4 GPUs are asked for, and this engine can never give that",
+            "a step asks for 4 GPUs, and this engine can never give that",
         ),
         (
             with(2, 40),
-            "2 GPUs with at least 40.0 GiB of memory each are asked for, and this engine can never give that: it has 3 GPUs \
+            "a step asks for 2 GPUs with at least 40.0 GiB of memory each, and this engine can never give that: it has 3 GPUs \
              (2 × Test with 16.0 GiB, 1 × Test with 80.0 GiB)",
         ),
         (alone(0), "ask for 1 at least"),
@@ -235,7 +235,7 @@ fn who_waits_for_a_device_that_goes_is_told() {
     let none = leases.acquire(alone(1)).now_or_never().expect("an answer");
     assert_eq!(
         none.unwrap_err().to_string(),
-        "this engine has no GPU to give, and 1 GPU are asked for: the driver is gone"
+        "a step asks for 1 GPU, and this engine has none to give: the driver is gone"
     );
 }
 

@@ -360,7 +360,9 @@ impl ContainerPlan {
             }
             Configure::HandOver { from, to } => self.hand_over(from, to),
             Configure::Gpus(Some(GpuRequest { count: 0, .. })) => {
-                return Err(Error::Invalid("a request for no GPU: ask for 1 at least".to_owned()));
+                return Err(Error::Invalid(
+                    "a request for no GPU: ask for 1 at least".to_owned(),
+                ));
             }
             Configure::Gpus(request) => self.gpus = *request,
         }

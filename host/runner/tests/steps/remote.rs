@@ -89,10 +89,7 @@ async fn programs_beside_the_steps_run_as_it_does(world: World) {
         assert_eq!(missing.unwrap(), Exit::NotFound);
         // The step may end before this has.
         let last = beside(&remote, "touch /done", LONG).await.0;
-        assert!(
-            matches!(last, Ok(Exit::Code(0)) | Err(Error::Ended)),
-            "{last:?}"
-        );
+        assert!(matches!(last, Ok(Exit::Code(0)) | Err(Error::Ended)), "{last:?}");
     });
     assert_eq!(outcome.step.exit, Exit::Code(0), "{outcome:?}");
     assert!(outcome.upper.join("done").exists());

@@ -57,7 +57,11 @@ impl gpu::HostRequest for &mut State {
 }
 
 impl gpu::Host for &mut State {
-    fn with_gpu(&mut self, container: Resource<Container>, request: Resource<GpuRequest>) -> Handle<Container> {
+    fn with_gpu(
+        &mut self,
+        container: Resource<Container>,
+        request: Resource<GpuRequest>,
+    ) -> Handle<Container> {
         let request = *self.table.get(&request)?;
         let container = match self.held.check_all(Capability::Gpu) {
             Ok(()) => self.table.get(&container)?.with_gpus(Some(request)),

@@ -9,6 +9,7 @@ use wharf_graph::{
 use super::{
     Method, build, done,
     edits::edits,
+    gpu::with_gpu,
     mismatch, param, path,
     publish::{load, publish},
     read,
@@ -23,7 +24,7 @@ pub(super) fn methods() -> Vec<Method> {
     methods.extend(outputs());
     methods.extend(connections());
     methods.extend(edits(Handle::Container));
-    methods.extend([publish(), load(), terminal()]);
+    methods.extend([publish(), load(), terminal(), with_gpu()]);
     methods
 }
 

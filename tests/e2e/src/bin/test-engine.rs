@@ -44,7 +44,8 @@ fn main() {
         ca_bundle: None,
         gpus: GpuOptions {
             library: std::env::var_os("WHARF_NVML").map(PathBuf::from),
-            cdi_directories: std::env::split_paths(&std::env::var_os("WHARF_CDI_DIRS").unwrap_or_default()).collect(),
+            cdi_directories: std::env::split_paths(&std::env::var_os("WHARF_CDI_DIRS").unwrap_or_default())
+                .collect(),
         },
         socket,
         store,

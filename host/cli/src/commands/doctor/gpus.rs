@@ -31,10 +31,19 @@ async fn on_this_host(options: GpuOptions) -> Vec<Finding> {
     let looked = tokio::task::spawn_blocking(move || wharf_gpu::Gpus::new(options).look());
     let inventory = match tokio::time::timeout(super::engine::LIMIT, looked).await {
         Ok(Ok(inventory)) => inventory,
-        _ => return vec![finding(State::Warn, "NVIDIA's management library does not answer")],
+        _ => {
+            return vec![finding(
+                State::Warn,
+                "NVIDIA's management library does not answer",
+            )];
+        }
     };
     let devices = inventory.devices.iter().map(|device| {
-        let state = if device.cdi.is_some() { State::Ok } else { State::Warn };
+        let state = if device.cdi.is_some() {
+            State::Ok
+        } else {
+            State::Warn
+        };
         finding(state, device.describe())
     });
     let why = inventory.why_none.iter().map(|why| none(why));
@@ -66,10 +75,17 @@ async fn in_docker(settings: &EngineSettings) -> Vec<Finding> {
     let found = match tokio::time::timeout(super::engine::LIMIT, asked).await {
         Ok(Ok(Some(GpuDriver::Toolkit))) => "by NVIDIA's container toolkit",
         Ok(Ok(Some(GpuDriver::Specifications))) => "by CDI specifications",
-        _ => return vec![none("this Docker has neither NVIDIA's container toolkit nor CDI specifications of GPUs")],
+        _ => {
+            return vec![none(
+                "this Docker has neither NVIDIA's container toolkit nor CDI specifications of GPUs",
+            )];
+        }
     };
     if settings.docker_gpus {
-        return vec![finding(State::Ok, format!("this Docker gives all of the host's to the engine, {found}"))];
+        return vec![finding(
+            State::Ok,
+            format!("this Docker gives all of the host's to the engine, {found}"),
+        )];
     }
     let text = format!("this Docker has some, {found}, and the engine does not ask for them");
     vec![finding(State::Warn, text).next("export WHARF_DOCKER_GPUS=1")]
