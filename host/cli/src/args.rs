@@ -125,6 +125,26 @@ pub(crate) struct EngineArgs {
     /// Certificates that registries and steps with network trust; the host's own by default
     #[arg(long, env = "WHARF_CA_CERT", value_name = "PATH", hide_env_values = true)]
     pub(crate) ca_cert: Option<PathBuf>,
+    /// Give an engine in Docker the host's GPUs, when it has any
+    #[arg(long, env = "WHARF_DOCKER_GPUS", value_parser = clap::builder::FalseyValueParser::new(), hide_env_values = true)]
+    pub(crate) docker_gpus: bool,
+}
+
+/// Where GPUs are found.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct GpuArgs {
+    /// NVIDIA's management library; wherever the loader finds it by default
+    #[arg(long, env = "WHARF_NVML", value_name = "PATH", hide_env_values = true)]
+    pub(crate) nvml: Option<PathBuf>,
+    /// A directory with CDI specifications, instead of /etc/cdi and /var/run/cdi; may be repeated, the strongest last
+    #[arg(
+        long = "cdi-dir",
+        env = "WHARF_CDI_DIRS",
+        value_name = "DIR",
+        value_delimiter = ':',
+        hide_env_values = true
+    )]
+    pub(crate) cdi_directories: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -340,6 +360,8 @@ pub(crate) struct ServeArgs {
     /// A mirror that is asked before a registry; may be repeated
     #[arg(long = "mirror", value_name = "REGISTRY=URL")]
     pub(crate) mirrors: Vec<String>,
+    #[command(flatten)]
+    pub(crate) gpus: GpuArgs,
 }
 
 #[derive(Debug, Args)]
@@ -392,6 +414,9 @@ pub(crate) struct DoctorArgs {
     /// Certificates that registries and steps with network trust; the host's own by default
     #[arg(long, env = "WHARF_CA_CERT", value_name = "PATH", hide_env_values = true)]
     pub(crate) ca_cert: Option<PathBuf>,
+    /// Give an engine in Docker the host's GPUs, when it has any
+    #[arg(long, env = "WHARF_DOCKER_GPUS", value_parser = clap::builder::FalseyValueParser::new(), hide_env_values = true)]
+    pub(crate) docker_gpus: bool,
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,

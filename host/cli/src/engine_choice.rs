@@ -10,9 +10,10 @@ use std::{
 use wharf_client::{ConnectError, Connection, Launch, ensure_local, proto};
 
 use wharf_docker::{DockerOptions, Found};
+use wharf_engine::GpuOptions;
 
 use crate::{
-    args::EngineArgs,
+    args::{EngineArgs, GpuArgs},
     error::Report,
     places::{Places, name_of_store},
 };
@@ -67,6 +68,10 @@ pub(crate) struct EngineSettings {
     pub(crate) runtime: String,
     pub(crate) ca_cert: Option<PathBuf>,
     pub(crate) mirrors: Vec<String>,
+    /// Where an engine on this host finds GPUs.
+    pub(crate) gpus: GpuOptions,
+    /// Does an engine in Docker get the host's GPUs?
+    pub(crate) docker_gpus: bool,
     pub(crate) places: Places,
 }
 
@@ -89,6 +94,8 @@ impl EngineSettings {
             runtime: runtime_name(&args.runtime)?,
             ca_cert: ca_bundle(args.ca_cert.as_deref())?,
             mirrors: mirrors_of_environment()?,
+            gpus: gpus_of_environment(),
+            docker_gpus: args.docker_gpus,
             places: Places::find()?,
         })
     }
@@ -146,6 +153,7 @@ impl EngineSettings {
             run,
             args: self.serve_args(),
             ca_bundle: self.ca_cert.clone(),
+            gpus: self.docker_gpus,
         })
     }
 
@@ -242,6 +250,12 @@ impl EngineSettings {
         ]);
         if let Some(bundle) = &self.ca_cert {
             args.extend(["--ca-cert".to_owned(), text_of(bundle)?]);
+        }
+        if let Some(library) = &self.gpus.library {
+            args.extend(["--nvml".to_owned(), text_of(library)?]);
+        }
+        for directory in &self.gpus.cdi_directories {
+            args.extend(["--cdi-dir".to_owned(), text_of(directory)?]);
         }
         args.extend(self.serve_args());
         Ok(Launch {
@@ -388,6 +402,26 @@ pub(crate) fn mirrors_of_environment() -> Result<Vec<String>, Report> {
     mirrors
         .map(|part| mirror(part).map(|_| part.to_owned()))
         .collect()
+}
+
+impl From<GpuArgs> for GpuOptions {
+    fn from(args: GpuArgs) -> Self {
+        let named = |path: &PathBuf| !path.as_os_str().is_empty();
+        Self {
+            library: args.nvml.filter(named),
+            cdi_directories: args.cdi_directories.into_iter().filter(named).collect(),
+        }
+    }
+}
+
+/// Where the environment says that GPUs are found.
+pub(crate) fn gpus_of_environment() -> GpuOptions {
+    let directories = std::env::var_os("WHARF_CDI_DIRS").unwrap_or_default();
+    GpuArgs {
+        nvml: std::env::var_os("WHARF_NVML").map(PathBuf::from),
+        cdi_directories: std::env::split_paths(&directories).collect(),
+    }
+    .into()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod engine_choice;
 mod error;
 mod explain;
 mod flags;
+mod gpus;
 mod interrupt;
 mod limits;
 mod module;
@@ -25,6 +26,7 @@ mod resolver;
 mod run;
 mod suggest;
 mod table;
+mod targets;
 mod terminal;
 mod toolchain;
 

@@ -104,6 +104,11 @@ impl Places {
         wharf_client::local_socket(&self.run)
     }
 
+    /// The file that names engines.
+    pub(crate) fn targets(&self) -> PathBuf {
+        self.config.join("targets.toml")
+    }
+
     /// Files that say which registry has which modules, the later over the earlier.
     pub(crate) fn registries(&self) -> Vec<PathBuf> {
         let own = self.config.join("registries.toml");

@@ -4,10 +4,14 @@ use std::path::{Path, PathBuf};
 
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
-use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{
+    Status,
+    transport::{Channel, Endpoint, Uri},
+};
+use wharf_graph::gpu::Gpu;
 use wharf_proto::{
     MESSAGE_LIMIT, VERSION,
-    v1::{HelloRequest, engine_client::EngineClient},
+    v1::{self, GpusReply, GpusRequest, HelloRequest, engine_client::EngineClient},
 };
 
 /// Why no engine could be spoken to.
@@ -112,8 +116,28 @@ impl Connection {
         self.pid
     }
 
+    /// The engine's GPUs.
+    pub async fn gpus(&self) -> Result<GpusReply, Status> {
+        Ok(self.client().gpus(GpusRequest {}).await?.into_inner())
+    }
+
     /// The generated client.
     pub fn client(&self) -> EngineClient<Channel> {
         self.client.clone()
+    }
+}
+
+/// A GPU as modules see it.
+pub fn gpu(device: v1::Gpu) -> Gpu {
+    Gpu {
+        name: device.name,
+        uuid: device.uuid,
+        memory_total: device.memory_total,
+        memory_free: device.memory_free,
+        compute_capability: device.compute_capability,
+        driver: device.driver,
+        utilisation: device.utilisation,
+        is_free: device.is_free,
+        is_usable: device.is_usable,
     }
 }

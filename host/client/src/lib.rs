@@ -16,7 +16,7 @@ mod upload;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub use connect::{ConnectError, Connection};
+pub use connect::{ConnectError, Connection, gpu};
 pub use launch::{Launch, LaunchError, ensure_local, local_socket};
 pub use secrets::SecretError;
 pub use session::{Connector, DockerImages, Meanings, Session, SessionOptions};

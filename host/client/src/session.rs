@@ -14,6 +14,7 @@ use tonic::Status;
 use wharf_digest::Digest;
 use wharf_graph::{
     Error, Node, NodeId, Op,
+    gpu::Gpu,
     op::SecretId,
     plan::DOCKER_ARCHIVE,
     publish::Publish,
@@ -32,7 +33,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     answers::Answers,
-    connect::{ConnectError, Connection},
+    connect::{ConnectError, Connection, gpu},
     export,
     forward::{Allowed, answer_dial},
     lock,
@@ -202,6 +203,13 @@ impl Session {
             Some(read_reply::Outcome::Error(bytes)) => Err(decode(&bytes).unwrap_or_else(defect)),
             None => Err(defect(wharf_proto::DecodeError)),
         }
+    }
+
+    /// The engine's GPUs.
+    pub async fn gpus(&self) -> Result<Vec<Gpu>, Error> {
+        let (connection, _) = self.opened().await?;
+        let reply = connection.gpus().await.map_err(|status| broken_call(&status))?;
+        Ok(reply.devices.into_iter().map(gpu).collect())
     }
 
     /// Pushes containers to a registry as one image; returns its reference with its digest.

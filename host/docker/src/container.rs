@@ -11,7 +11,7 @@ use bollard::{
 };
 use futures::TryStreamExt;
 
-use crate::{Daemon, DockerError, DockerOptions, image};
+use crate::{Daemon, DockerError, DockerOptions, gpus, image};
 
 /// Where the host's directory for the socket is mounted.
 const RUN: &str = "/run/wharf";
@@ -73,7 +73,12 @@ pub async fn start(daemon: &Daemon, options: &DockerOptions) -> Result<(), Docke
     let socket = options.socket();
     fs::create_dir_all(&options.run).map_err(|source| DockerError::io("make", &options.run, source))?;
     fs::remove_file(&socket).ok();
-    let body = body(options, image)?;
+    let mut body = body(options, image)?;
+    if options.gpus
+        && let Some(driver) = daemon.gpus().await?
+    {
+        gpus::add(&mut body, driver);
+    }
     let name = options.container();
     let named = CreateContainerOptionsBuilder::new().name(&name).build();
     daemon

@@ -9,12 +9,14 @@ mod daemon;
 mod elf;
 mod error;
 mod git;
+mod gpus;
 mod image;
 mod images;
 
 pub use container::{Found, find, logs, ready, start, stop};
 pub use daemon::{Daemon, reach, reach_at};
 pub use error::DockerError;
+pub use gpus::GpuDriver;
 pub use images::{load, save};
 
 use std::path::PathBuf;
@@ -34,6 +36,8 @@ pub struct DockerOptions {
     pub args: Vec<String>,
     /// Certificates that registries and steps with network trust.
     pub ca_bundle: Option<PathBuf>,
+    /// Give the container the host's GPUs, when it has any.
+    pub gpus: bool,
 }
 
 impl DockerOptions {
@@ -71,6 +75,9 @@ impl DockerOptions {
         if let Some(bundle) = &self.ca_bundle {
             let facts = facts(bundle)?;
             settings.push(format!("certificates {} {}", bundle.display(), facts.mtime()));
+        }
+        if self.gpus {
+            settings.push("with GPUs".to_owned());
         }
         settings.extend(self.args.iter().cloned());
         Ok(settings.join("\n"))

@@ -69,6 +69,7 @@ impl Audience {
                 outcome: word.into(),
                 microseconds: started.elapsed().as_micros() as u64,
                 error,
+                gpus: 0,
             }),
         );
         outcome

@@ -20,6 +20,7 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use wharf_egress::Gate;
 use wharf_git::Git;
+use wharf_gpu::{GpuOptions, Gpus};
 use wharf_graph::Error;
 use wharf_http::{Fetcher, SettingsError};
 use wharf_oci::{Registry, RegistryConfig};
@@ -63,6 +64,8 @@ pub struct EngineConfig {
     pub registries: RegistryConfig,
     /// A file of certificates that steps with network trust, beside their image's own.
     pub ca_bundle: Option<PathBuf>,
+    /// Where GPUs are found.
+    pub gpus: GpuOptions,
     /// End after this long without a client.
     pub idle: Duration,
 }
@@ -119,6 +122,8 @@ pub(crate) struct Engine {
     pub(crate) gate: OnceCell<Arc<Gate>>,
     /// The servers that look names up for it.
     pub(crate) name_servers: Vec<IpAddr>,
+    /// Who has which GPU.
+    pub(crate) gpus: Arc<Gpus>,
     pub(crate) running_steps: AtomicUsize,
     pub(crate) sessions: Mutex<HashMap<SessionId, Arc<Session>>>,
     pub(crate) stopping: CancellationToken,
@@ -157,6 +162,7 @@ pub async fn serve(config: EngineConfig, stop: CancellationToken) -> Result<(), 
         volumes: Volumes::default(),
         gate: OnceCell::new(),
         name_servers,
+        gpus: Gpus::new(config.gpus),
         running_steps: AtomicUsize::new(0),
         sessions: Mutex::default(),
         stopping: stop,

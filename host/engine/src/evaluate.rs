@@ -19,6 +19,7 @@ use wharf_digest::Digest;
 use wharf_graph::{
     Error,
     build::FILE_MODE,
+    gpu::GpuRequest,
     op::{Expect, Stream},
     plan::{Location, Make, Step, Tree},
 };
@@ -58,8 +59,8 @@ type Flight = Shared<BoxFuture<'static, Outcomes>>;
 #[derive(Default)]
 pub(crate) struct Flights(Mutex<HashMap<FlightId, InFlight>>);
 
-/// What is the same work: the key, the session that works apart, and what exit codes count as done.
-type FlightId = (Digest, Option<SessionId>, Option<Expect>);
+/// What is the same work: the key, the session that works apart, what exit codes count as done, and how GPUs are come by.
+type FlightId = (Digest, Option<SessionId>, Option<(Expect, Option<GpuRequest>)>);
 
 struct InFlight {
     work: WeakShared<BoxFuture<'static, Outcomes>>,
@@ -135,7 +136,11 @@ impl Engine {
 
     /// Waits for the work on this tree, begun when nobody has.
     async fn join_flight(self: &Arc<Self>, audience: &Audience, tree: &Arc<Tree>) -> Outcomes {
-        let id = (tree.key, audience.apart(), tree.step().map(|step| step.expect));
+        let id = (
+            tree.key,
+            audience.apart(),
+            tree.step().map(|step| (step.expect, step.gpus)),
+        );
         let flight = {
             let mut flights = lock(&self.flights.0);
             let under_way = flights
@@ -200,8 +205,12 @@ impl Engine {
                 .into_iter()
                 .map(|Location { tree, .. }| tree)
                 .collect();
+            let inputs = async {
+                self.check_gpus(tree).await?;
+                self.realize_all(audience, trees).await
+            };
             tokio::select! {
-                inputs = self.realize_all(audience, trees) => inputs?,
+                inputs = inputs => inputs?,
                 () = cancel.cancelled() => return Err(Error::Cancelled),
             }
         };
@@ -219,10 +228,11 @@ impl Engine {
         };
         let ready = async {
             let volumes = self.volumes.acquire(step).await;
-            (self.turns.acquire(audience).await, volumes)
+            let gpus = self.lease_gpus(step).await?;
+            Ok::<_, Error>((self.turns.acquire(audience).await, volumes, gpus))
         };
-        let (turn, _volumes) = tokio::select! {
-            held = ready => held,
+        let (turn, _volumes, gpus) = tokio::select! {
+            held = ready => held?,
             () = cancel.cancelled() => return Err(Error::Cancelled),
         };
         let started = Instant::now();
@@ -235,12 +245,13 @@ impl Engine {
         );
         let mut left = None;
         let run = async |cancel: &CancellationToken| {
-            self.run_step(tree, step, &inputs, &bound, audience, cancel, &mut left)
+            self.run_step(tree, step, &inputs, &bound, &gpus, audience, cancel, &mut left)
                 .await
         };
         let outcome = bound.while_up(cancel, run).await;
         let microseconds = started.elapsed().as_micros() as u64;
-        audience.tell(tree.key, &event::What::Finished(finished(&outcome, microseconds)));
+        let finished = finished(&outcome, microseconds, gpus.count());
+        audience.tell(tree.key, &event::What::Finished(finished));
         if let (Err(error), Some(left)) = (&outcome, left) {
             drop(turn);
             // Seldom needed, and large: it is not part of what every waiting step holds.
@@ -476,7 +487,7 @@ fn input_name(step: &Step, input: usize) -> String {
     }
 }
 
-fn finished<T>(outcome: &Result<T, Error>, microseconds: u64) -> Finished {
+fn finished<T>(outcome: &Result<T, Error>, microseconds: u64, gpus: u32) -> Finished {
     let (word, error) = match outcome {
         Ok(_) => (Outcome::Done, String::new()),
         Err(Error::Cancelled) => (Outcome::Cancelled, String::new()),
@@ -486,5 +497,6 @@ fn finished<T>(outcome: &Result<T, Error>, microseconds: u64) -> Finished {
         outcome: word.into(),
         microseconds,
         error,
+        gpus,
     }
 }

@@ -17,6 +17,7 @@ mod failure;
 mod fetch;
 mod forward;
 mod git;
+mod gpu;
 mod image;
 mod log;
 mod meanings;
@@ -37,5 +38,6 @@ mod users;
 mod volumes;
 
 pub use engine::{EngineConfig, EngineError, serve};
+pub use wharf_gpu::GpuOptions;
 pub use wharf_oci::RegistryConfig;
 pub use wharf_runner::{RunnerConfig, Runtime};

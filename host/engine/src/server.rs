@@ -249,6 +249,12 @@ impl v1::engine_server::Engine for Service {
         Ok(Response::new(self.0.status()))
     }
 
+    async fn gpus(&self, _: Request<v1::GpusRequest>) -> Result<Response<v1::GpusReply>, Status> {
+        Ok(Response::new(
+            self.0.gpus().await.map_err(|error| internal(&error))?,
+        ))
+    }
+
     async fn usage(&self, _: Request<v1::UsageRequest>) -> Result<Response<v1::UsageReply>, Status> {
         Ok(Response::new(
             self.0.usage().await.map_err(|error| internal(&error))?,

@@ -421,6 +421,7 @@ impl Session {
                 outcome: Outcome::Hit.into(),
                 microseconds: own_time,
                 error: String::new(),
+                gpus: 0,
             };
             self.tell(step.key, event::What::Finished(finished));
         }

@@ -7,6 +7,7 @@ use wharf_hosts::Hosts;
 
 use crate::{
     error::Error,
+    gpu::GpuRequest,
     image::Platform,
     node::Node,
     op::{
@@ -569,6 +570,12 @@ impl Container {
     #[must_use]
     pub fn with_network(&self, network: Network) -> Self {
         self.configure(Configure::Network(network))
+    }
+
+    /// The GPUs that later steps have.
+    #[must_use]
+    pub fn with_gpus(&self, request: Option<GpuRequest>) -> Self {
+        self.configure(Configure::Gpus(request))
     }
 
     fn mount(&self, path: &str, mount: Mount, source: Option<&Arc<Node>>) -> Self {

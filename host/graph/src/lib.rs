@@ -3,6 +3,7 @@
 //! - [`node`], [`op`]: what the calls build. A [`Node`] is an operation and its inputs, named by the digest of both.
 //! - [`build`]: typed handles ([`Directory`], [`File`], [`Container`] …) whose methods append nodes, one for each builder of
 //!   `wharf:pipeline`.
+//! - [`gpu`]: GPUs that steps ask for, and that engines have.
 //! - [`source`]: what is fetched from elsewhere.
 //! - [`read`]: the questions that can be asked of a node, and their answers.
 //! - [`publish`]: what is pushed to a registry.
@@ -11,6 +12,7 @@
 
 pub mod build;
 mod error;
+pub mod gpu;
 pub mod image;
 pub mod node;
 pub mod op;

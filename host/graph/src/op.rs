@@ -7,6 +7,7 @@ use wharf_hosts::Hosts;
 
 use crate::{
     error::Error,
+    gpu::GpuRequest,
     image::Platform,
     node::NodeId,
     publish::Login,
@@ -539,13 +540,15 @@ pub enum Configure {
     /// Let steps of modules that get the container see the cache volume at a path, and write to it or not.
     LendCache(String, bool),
     /// It goes from one module to another, each named by its scope: the steps that the next one adds have the secrets,
-    /// caches, services and network of the next one, and find those of the last one again when it comes back.
+    /// caches, services, network and GPUs of the next one, and find those of the last one again when it comes back.
     HandOver {
         /// Who had it.
         from: String,
         /// Who gets it.
         to: String,
     },
+    /// The GPUs that later steps have.
+    Gpus(Option<GpuRequest>),
 }
 
 /// One operation. Inputs are named by id; the comment says what kind of node each makes.

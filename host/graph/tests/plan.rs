@@ -7,6 +7,7 @@ use wharf_digest::Digest;
 use wharf_graph::{
     Container, Directory, Error, File, Secret, Volume,
     build::Edit,
+    gpu::{GpuRequest, GpuSharing, WhenBusy},
     image::{ImageConfig, Platform},
     op::{
         Configure, CopyOptions, ExecOptions, Expect, FileEdit, Filter, Limits, Mount, Network, Op, SecretId,
@@ -168,6 +169,38 @@ fn b28_what_a_process_cannot_see_is_not_in_its_key() {
     let volatile =
         |value: &str| run(&base().configure(Configure::VolatileEnv("B".to_owned(), value.to_owned())));
     assert_eq!(key(&volatile("1")), key(&volatile("2")));
+}
+
+#[test]
+fn how_many_gpus_a_step_has_is_in_its_key_and_how_it_comes_by_them_is_not() {
+    let with = |request: GpuRequest| key(&run(&base().with_gpus(Some(request))));
+    let one = GpuRequest::default();
+    assert_ne!(with(one), key(&run(&base())));
+    assert_ne!(with(GpuRequest { count: 2, ..one }), with(one));
+    let other_ways = GpuRequest {
+        minimum_memory: 1 << 30,
+        sharing: GpuSharing::Shared,
+        when_busy: WhenBusy::Fail,
+        ..one
+    };
+    assert_eq!(with(other_ways), with(one));
+    let without = base().with_gpus(Some(one)).with_gpus(None);
+    assert_eq!(key(&run(&without)), key(&run(&base())));
+    let none = base().with_gpus(Some(GpuRequest { count: 0, ..one }));
+    let refused = plan_with(&none, "").unwrap_err();
+    assert!(refused.to_string().contains("ask for 1 at least"), "{refused}");
+}
+
+#[test]
+fn gpus_are_the_module_s_that_asked_for_them() {
+    let own = base().with_gpus(Some(GpuRequest::default()));
+    let gpus = |container: &Container| plan_with(container, "").unwrap().gpus;
+    let handed = own.handed_over("one", "two");
+    assert_eq!(gpus(&handed), None);
+    assert_eq!(
+        gpus(&handed.handed_over("two", "one")),
+        Some(GpuRequest::default())
+    );
 }
 
 #[test]

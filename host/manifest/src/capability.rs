@@ -143,6 +143,7 @@ impl Capability {
             "git" | "git-eval" => &[Self::Git],
             "http" => &[Self::Http],
             "registry" => &[Self::Registry],
+            "gpu" | "gpu-eval" => &[Self::Gpu],
             "secret" => &[Self::Secrets],
             "reveal" => &[Self::Reveal],
             "debug" => &[Self::Debug],

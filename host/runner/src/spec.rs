@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{Linux, Spec};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -26,6 +26,36 @@ pub struct Bind {
     pub writable: bool,
 }
 
+/// What kind of device a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceKind {
+    /// One of characters.
+    Character,
+    /// One of blocks.
+    Block,
+}
+
+/// A device beside the usual ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceNode {
+    /// Where in the container.
+    pub path: String,
+    /// What kind.
+    pub kind: DeviceKind,
+    /// The driver's number.
+    pub major: u32,
+    /// The device's number.
+    pub minor: u32,
+    /// Permission bits of the node.
+    pub mode: u32,
+    /// Its owner.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// What may be done with the device: any of `r`, `w` and `m`.
+    pub access: String,
+}
+
 /// What differs between steps.
 #[derive(Clone, Debug, Default)]
 pub struct Process {
@@ -41,6 +71,8 @@ pub struct Process {
     pub hostname: String,
     /// Files and directories of the engine's host.
     pub binds: Vec<Bind>,
+    /// Devices beside the usual ones.
+    pub devices: Vec<DeviceNode>,
     /// Directories in memory: destination, bytes at most, mode.
     pub temporary: Vec<(String, Option<u64>, u32)>,
     /// Bytes of memory.
@@ -125,6 +157,28 @@ fn devices() -> Value {
     devices.into()
 }
 
+/// A process's own devices: their nodes, and the rules that let it use them.
+fn own_devices(process: &Process) -> (Vec<Value>, Vec<Value>) {
+    let kind = |device: &DeviceNode| match device.kind {
+        DeviceKind::Character => "c",
+        DeviceKind::Block => "b",
+    };
+    let devices = process.devices.iter();
+    let nodes = devices.clone().map(|device| {
+        json!({
+            "path": device.path, "type": kind(device), "major": device.major, "minor": device.minor,
+            "fileMode": device.mode, "uid": device.uid, "gid": device.gid,
+        })
+    });
+    let usable = devices.filter(|device| !device.access.is_empty());
+    let rules = usable.map(|device| {
+        json!({
+            "allow": true, "type": kind(device), "major": device.major, "minor": device.minor, "access": device.access,
+        })
+    });
+    (nodes.collect(), rules.collect())
+}
+
 /// What is the same for every step.
 fn common() -> &'static std::result::Result<Spec, String> {
     static COMMON: LazyLock<std::result::Result<Spec, String>> = LazyLock::new(|| {
@@ -194,6 +248,11 @@ pub fn docker_like(process: &Process) -> Result<Spec> {
             mounts.push(read(mount)?);
         }
     }
+    if !process.devices.is_empty()
+        && let Some(linux) = spec.linux_mut()
+    {
+        add_devices(linux, process)?;
+    }
     if let Some(resources) = spec
         .linux_mut()
         .as_mut()
@@ -211,6 +270,17 @@ pub fn docker_like(process: &Process) -> Result<Spec> {
         }
     }
     Ok(spec)
+}
+
+fn add_devices(linux: &mut Linux, process: &Process) -> Result<()> {
+    let (nodes, rules) = own_devices(process);
+    linux.set_devices(read(nodes.into())?);
+    if let Some(resources) = linux.resources_mut() {
+        let mut all = resources.devices().clone().unwrap_or_default();
+        all.extend(read::<Vec<_>>(rules.into())?);
+        resources.set_devices(Some(all));
+    }
+    Ok(())
 }
 
 /// A part of a specification.

@@ -12,6 +12,7 @@ wasmtime::component::bindgen!({
         "wharf:pipeline/exports-sync": async | trappable,
         "wharf:pipeline/serve-sync": async | trappable,
         "wharf:pipeline/registry-sync": async | trappable,
+        "wharf:pipeline/gpu-eval-sync": async | trappable,
         "wharf:pipeline/reveal-sync": async | trappable,
         "wharf:pipeline/debug-sync": async | trappable,
         default: trappable,
@@ -35,5 +36,6 @@ wasmtime::component::bindgen!({
         "wharf:pipeline/service.service": wharf_graph::Service,
         "wharf:pipeline/service.service-options": wharf_graph::op::ServiceOptions,
         "wharf:pipeline/publishing.publish-options": wharf_graph::publish::PublishOptions,
+        "wharf:pipeline/gpu.request": wharf_graph::gpu::GpuRequest,
     },
 });

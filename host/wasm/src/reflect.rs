@@ -346,6 +346,8 @@ pub(crate) fn meaning(interface: &str) -> Option<&'static str> {
         "git" => "take files from git repositories",
         "git-eval" => "ask git repositories for their commits, tags and branches",
         "service" => "describe services that steps reach",
+        "gpu" => "let steps use GPUs",
+        "gpu-eval" => "know the GPUs of engines",
         "serve" => "start and stop services by itself",
         "host" => "read files and variables of the caller, and connect services with its machine",
         "exports" => "write results to the caller's disk",

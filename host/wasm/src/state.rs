@@ -11,6 +11,7 @@ use wasmtime::component::{HasData, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wharf_graph::{
     Container, Error, Node,
+    gpu::{Gpu, Target},
     op::{HostPort, SecretId},
     publish::PublishOptions,
     read::{Answer, Question},
@@ -70,6 +71,10 @@ pub trait Pipeline: Send + Sync {
         reference: &'a str,
         options: &'a PublishOptions,
     ) -> BoxFuture<'a, Result<String, Error>>;
+    /// The engine's GPUs.
+    fn gpus(&self) -> BoxFuture<'_, Result<Vec<Gpu>, Error>>;
+    /// The engines that the user's configuration names, with what each has.
+    fn targets(&self) -> BoxFuture<'_, Result<Vec<Target>, Error>>;
     /// Allows the engine to ask for a secret's value.
     fn allow_secret(&self, secret: &SecretId);
     /// Allows the engine to ask for connections to a port that the user's machine knows.

@@ -24,7 +24,9 @@ pub mod wharf {
         use crate::native;
 
         pub use generated::types;
-        pub use native::{debug, eval, exports, git_eval, image, module, registry, reveal, secret, serve};
+        pub use native::{
+            debug, eval, exports, git_eval, gpu_eval, image, module, registry, reveal, secret, serve,
+        };
 
         pub mod filesystem {
             pub use crate::native::filesystem::*;
@@ -39,6 +41,10 @@ pub mod wharf {
         pub mod git {
             pub use super::generated::git::LogEntry;
             pub use crate::native::git::*;
+        }
+        pub mod gpu {
+            pub use super::generated::gpu::{Device, Sharing, Target, WhenBusy};
+            pub use crate::native::gpu::*;
         }
         pub mod host {
             pub use super::generated::host::Forward;

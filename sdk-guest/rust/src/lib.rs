@@ -43,6 +43,7 @@ mod text;
 mod wire;
 
 pub mod git;
+pub mod gpu;
 pub mod host;
 pub mod http;
 pub mod image;
@@ -85,7 +86,7 @@ pub mod prelude {
     pub use crate::{
         CacheVolume, Changeset, Compression, Container, CopyOptions, Directory, Error, ExecOptions, Expect,
         File, Network, Platform, Port, PublishOptions, Result, SearchOptions, Secret, Service,
-        ServiceOptions, Sharing, Transport, Type, git, host, http, image, join, join_all, log,
+        ServiceOptions, Sharing, Transport, Type, git, gpu, host, http, image, join, join_all, log,
     };
 }
 

@@ -36,6 +36,8 @@ pub struct How {
     pub resolv_conf: Option<PathBuf>,
     /// A guard that is taken away.
     pub without_guard: Option<String>,
+    /// More variables of its environment.
+    pub variables: Vec<(&'static str, PathBuf)>,
 }
 
 /// Where the engine runs.
@@ -302,6 +304,7 @@ fn spawn(socket: &Path, store: &Path, log: &Path, how: &How) -> Child {
         .args(&how.resolv_conf)
         .envs(how.without_guard.iter().map(|guard| ("WHARF_TEST_WITHOUT_GUARD", guard)))
         .env("WHARF_REGISTRY_MIRRORS", mirror.setting())
+        .envs(how.variables.iter().cloned())
         .stdin(Stdio::null())
         .stderr(log)
         .spawn()
@@ -387,7 +390,7 @@ impl Run {
 
     /// The next event; none when it has been quiet for a while: events come on a stream of their own, and what belongs to an
     /// answer is there a moment after it.
-    async fn next_event(&mut self) -> Option<Event> {
+    pub async fn next_event(&mut self) -> Option<Event> {
         let quiet = Duration::from_millis(200);
         tokio::time::timeout(quiet, self.events.recv())
             .await

@@ -11,6 +11,7 @@ pub mod docker;
 mod error;
 pub mod fixtures;
 pub mod git;
+pub mod gpus;
 pub mod http;
 pub mod image;
 pub mod layout;

@@ -14,7 +14,7 @@ use crate::{
     args::{EngineAction, EngineArgs, EngineCommand, ServeArgs},
     engine_choice::{self, EngineChoice, EngineSettings, Place, mirror, runtime_name, this_program},
     error::Report,
-    interrupt, output, places,
+    gpus, interrupt, output, places,
     places::Places,
     resolver,
     table::columns,
@@ -99,11 +99,13 @@ async fn status(args: &EngineArgs, json: bool) -> Result<(), Report> {
         };
     };
     let status = connection.client().status(StatusRequest {}).await?.into_inner();
+    // An engine of another version may not know what a GPU is.
+    let gpus = connection.gpus().await.unwrap_or_default();
     if json {
         return output::json(&serde_json::json!({
             "running": true, "version": status.version, "pid": status.pid, "store": status.store,
             "runtime": status.runtime, "sessions": status.sessions, "running-steps": status.running_steps,
-            "uptime-seconds": status.uptime_seconds, "missing": status.missing,
+            "uptime-seconds": status.uptime_seconds, "missing": status.missing, "gpus": gpus::json(&gpus),
         }));
     }
     let uptime = crate::table::seconds(Duration::from_secs(status.uptime_seconds));
@@ -117,6 +119,11 @@ async fn status(args: &EngineArgs, json: bool) -> Result<(), Report> {
         row("running steps", status.running_steps.to_string()),
         row("up for", uptime),
     ];
+    rows.extend(gpus.devices.into_iter().map(|device| row("GPU", device.shown)));
+    if !gpus.why_none.is_empty() {
+        rows.push(row("GPUs", format!("none: {}", gpus.why_none)));
+    }
+    rows.extend(gpus.notes.into_iter().map(|note| row("GPUs", note)));
     rows.extend(status.missing.into_iter().map(|what| row("cannot", what)));
     output::text(&columns(&rows))
 }
@@ -237,6 +244,7 @@ fn config(args: ServeArgs) -> Result<EngineConfig, Report> {
         },
         max_bytes: args.max_bytes,
         ca_bundle,
+        gpus: args.gpus.into(),
         idle: Duration::from_secs(args.idle),
         socket,
         store,

@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::{Value, json};
 use wharf_client::proto::{Event, Kind, Outcome, event::What};
 
-use super::{Tally, View, Word};
+use super::{Tally, View, Word, tally::gpu_seconds};
 
 #[derive(Default)]
 pub(super) struct Json {}
@@ -53,6 +53,7 @@ impl View for Json {
                 "event": "finished", "key": key, "outcome": outcome(finished.outcome()),
                 "microseconds": finished.microseconds,
                 "error": Some(&finished.error).filter(|error| !error.is_empty()),
+                "gpu-seconds": Some(gpu_seconds(finished)).filter(|seconds| *seconds > 0.0),
             }),
             Some(What::Explained(explained)) => {
                 json!({"event": "explained", "key": key, "title": explained.title, "reason": explained.reason})
@@ -102,6 +103,7 @@ impl View for Json {
         let value = json!({
             "event": "summary", "steps": tally.steps(), "remembered": tally.remembered, "run": tally.run,
             "failed": tally.failed, "stopped": tally.cut_short(), "milliseconds": tally.took.as_millis() as u64,
+            "gpu-seconds": tally.gpu_seconds,
         });
         put(out, &value);
     }

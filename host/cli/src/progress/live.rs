@@ -447,6 +447,7 @@ mod tests {
             outcome: outcome.into(),
             microseconds: 1_200_000,
             error: String::new(),
+            gpus: 0,
         };
         tell(live, key, What::Finished(finished))
     }

@@ -227,6 +227,7 @@ mod tests {
             outcome: outcome.into(),
             microseconds: 1_234_000,
             error: error.to_owned(),
+            gpus: 0,
         })
     }
 

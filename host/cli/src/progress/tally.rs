@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fmt, time::Duration};
 
-use wharf_client::proto::{Event, Kind, Outcome, event::What};
+use wharf_client::proto::{Event, Finished, Kind, Outcome, event::What};
 
 /// How many steps were remembered, run and failed, and which were cut short.
 #[derive(Clone, Debug, Default)]
@@ -12,6 +12,8 @@ pub(crate) struct Tally {
     pub(crate) failed: usize,
     /// Titles of steps that an interruption ended.
     pub(crate) stopped: Vec<String>,
+    /// How long steps and services had GPUs: each counts by itself.
+    pub(crate) gpu_seconds: f64,
     /// How long the run took.
     pub(crate) took: Duration,
     /// Steps that have started and not ended.
@@ -32,6 +34,7 @@ impl Tally {
                 self.serving.insert(event.key.clone(), title);
             }
             Some(What::Finished(finished)) => {
+                self.gpu_seconds += gpu_seconds(finished);
                 self.serving.remove(&event.key);
                 let Some(title) = self.running.remove(&event.key) else {
                     return;
@@ -66,6 +69,11 @@ impl Tally {
     }
 }
 
+/// How long a step had GPUs, those of it together. What is remembered has used none.
+pub(super) fn gpu_seconds(finished: &Finished) -> f64 {
+    f64::from(finished.gpus) * finished.microseconds as f64 / 1e6
+}
+
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -81,6 +89,9 @@ impl fmt::Display for Tally {
             f,
             "{steps} step{plural}: {remembered} remembered, {run} run, {failed} failed in {seconds:.1}s"
         )?;
+        if self.gpu_seconds > 0.0 {
+            write!(f, ", {:.1} GPU seconds", self.gpu_seconds)?;
+        }
         if steps > 0 && *remembered == steps {
             write!(f, " (all remembered)")?;
         }
@@ -90,7 +101,7 @@ impl fmt::Display for Tally {
 
 #[cfg(test)]
 mod tests {
-    use wharf_client::proto::{Finished, Started};
+    use wharf_client::proto::Started;
 
     use super::*;
 
@@ -108,6 +119,7 @@ mod tests {
                 outcome: outcome.into(),
                 microseconds: 1,
                 error: String::new(),
+                gpus: 0,
             };
             tally.count(&Event {
                 key: vec![key],
@@ -129,6 +141,27 @@ mod tests {
         assert_eq!(
             tally.to_string(),
             "2 steps: 1 remembered, 1 run, 0 failed in 0.0s"
+        );
+    }
+
+    #[test]
+    fn counts_how_long_steps_had_gpus() {
+        let mut tally = Tally::default();
+        for (key, gpus) in [(1, 2), (2, 0), (3, 1)] {
+            tell(&mut tally, key, Kind::Step, None);
+            let finished = Finished {
+                microseconds: 1_500_000,
+                gpus,
+                ..Finished::default()
+            };
+            tally.count(&Event {
+                key: vec![key],
+                what: Some(What::Finished(finished)),
+            });
+        }
+        assert_eq!(
+            tally.to_string(),
+            "3 steps: 0 remembered, 3 run, 0 failed in 0.0s, 4.5 GPU seconds"
         );
     }
 

@@ -11,6 +11,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use wharf_client::Session;
 use wharf_graph::{
     Container, Error, Node, Op,
+    gpu::{Gpu, Target},
     op::{HostPort, SecretId},
     publish::{Publish, PublishOptions},
     read::{Answer, Question},
@@ -85,6 +86,14 @@ impl Pipeline for ToEngine {
             self.session.publish(&nodes, &publish).await
         }
         .boxed()
+    }
+
+    fn gpus(&self) -> BoxFuture<'_, Result<Vec<Gpu>, Error>> {
+        self.session.gpus().boxed()
+    }
+
+    fn targets(&self) -> BoxFuture<'_, Result<Vec<Target>, Error>> {
+        crate::targets::look().boxed()
     }
 
     fn allow_secret(&self, secret: &SecretId) {

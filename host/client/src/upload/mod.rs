@@ -85,6 +85,7 @@ impl Uploader {
             outcome: word.into(),
             microseconds,
             error,
+            gpus: 0,
         }));
         outcome.map(|(content, _)| content)
     }

@@ -77,12 +77,15 @@ impl Engine {
             let inputs = self.realize_all(&audience, trees).await?;
             let bound = self.bind(&running.session, &step.services).await?;
             let volumes = self.volumes.acquire(step).await;
+            let gpus = self.lease_gpus(step).await?;
             let key = running.service.key;
             let network = bound.network_of_service(self, &step.network, key, &audience).await?;
-            let prepared = self.prepare(step, &inputs, &bound, &audience, stop).await?;
-            Ok::<_, Error>((bound, network, prepared, volumes))
+            let prepared = self
+                .prepare(step, &inputs, &bound, &gpus, &audience, stop)
+                .await?;
+            Ok::<_, Error>((bound, network, prepared, volumes, gpus))
         };
-        let (bound, network, prepared, _volumes) = tokio::select! {
+        let (bound, network, prepared, _volumes, gpus) = tokio::select! {
             before = Box::pin(before) => before?,
             () = stop.cancelled() => return Ok(()),
         };
@@ -105,6 +108,7 @@ impl Engine {
             outcome: word.into(),
             microseconds: begun.elapsed().as_micros() as u64,
             error,
+            gpus: gpus.count(),
         };
         audience.tell(key, &event::What::Finished(finished));
         outcome

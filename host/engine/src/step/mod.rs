@@ -34,6 +34,7 @@ use crate::{
     egress::network_mode,
     engine::Engine,
     evaluate::{Made, record},
+    gpu::Leased,
     image::of_store,
     log::Tail,
     service::Bound,
@@ -98,13 +99,14 @@ impl Engine {
         step: &Step,
         inputs: &[Arc<Made>],
         bound: &Bound,
+        gpus: &Leased,
         audience: &Audience,
         cancel: &CancellationToken,
         left: &mut Option<Box<Left>>,
     ) -> Result<Arc<Made>, Error> {
         self.running_steps.fetch_add(1, Ordering::Relaxed);
         let outcome = self
-            .run_step_counted(tree, step, inputs, bound, audience, cancel, left)
+            .run_step_counted(tree, step, inputs, bound, gpus, audience, cancel, left)
             .await;
         self.running_steps.fetch_sub(1, Ordering::Relaxed);
         outcome
@@ -117,13 +119,14 @@ impl Engine {
         step: &Step,
         inputs: &[Arc<Made>],
         bound: &Bound,
+        gpus: &Leased,
         audience: &Audience,
         cancel: &CancellationToken,
         left: &mut Option<Box<Left>>,
     ) -> Result<Arc<Made>, Error> {
         let started = Instant::now();
         let root = inputs[0].snapshot.clone();
-        let prepared = self.prepare(step, inputs, bound, audience, cancel).await?;
+        let prepared = self.prepare(step, inputs, bound, gpus, audience, cancel).await?;
         let Prepared {
             step: runner_step,
             stdin,
@@ -189,11 +192,13 @@ impl Engine {
     }
 
     /// Brings about what a process needs before it runs.
+    #[allow(clippy::too_many_arguments)]
     pub(crate) async fn prepare(
         self: &Arc<Self>,
         step: &Step,
         inputs: &[Arc<Made>],
         bound: &Bound,
+        gpus: &Leased,
         audience: &Audience,
         cancel: &CancellationToken,
     ) -> Result<Prepared, Error> {
@@ -206,6 +211,7 @@ impl Engine {
         let mounts = self
             .mounts(step, inputs, &root, audience, cancel, &mut process, &mut held)
             .await?;
+        gpus.give_to(&mut process);
         for (name, secret) in &step.secret_env {
             let value = audience.secret(secret).await?;
             let text = String::from_utf8(value.to_vec()).map_err(|_| {
@@ -279,6 +285,7 @@ impl Engine {
             user,
             hostname: HOSTNAME.to_owned(),
             binds,
+            devices: Vec::new(),
             temporary: Vec::new(),
             memory: step.limits.memory,
             millicpus: step.limits.millicpus,

@@ -147,12 +147,13 @@ impl Engine {
         let inputs = self.realize_all(&audience, trees).await?;
         let bound = self.bind(session, &step.services).await?;
         let _volumes = self.volumes.acquire(&step).await;
+        let gpus = self.lease_gpus(&step).await?;
         let Prepared {
             step: runner_step,
             draft,
             held,
             ..
-        } = Box::pin(self.prepare(&step, &inputs, &bound, &audience, &cancel)).await?;
+        } = Box::pin(self.prepare(&step, &inputs, &bound, &gpus, &audience, &cancel)).await?;
         let program = Program {
             network: bound.network(self, &step.network, Digest::ZERO, &audience).await?,
             step: runner_step,

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     error::Error,
+    gpu::GpuRequest,
     image::{ImageConfig, Platform},
     op::{Configure, CopyOptions, ExecOptions, Mount, Network, SecretId, Sharing, Stream, TreeEdit},
     read::Configuration,
@@ -42,6 +43,8 @@ pub struct ContainerPlan {
     pub(super) lends: BTreeMap<String, bool>,
     /// Paths of cache volumes that are lent by the one that had it.
     pub(super) borrowed: BTreeSet<String>,
+    /// The GPUs that later steps have.
+    pub gpus: Option<GpuRequest>,
     /// What modules that had the container before put into it, by their scope.
     pub(super) put_away: BTreeMap<String, Belongings>,
     /// The platform.
@@ -59,6 +62,7 @@ pub(super) struct Belongings {
     volatile_env: BTreeMap<String, String>,
     network: Network,
     services: Bound,
+    gpus: Option<GpuRequest>,
 }
 
 impl ContainerPlan {
@@ -76,6 +80,7 @@ impl ContainerPlan {
             services: Bound::new(),
             lends: BTreeMap::new(),
             borrowed: BTreeSet::new(),
+            gpus: None,
             put_away: BTreeMap::new(),
             platform,
             image_ref: None,
@@ -242,6 +247,7 @@ impl ContainerPlan {
             mounts: self.mounts.clone(),
             network: self.network.clone(),
             services: self.services.clone(),
+            gpus: self.gpus,
             platform: self.platform.clone(),
             expect: options.expect,
             limits: options.limits,
@@ -275,6 +281,7 @@ impl ContainerPlan {
             volatile_env: std::mem::take(&mut self.volatile_env),
             network: std::mem::replace(&mut self.network, Network::None),
             services: std::mem::take(&mut self.services),
+            gpus: self.gpus.take(),
         };
         self.put_away.insert(from.to_owned(), belongings);
         let Some(next) = self.put_away.remove(to) else {
@@ -285,6 +292,7 @@ impl ContainerPlan {
         self.lends = next.lends;
         (self.secret_env, self.volatile_env) = (next.secret_env, next.volatile_env);
         (self.network, self.services) = (next.network, next.services);
+        self.gpus = next.gpus;
     }
 
     /// Takes a mount away, and whether it was lent.
@@ -388,6 +396,12 @@ impl ContainerPlan {
                 self.lends.insert(at, *writable);
             }
             Configure::HandOver { from, to } => self.hand_over(from, to),
+            Configure::Gpus(Some(GpuRequest { count: 0, .. })) => {
+                return Err(Error::Invalid(
+                    "a request for no GPU: ask for 1 at least".to_owned(),
+                ));
+            }
+            Configure::Gpus(request) => self.gpus = *request,
         }
         Ok(self)
     }

@@ -62,6 +62,8 @@ struct StepMaterial<'a> {
     services: Vec<(&'a str, Digest)>,
     platform: &'a Platform,
     nonce: Option<u64>,
+    /// How many; which ones, and how they were come by, nobody sees.
+    gpus: Option<u32>,
 }
 
 #[derive(Serialize)]
@@ -207,6 +209,7 @@ impl Naming {
                 .collect(),
             platform: &step.platform,
             nonce: step.nonce,
+            gpus: step.gpus.map(|request| request.count),
         }
     }
 

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     error::shell_words,
+    gpu::GpuRequest,
     image::Platform,
     node::NodeId,
     op::{CopyOptions, Expect, Limits, Mount, Network, SecretId, Stdin, Stream, TreeEdit},
@@ -134,6 +135,8 @@ pub struct Step {
     pub network: Network,
     /// The services that it reaches whatever else it can, by name.
     pub services: Bound,
+    /// The GPUs that it has. How many they are is in the key.
+    pub gpus: Option<GpuRequest>,
     /// Its platform.
     pub platform: Platform,
     /// Not in the key: which exit codes count as done.

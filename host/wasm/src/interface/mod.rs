@@ -6,6 +6,7 @@ mod convert;
 mod debug;
 mod effects;
 mod eval;
+mod gpu;
 mod own;
 mod registry;
 mod service;

@@ -11,6 +11,7 @@ use wharf_hosts::Hosts;
 use super::{
     Method, build, done,
     edits::edits,
+    gpu::with_gpu,
     mismatch, param, path,
     publish::{load, publish},
     read,
@@ -25,7 +26,7 @@ pub(super) fn methods() -> Vec<Method> {
     methods.extend(outputs());
     methods.extend(connections());
     methods.extend(edits(Handle::Container));
-    methods.extend([publish(), load(), terminal()]);
+    methods.extend([publish(), load(), terminal(), with_gpu()]);
     methods
 }
 

@@ -5,6 +5,7 @@ mod changeset;
 mod container;
 mod edits;
 mod files;
+mod gpu;
 mod publish;
 mod service;
 mod terminal;
@@ -141,6 +142,13 @@ impl<'a> Arguments<'a> {
     fn port(self, at: usize) -> Option<u16> {
         match self.given(at)? {
             Value::Integer(port) => u16::try_from(*port).ok(),
+            _ => None,
+        }
+    }
+
+    fn number(self, at: usize) -> Option<u64> {
+        match self.given(at)? {
+            Value::Integer(number) => u64::try_from(*number).ok(),
             _ => None,
         }
     }
@@ -331,6 +339,7 @@ mod tests {
             include_str!("../../../../wit/exports.wit"),
             include_str!("../../../../wit/image.wit"),
             include_str!("../../../../wit/debug.wit"),
+            include_str!("../../../../wit/gpu.wit"),
         ];
         let named: BTreeSet<&str> = named.into_iter().flat_map(interface).collect();
         for (handle, prefix) in [

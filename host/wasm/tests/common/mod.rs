@@ -9,6 +9,7 @@ use std::{
 use futures::future::BoxFuture;
 use wharf_graph::{
     Container, Error, Node,
+    gpu::{Gpu, Target},
     op::{HostPort, SecretId},
     publish::PublishOptions,
     read::{Answer, Question},
@@ -47,6 +48,14 @@ impl Pipeline for Nowhere {
         _: &'a PublishOptions,
     ) -> BoxFuture<'a, Result<String, Error>> {
         unreachable!("nothing here publishes")
+    }
+
+    fn gpus(&self) -> BoxFuture<'_, Result<Vec<Gpu>, Error>> {
+        unreachable!("nothing here asks for GPUs")
+    }
+
+    fn targets(&self) -> BoxFuture<'_, Result<Vec<Target>, Error>> {
+        unreachable!("nothing here asks for GPUs")
     }
 
     fn allow_secret(&self, _: &SecretId) {}

@@ -432,6 +432,50 @@ pub mod serve {
     }
 }
 
+pub mod gpu {
+    use super::{container::Container, *};
+    use crate::gpu::{Sharing, WhenBusy};
+
+    options!(Request {
+        set_count as "count"(count: u32);
+        set_minimum_memory as "minimum_memory"(bytes: u64);
+        set_sharing as "sharing"(sharing: Sharing);
+        set_when_busy as "when_busy"(when_busy: WhenBusy);
+    });
+
+    pub fn with_gpu(container: &Container, request: &Request) -> Container {
+        let arguments = arguments!(request);
+        Container::of(Node::new(
+            Container::KIND,
+            "with_gpu",
+            Some(container.node()),
+            arguments,
+        ))
+    }
+
+    pub fn without_gpu(container: &Container) -> Container {
+        Container::of(Node::new(
+            Container::KIND,
+            "without_gpu",
+            Some(container.node()),
+            Vec::new(),
+        ))
+    }
+}
+
+pub mod gpu_eval {
+    use super::*;
+    use crate::{
+        bindings::wharf::pipeline::types::Error,
+        gpu::{Device, Target},
+    };
+
+    reads! {
+        devices as "gpu::devices"() -> Vec<Device>;
+        targets as "gpu::targets"() -> Vec<Target>;
+    }
+}
+
 pub mod publishing {
     use super::{container::Container, secret::Secret, *};
     use crate::Compression;

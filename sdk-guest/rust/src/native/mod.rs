@@ -18,8 +18,8 @@ mod text;
 use std::sync::Arc;
 
 pub use interface::{
-    cache, container, debug, eval, exports, filesystem, git, git_eval, host, http, image, log, module,
-    network, publishing, registry, reveal, secret, serve, service,
+    cache, container, debug, eval, exports, filesystem, git, git_eval, gpu, gpu_eval, host, http, image, log,
+    module, network, publishing, registry, reveal, secret, serve, service,
 };
 pub(crate) use node::Handle;
 pub use node::{Handles, Node};

@@ -12,7 +12,7 @@ use std::{
 use crate::{
     Platform,
     bindings::wharf::pipeline::{
-        cache::Sharing, host::Forward, network::Mode, publishing::Compression, types,
+        cache::Sharing, gpu, host::Forward, network::Mode, publishing::Compression, types,
     },
     wire::{Choice, Number},
 };
@@ -173,6 +173,16 @@ impl Shown for Forward {
     }
 }
 
+impl Shown for gpu::Sharing {
+    fn shown(&self) -> Argument {
+        let name = match self {
+            Self::Exclusive => "Exclusive",
+            Self::Shared => "Shared",
+        };
+        Argument::Text(name.to_owned())
+    }
+}
+
 macro_rules! shown_as_in_rust {
     ($($ty:ty),*) => {$(
         impl Shown for $ty {
@@ -186,6 +196,7 @@ macro_rules! shown_as_in_rust {
     )*};
 }
 
+use gpu::WhenBusy;
 use types::ExitExpectation;
 
 shown_as_in_rust!(
@@ -197,6 +208,7 @@ shown_as_in_rust!(
     Sharing,
     Mode,
     Compression,
+    WhenBusy,
     ExitExpectation
 );
 

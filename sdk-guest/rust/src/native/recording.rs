@@ -5,7 +5,9 @@ use std::{cell::RefCell, collections::VecDeque};
 use super::{node::Argument, text};
 use crate::{
     DiffStat, Error, OtherError, Platform, Port, SearchMatch, Stat, Variable,
-    bindings::wharf::pipeline::types, git::LogEntry,
+    bindings::wharf::pipeline::types,
+    git::LogEntry,
+    gpu::{Device, Target},
 };
 
 thread_local! {
@@ -68,6 +70,10 @@ pub enum Answer {
     Matches(Vec<SearchMatch>),
     /// Lines by file, as `diff_stats` has them.
     DiffStats(Vec<DiffStat>),
+    /// GPUs of an engine.
+    Gpus(Vec<Device>),
+    /// Engines.
+    Targets(Vec<Target>),
     /// Facts about a path.
     Stat(Stat),
     /// A platform.
@@ -101,6 +107,8 @@ answers! {
     Vec<LogEntry> => commits Self::Commits(commits);
     Vec<SearchMatch> => matches Self::Matches(matches);
     Vec<DiffStat> => stats Self::DiffStats(stats);
+    Vec<Device> => devices Self::Gpus(devices);
+    Vec<Target> => targets Self::Targets(targets);
     Stat => stat Self::Stat(stat);
     Platform => platform Self::Platform(platform);
     Error => error Self::Error(error);
@@ -150,6 +158,8 @@ answered! {
     Vec<LogEntry>, "a list of commits", Answer::Commits(commits) => Some(commits);
     Vec<SearchMatch>, "a list of matches", Answer::Matches(matches) => Some(matches);
     Vec<DiffStat>, "a list of line counts", Answer::DiffStats(stats) => Some(stats);
+    Vec<Device>, "a list of GPUs", Answer::Gpus(devices) => Some(devices);
+    Vec<Target>, "a list of targets", Answer::Targets(targets) => Some(targets);
     Stat, "a `Stat`", Answer::Stat(stat) => Some(stat);
     Platform, "a `Platform`", Answer::Platform(platform) => Some(platform);
 }

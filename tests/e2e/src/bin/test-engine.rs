@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use tokio_util::sync::CancellationToken;
-use wharf_engine::{EngineConfig, RegistryConfig, RunnerConfig, Runtime};
+use wharf_engine::{EngineConfig, GpuOptions, RegistryConfig, RunnerConfig, Runtime};
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -43,6 +43,11 @@ fn main() {
             ca_bundle: None,
         },
         ca_bundle: None,
+        gpus: GpuOptions {
+            library: std::env::var_os("WHARF_NVML").map(PathBuf::from),
+            cdi_directories: std::env::split_paths(&std::env::var_os("WHARF_CDI_DIRS").unwrap_or_default())
+                .collect(),
+        },
         socket,
         store,
         idle: Duration::from_secs(600),

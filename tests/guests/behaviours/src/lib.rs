@@ -99,6 +99,32 @@ mod functions {
         image::of_docker(name).with_exec(args).stdout().await
     }
 
+    /// Runs a script on GPUs, and returns what it printed.
+    pub async fn on_gpus(image: String, script: String, count: Option<u32>) -> Result<String> {
+        let request = gpu::Request::new().count(count.unwrap_or(1)).sharing(gpu::Sharing::Exclusive);
+        let container = image::pull(image).with_gpu(&request);
+        container.with_exec(["sh", "-c", &script]).stdout().await
+    }
+
+    /// The engine's GPUs.
+    pub async fn gpus() -> Result<Vec<String>> {
+        let line = |device: gpu::Device| {
+            let capability = device.compute_capability.unwrap_or_default();
+            format!("{} {} {capability} {}", device.name, device.memory_total, device.is_usable)
+        };
+        Ok(gpu::devices().await?.into_iter().map(line).collect())
+    }
+
+    /// The engines that the user has named.
+    pub async fn targets() -> Result<Vec<String>> {
+        let line = |target: gpu::Target| {
+            let free = target.devices.iter().filter(|device| device.is_free).count();
+            let state = target.why_not.unwrap_or_else(|| format!("{free} free"));
+            format!("{} {} {state}", target.name, target.labels.join(" "))
+        };
+        Ok(gpu::targets().await?.into_iter().map(line).collect())
+    }
+
     /// A file of the directory, as text.
     pub async fn read(source: Directory, path: String) -> Result<String> {
         source.file(path).contents().await

@@ -177,6 +177,9 @@ async fn tries(what: &str, value: &str, container: Container) -> Result<String> 
             let container = container.with_network_hosts(hosts.split(','));
             container.with_exec(["sh", "-c", script]).stdout().await
         }
+        "gpu" => container.with_gpu(&gpu::Request::new()).with_exec(["sh", "-c", value]).stdout().await,
+        "gpus" => Ok(gpu::devices().await?.len().to_string()),
+        "targets" => Ok(gpu::targets().await?.len().to_string()),
         "step" => container.with_exec(["sh", "-c", value]).stdout().await,
         "cache" => {
             let mounted = container.with_mounted_cache("/cache", &CacheVolume::new(value));

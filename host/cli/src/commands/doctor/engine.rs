@@ -9,16 +9,16 @@ use wharf_client::{
 use wharf_docker::DockerError;
 use wharf_runner::Found;
 
-use super::{Finding, Group, State, host};
+use super::{Finding, Group, State, gpus, host};
 use crate::{
     args::DoctorArgs,
-    engine_choice::{EngineChoice, EngineSettings, ca_bundle, runtime_name},
+    engine_choice::{EngineChoice, EngineSettings, ca_bundle, gpus_of_environment, runtime_name},
     places::Places,
     table,
 };
 
 /// How long an engine or Docker may take to answer; each has shorter limits of its own.
-const LIMIT: Duration = Duration::from_secs(5);
+pub(super) const LIMIT: Duration = Duration::from_secs(5);
 
 /// Where the next run's engine is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +39,12 @@ pub(super) async fn look(args: &DoctorArgs) -> (Vec<Finding>, Seat) {
         Ok(settings) => settings,
         Err(finding) => return (vec![*finding], Seat::None),
     };
+    let (mut findings, seat) = places(&settings).await;
+    findings.extend(gpus::look(&settings, &seat).await);
+    (findings, seat)
+}
+
+async fn places(settings: &EngineSettings) -> (Vec<Finding>, Seat) {
     match &settings.choice {
         EngineChoice::Unix(socket) => {
             let (finding, is_there) = asked_for(socket).await;
@@ -50,16 +56,16 @@ pub(super) async fn look(args: &DoctorArgs) -> (Vec<Finding>, Seat) {
             (finding, seat)
         }
         EngineChoice::Docker => {
-            let (findings, is_there) = docker(&settings).await;
+            let (findings, is_there) = docker(settings).await;
             (findings, if is_there { Seat::Docker } else { Seat::None })
         }
         EngineChoice::Local => {
-            let (findings, can_be) = local(&settings).await;
+            let (findings, can_be) = local(settings).await;
             (findings, if can_be { Seat::Local } else { Seat::None })
         }
         EngineChoice::Auto => {
             let ((mut findings, in_docker), (on_this_host, locally)) =
-                tokio::join!(docker(&settings), local(&settings));
+                tokio::join!(docker(settings), local(settings));
             if locally {
                 // Docker is one of two places, and the other will do.
                 findings.iter_mut().for_each(|finding| {
@@ -99,6 +105,8 @@ fn settings(args: &DoctorArgs) -> Result<EngineSettings, Box<Finding>> {
         runtime: runtime_name(runtime).map_err(|report| wrong("runtime", report.words()))?,
         ca_cert: ca_bundle(args.ca_cert.as_deref()).unwrap_or_default(),
         mirrors: Vec::new(),
+        gpus: gpus_of_environment(),
+        docker_gpus: args.docker_gpus,
         places: Places::find().map_err(|report| wrong("files", report.words()))?,
     })
 }

@@ -3,6 +3,7 @@
 //! Everything is looked at within some seconds, whatever does not answer; nothing is started or changed.
 
 mod engine;
+mod gpus;
 mod host;
 mod show;
 
@@ -45,6 +46,8 @@ enum Group {
     Engine,
     /// The engine on this host.
     Local,
+    /// GPUs that steps could have.
+    Gpus,
     /// Building modules.
     Modules,
     /// What else a pipeline may need.

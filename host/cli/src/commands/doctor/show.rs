@@ -8,9 +8,10 @@ use super::{Finding, Group, State, engine::Seat};
 use crate::colour::{Colour, Paint};
 
 impl Group {
-    const ALL: [(Self, &'static str); 4] = [
+    const ALL: [(Self, &'static str); 5] = [
         (Self::Engine, "Engine"),
         (Self::Local, "Engine on this host"),
+        (Self::Gpus, "GPUs"),
         (Self::Modules, "Building modules"),
         (Self::Sources, "Sources"),
     ];
@@ -19,6 +20,7 @@ impl Group {
         match self {
             Self::Engine => "engine",
             Self::Local => "local",
+            Self::Gpus => "gpus",
             Self::Modules => "modules",
             Self::Sources => "sources",
         }

@@ -1,0 +1,92 @@
+//! GPUs that steps could have, where the engine would be.
+
+use std::path::Path;
+
+use wharf_client::Connection;
+use wharf_docker::GpuDriver;
+use wharf_engine::GpuOptions;
+
+use super::{Finding, Group, State, engine::Seat};
+use crate::engine_choice::EngineSettings;
+
+/// Looks where the engine would be. That there is none is no lack: few pipelines want one.
+pub(super) async fn look(settings: &EngineSettings, seat: &Seat) -> Vec<Finding> {
+    match seat {
+        Seat::Local => on_this_host(settings.gpus.clone()).await,
+        Seat::Docker => in_docker(settings).await,
+        Seat::Unix(socket) => of_engine(Path::new(socket)).await,
+        Seat::None => Vec::new(),
+    }
+}
+
+fn finding(state: State, text: impl Into<String>) -> Finding {
+    Finding::new(Group::Gpus, "gpu", state, text)
+}
+
+fn none(why: &str) -> Finding {
+    finding(State::Ok, format!("none: {why}"))
+}
+
+async fn on_this_host(options: GpuOptions) -> Vec<Finding> {
+    let looked = tokio::task::spawn_blocking(move || wharf_gpu::Gpus::new(options).look());
+    let inventory = match tokio::time::timeout(super::engine::LIMIT, looked).await {
+        Ok(Ok(inventory)) => inventory,
+        _ => {
+            return vec![finding(
+                State::Warn,
+                "NVIDIA's management library does not answer",
+            )];
+        }
+    };
+    let devices = inventory.devices.iter().map(|device| {
+        let state = if device.cdi.is_some() {
+            State::Ok
+        } else {
+            State::Warn
+        };
+        finding(state, device.describe())
+    });
+    let why = inventory.why_none.iter().map(|why| none(why));
+    let notes = inventory.notes.iter().map(|note| finding(State::Warn, note));
+    devices.chain(why).chain(notes).collect()
+}
+
+async fn of_engine(socket: &Path) -> Vec<Finding> {
+    let Ok((connection, _)) = Connection::open_any_version(socket).await else {
+        return Vec::new();
+    };
+    let Ok(Ok(reply)) = tokio::time::timeout(super::engine::LIMIT, connection.gpus()).await else {
+        return Vec::new();
+    };
+    let devices = reply.devices.into_iter().map(|device| {
+        let state = if device.is_usable { State::Ok } else { State::Warn };
+        finding(state, device.shown)
+    });
+    let why = Some(reply.why_none).filter(|why| !why.is_empty());
+    let notes = reply.notes.into_iter().map(|note| finding(State::Warn, note));
+    devices.chain(why.map(|why| none(&why))).chain(notes).collect()
+}
+
+async fn in_docker(settings: &EngineSettings) -> Vec<Finding> {
+    let Ok(options) = settings.docker_options() else {
+        return Vec::new();
+    };
+    let asked = async { wharf_docker::reach(&options).await?.gpus().await };
+    let found = match tokio::time::timeout(super::engine::LIMIT, asked).await {
+        Ok(Ok(Some(GpuDriver::Toolkit))) => "by NVIDIA's container toolkit",
+        Ok(Ok(Some(GpuDriver::Specifications))) => "by CDI specifications",
+        _ => {
+            return vec![none(
+                "this Docker has neither NVIDIA's container toolkit nor CDI specifications of GPUs",
+            )];
+        }
+    };
+    if settings.docker_gpus {
+        return vec![finding(
+            State::Ok,
+            format!("this Docker gives all of the host's to the engine, {found}"),
+        )];
+    }
+    let text = format!("this Docker has some, {found}, and the engine does not ask for them");
+    vec![finding(State::Warn, text).next("export WHARF_DOCKER_GPUS=1")]
+}
