@@ -12,7 +12,7 @@ find . -type f -exec sha256sum {} + | awk -v now="$(date +%s.%N)" -v known="$kno
     { print ($0 in times ? times[$0] : now), $0 }
 ' > "$known.new"
 cut -d ' ' -f 1 "$known.new" | sort -u | while read -r time; do
-    awk -v time="$time" '$1 == time { print substr($0, length(time) + 68) }' "$known.new" |
+    awk -v time="$time" '$1 "" == time "" { print substr($0, length(time) + 68) }' "$known.new" |
         tr '\n' '\0' | xargs -0 touch -d "@$time"
 done
 mv "$known.new" "$known"
