@@ -1,4 +1,5 @@
-//! Developer commands, as `cargo xtask COMMAND`: setup, fixtures, demo, test, conformance, bench, generate.
+//! Developer commands, as `cargo xtask COMMAND`: setup, fixtures, demo, test, modules, conformance, bench,
+//! generate.
 //!
 //! The one door for developers: whoever has cloned the repository needs no other command.
 #![allow(
@@ -13,6 +14,7 @@ mod contract;
 mod demo;
 mod fixtures;
 mod generate;
+mod modules;
 mod setup;
 mod shell;
 mod test;
@@ -41,6 +43,8 @@ enum Command {
     Bench(bench::Options),
     /// Run all tests, with one Docker daemon and one registry for the whole run.
     Test(test::Options),
+    /// Build, test or publish the modules under modules/.
+    Modules(modules::Options),
     /// Say behaviour by behaviour what of the engine holds.
     Conformance(conformance::Options),
     /// Write what is generated from other files of the repository.
@@ -56,6 +60,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Test(options) => test::run(&options),
+        Command::Modules(options) => modules::run(&options),
         Command::Conformance(options) => conformance::run(&options),
         Command::Generate(options) => generate::run(&options),
         Command::Drift => generate::run(&generate::Options { check: true }),

@@ -47,6 +47,11 @@ pub fn all() -> Result<Vec<Image>> {
     Ok(vec![busybox()?, base_image()?])
 }
 
+/// The mirror of Debian's packages that this machine is set to: `WHARF_DEBIAN_MIRROR`, or what its apt sources say.
+pub fn debian_mirror() -> Result<String> {
+    debian::archive()
+}
+
 /// The image of a recipe: from an earlier run, or made now. Processes that ask together make it once.
 fn ready(recipe: &Recipe) -> Result<Image> {
     let kept = paths::fixtures();
