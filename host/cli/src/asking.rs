@@ -79,7 +79,11 @@ fn requests(loaded: &Loaded, lock: &Lock) -> Vec<Request> {
         let name = edge.name.to_string();
         let granted = edge.grants.or(&edge.explicit);
         let before = lock.asked.get(&name);
-        let asks: Vec<_> = part.asks.iter().map(|(right, amount)| format!("{right} = {amount}")).collect();
+        let asks: Vec<_> = part
+            .asks
+            .iter()
+            .map(|(right, amount)| format!("{right} = {amount}"))
+            .collect();
         let open = part.asks.iter().zip(&asks).filter(|((right, _), line)| {
             let is_new = before.is_none_or(|before| !before.contains(line));
             is_new && !is_granted(*right, &part.asks, &granted)
@@ -108,10 +112,21 @@ fn is_granted(right: Capability, asks: &Rights, granted: &Rights) -> bool {
 }
 
 fn shown(request: &Request) -> String {
-    let Request { name, version, open, .. } = request;
-    let more = if request.is_known { "more than before" } else { "this" };
-    let lines = open.iter().map(|open| format!("  {} = {}: to {}\n", open.right, open.amount, open.meaning));
-    format!("{name} {version} asks for {more}, which wharf.toml does not grant:\n{}", lines.collect::<String>())
+    let Request {
+        name, version, open, ..
+    } = request;
+    let more = if request.is_known {
+        "more than before"
+    } else {
+        "this"
+    };
+    let lines = open
+        .iter()
+        .map(|open| format!("  {} = {}: to {}\n", open.right, open.amount, open.meaning));
+    format!(
+        "{name} {version} asks for {more}, which wharf.toml does not grant:\n{}",
+        lines.collect::<String>()
+    )
 }
 
 fn yes(question: &str) -> Result<bool, Report> {
@@ -132,7 +147,8 @@ fn grant(manifest: &Path, granted: &[&Request]) -> Result<(), Report> {
     let mut text = ManifestText::read(&text).map_err(wrong)?;
     for request in granted {
         for open in &request.open {
-            text.grant(&request.name, &open.right, &open.amount).map_err(wrong)?;
+            text.grant(&request.name, &open.right, &open.amount)
+                .map_err(wrong)?;
         }
     }
     std::fs::write(manifest, text.text()).map_err(|error| wrong(error.to_string()))
@@ -146,9 +162,21 @@ mod tests {
     fn a_right_is_granted_when_all_that_is_asked_of_it_is() {
         let rights = |text: &str| Rights::parse(text).unwrap();
         let network = Capability::Network;
-        assert!(is_granted(network, &rights("network=a.example"), &rights("network")));
-        assert!(is_granted(network, &rights("network=a.example"), &rights("network=*.example")));
-        assert!(!is_granted(network, &rights("network"), &rights("network=a.example")));
+        assert!(is_granted(
+            network,
+            &rights("network=a.example"),
+            &rights("network")
+        ));
+        assert!(is_granted(
+            network,
+            &rights("network=a.example"),
+            &rights("network=*.example")
+        ));
+        assert!(!is_granted(
+            network,
+            &rights("network"),
+            &rights("network=a.example")
+        ));
         assert!(!is_granted(network, &rights("network"), &Rights::none()));
     }
 }

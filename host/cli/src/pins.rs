@@ -40,7 +40,9 @@ impl Pins {
     /// Notes what a run has found out.
     pub(crate) fn note(&self, found: Meanings) -> Result<(), Report> {
         let Some(file) = &self.file else {
-            return Err(Report::usage("--pin is for a module that is called from its source: there is no wharf.lock"));
+            return Err(Report::usage(
+                "--pin is for a module that is called from its source: there is no wharf.lock",
+            ));
         };
         if found.is_empty() {
             output::aside("wharf.lock has all references that were met\n");
@@ -57,7 +59,10 @@ impl Pins {
 
 /// The pins that a name is about: of an image however its name is spelled, or of all references to a repository.
 pub(crate) fn named<'p>(pins: &'p Meanings, name: &str) -> Vec<&'p String> {
-    let image = name.parse::<wharf_oci::Reference>().ok().map(|image| image.to_string());
+    let image = name
+        .parse::<wharf_oci::Reference>()
+        .ok()
+        .map(|image| image.to_string());
     let is_meant = |pin: &&String| {
         let repository = pin.split_once('#').map(|(repository, _)| repository);
         pin.as_str() == name || repository == Some(name) || image.as_deref() == Some(pin.as_str())

@@ -24,9 +24,9 @@ use wharf_oci::{Credential, CredentialSource, docker_credentials};
 use wharf_proto::{
     decode, encode,
     v1::{
-        CredentialReply, CredentialRequest, Event, ExportRequest, Meaning, Password, Pin, PublishRequest, ReadRequest,
-        SecretReply, SecretRequest, SessionOpen, SessionUp, credential_reply, event, export_reply, publish_reply,
-        read_reply, secret_reply, session_down, session_up,
+        CredentialReply, CredentialRequest, Event, ExportRequest, Meaning, Password, Pin, PublishRequest,
+        ReadRequest, SecretReply, SecretRequest, SessionOpen, SessionUp, credential_reply, event,
+        export_reply, publish_reply, read_reply, secret_reply, session_down, session_up,
     },
 };
 use zeroize::Zeroizing;

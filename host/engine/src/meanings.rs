@@ -30,7 +30,9 @@ impl Meanings {
     pub(crate) fn of(open: &SessionOpen) -> Self {
         let known = open.meanings.iter();
         Self {
-            known: known.map(|one| (one.reference.clone(), one.value.clone())).collect(),
+            known: known
+                .map(|one| (one.reference.clone(), one.value.clone()))
+                .collect(),
             locked: open.locked,
         }
     }

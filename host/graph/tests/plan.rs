@@ -164,8 +164,14 @@ fn b28_what_a_process_cannot_see_is_not_in_its_key() {
     assert_ne!(key(&run(&base().with_network(Network::All))), plain);
     let with_hosts = |hosts: &[&str]| key(&run(&base().with_network(hosts_of(hosts))));
     assert_ne!(with_hosts(&["a.example"]), plain);
-    assert_ne!(with_hosts(&["a.example"]), with_hosts(&["a.example", "b.example"]));
-    assert_eq!(with_hosts(&["b.example", "A.example"]), with_hosts(&["a.example", "b.example"]));
+    assert_ne!(
+        with_hosts(&["a.example"]),
+        with_hosts(&["a.example", "b.example"])
+    );
+    assert_eq!(
+        with_hosts(&["b.example", "A.example"]),
+        with_hosts(&["a.example", "b.example"])
+    );
     let volatile =
         |value: &str| run(&base().configure(Configure::VolatileEnv("B".to_owned(), value.to_owned())));
     assert_eq!(key(&volatile("1")), key(&volatile("2")));
@@ -441,7 +447,12 @@ fn a_lent_cache_goes_along_to_the_next_module_and_no_further() {
     assert_eq!(mounts(&writable), [cache("/cache", "one", Sharing::Shared)]);
     assert_eq!(mounts(&writable.handed_over("two", "three")), []);
     let lend_on = writable.configure(Configure::LendCache("/cache".to_owned(), true));
-    assert!(plan_with(&lend_on, "").unwrap_err().to_string().contains("/cache to lend"));
+    assert!(
+        plan_with(&lend_on, "")
+            .unwrap_err()
+            .to_string()
+            .contains("/cache to lend")
+    );
     // It is what it was when it comes back, whatever the other module has mounted there.
     let over = read_only.with_mounted_cache("/cache", &Volume::new("two", "c"));
     assert_eq!(mounts(&over.handed_over("two", "one")), mounts(&lent(false)));

@@ -197,11 +197,20 @@ mod tests {
         manifest.grant("acme:tool", "caches", "[\"pip\"]").unwrap();
         manifest.grant("acme:base", "images", "true").unwrap();
         let text = manifest.text();
-        assert!(text.contains("[grants.\"acme:tool\"]\nnetwork = true\ncaches = [\"pip\"]\n"), "{text}");
-        assert!(text.ends_with("\n[grants.\"acme:base\"]\nimages = true\n"), "{text}");
+        assert!(
+            text.contains("[grants.\"acme:tool\"]\nnetwork = true\ncaches = [\"pip\"]\n"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with("\n[grants.\"acme:base\"]\nimages = true\n"),
+            "{text}"
+        );
         assert!(text.contains("# pinned for now"), "{text}");
         let mut bare = ManifestText::read("[module]\nname = \"a:b\"\n").unwrap();
         bare.grant("c:d", "network", "true").unwrap();
-        assert_eq!(bare.text(), "[module]\nname = \"a:b\"\n\n[grants.\"c:d\"]\nnetwork = true\n");
+        assert_eq!(
+            bare.text(),
+            "[module]\nname = \"a:b\"\n\n[grants.\"c:d\"]\nnetwork = true\n"
+        );
     }
 }

@@ -86,11 +86,18 @@ impl Lineage {
                 open.pop();
                 continue;
             }
-            let unknown = next.inputs().iter().filter(|input| !self.known.contains_key(&input.id()));
+            let unknown = next
+                .inputs()
+                .iter()
+                .filter(|input| !self.known.contains_key(&input.id()));
             let unknown: Vec<_> = unknown.cloned().collect();
             let own = self.given.get(&next.id()).cloned();
             if own.is_some() || unknown.is_empty() {
-                let below = || next.inputs().iter().find_map(|input| self.known.get(&input.id())?.clone());
+                let below = || {
+                    next.inputs()
+                        .iter()
+                        .find_map(|input| self.known.get(&input.id())?.clone())
+                };
                 let maker = own.or_else(below);
                 self.known.insert(next.id(), maker);
                 open.pop();
@@ -108,7 +115,7 @@ impl Lineage {
         while let Some(node) = next.filter(|node| !self.given.contains_key(&node.id())) {
             match node.op() {
                 Op::Configure(_, Configure::Network(reach)) => {
-                    network.get_or_insert(*reach != Network::None);
+                    network.get_or_insert(!matches!(reach, Network::None));
                 }
                 Op::Configure(_, Configure::SecretEnv(name, _)) if decided.insert(name.clone()) => {
                     has.insert(format!("the secret {name}"));
@@ -124,7 +131,9 @@ impl Lineage {
                 Op::Configure(_, Configure::Unmount(path)) => {
                     decided.insert(path.clone());
                 }
-                Op::Exec { options, .. } if Arc::ptr_eq(node, step) && matches!(options.stdin, Stdin::Secret(_)) => {
+                Op::Exec { options, .. }
+                    if Arc::ptr_eq(node, step) && matches!(options.stdin, Stdin::Secret(_)) =>
+                {
                     has.insert("a secret on its input".to_owned());
                 }
                 _ => {}
@@ -139,13 +148,20 @@ impl Lineage {
 impl std::fmt::Display for Exposed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { step, has, maker } = self;
-        write!(f, "`{step}` has {} with files that {maker} made", has.join(" and "))
+        write!(
+            f,
+            "`{step}` has {} with files that {maker} made",
+            has.join(" and ")
+        )
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use wharf_graph::{Directory, op::{ExecOptions, SecretId}};
+    use wharf_graph::{
+        Directory,
+        op::{ExecOptions, SecretId},
+    };
 
     use super::*;
 

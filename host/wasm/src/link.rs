@@ -211,7 +211,10 @@ impl Forward {
         let value = self.answer.of(outcome).map_err(Refused)?;
         if let Some(value) = &value {
             let state = store.as_context_mut();
-            state.data_mut().lineage.returned(value, &self.link.name.to_string());
+            state
+                .data_mut()
+                .lineage
+                .returned(value, &self.link.name.to_string());
         }
         if let (Some(slot), Some(ty)) = (results.first_mut(), &self.wanted.result) {
             *slot = lower(store, value.unwrap_or(Value::Unit), ty)?;

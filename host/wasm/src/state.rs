@@ -22,8 +22,8 @@ use zeroize::Zeroizing;
 use crate::{
     call::Within,
     held::Held,
-    lineage::Lineage,
     limits::{Limits, Meter},
+    lineage::Lineage,
 };
 
 /// How loud a module's word is.

@@ -26,7 +26,10 @@ fn project() -> World {
 
 fn on_terminal(world: &World, options: &[&str]) -> Terminal {
     let mut command = world.command(["call"]);
-    command.args(options).args(CALL).current_dir(world.path("work/app"));
+    command
+        .args(options)
+        .args(CALL)
+        .current_dir(world.path("work/app"));
     command.env_remove("CI");
     Terminal::start(&command, (40, 120))
 }
@@ -48,8 +51,14 @@ fn what_a_dependency_asks_for_is_asked_once_and_written_down() {
     terminal.types("y\n");
     assert_eq!(terminal.ends(), 0, "{}", terminal.all());
     let manifest = file(&world, "wharf.toml");
-    assert!(manifest.contains("[grants.\"wharf-tests:helper\"]") && manifest.contains("caches = true"), "{manifest}");
-    assert!(manifest.contains("# the helper") && !manifest.contains("grants.\"foreign:raw\""), "{manifest}");
+    assert!(
+        manifest.contains("[grants.\"wharf-tests:helper\"]") && manifest.contains("caches = true"),
+        "{manifest}"
+    );
+    assert!(
+        manifest.contains("# the helper") && !manifest.contains("grants.\"foreign:raw\""),
+        "{manifest}"
+    );
     let mut again = on_terminal(&world, &[]);
     assert_eq!(again.ends(), 0, "{}", again.all());
     assert!(!again.all().contains("[y/N]"), "{}", again.all());
@@ -71,7 +80,10 @@ fn a_no_is_remembered_until_more_is_asked_for() {
     assert!(!again.all().contains("[y/N]"), "{}", again.all());
     // Another version that asks for more than the one that was noted.
     let lock = file(&world, "wharf.lock");
-    let less: Vec<_> = lock.split(", ").filter(|line| !line.contains("caches = true")).collect();
+    let less: Vec<_> = lock
+        .split(", ")
+        .filter(|line| !line.contains("caches = true"))
+        .collect();
     world.write("app/wharf.lock", less.join(", "));
     let mut more = on_terminal(&world, &[]);
     more.sees("wharf-tests:helper 0.2.0 asks for more than before");
@@ -103,7 +115,15 @@ fn a_secret_in_files_of_another_module_is_told_of_or_refused() {
     let call = |options: &[&str]| {
         let mut command = world.command(["call", "--progress", "plain"]);
         command.args(options).arg("-m").arg(&caller);
-        command.args(["exposes", "--image", "busybox", "--secret", "env:PASSED", "--script", "echo ran"]);
+        command.args([
+            "exposes",
+            "--image",
+            "busybox",
+            "--secret",
+            "env:PASSED",
+            "--script",
+            "echo ran",
+        ]);
         Done::of(command)
     };
     let told = call(&[]);

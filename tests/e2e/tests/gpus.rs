@@ -6,7 +6,7 @@ use std::path::Path;
 use wharf_client::proto::event;
 use wharf_e2e::{
     TestEngine,
-    engine::{Run, busybox, script, sh},
+    engine::{How, Run, busybox, script, sh},
     guests,
 };
 use wharf_graph::{

@@ -18,7 +18,8 @@ impl Project {
         let registry = Registry::start(&world.path("registry")).expect("a registry");
         let image = format!("{}/acme/app:1", registry.address());
         let component = guests::sdk(&world);
-        let manifest = "[module]\nname = \"my:app\"\nversion = \"0.1.0\"\nsdk = \"none\"\ncomponent = \"app.wasm\"\n";
+        let manifest =
+            "[module]\nname = \"my:app\"\nversion = \"0.1.0\"\nsdk = \"none\"\ncomponent = \"app.wasm\"\n";
         world.write("app/wharf.toml", manifest);
         fs::copy(component, world.path("work/app/app.wasm")).expect("the component is copied");
         Self {
@@ -37,8 +38,20 @@ impl Project {
     /// Publishes an image that says this under the tag.
     fn publish(&self, word: &str) {
         let script = format!("echo {word} > /word");
-        let made = ["call", "-q", "made", "--image", "busybox", "--args", "sh", "--args=-c", "--args", &script];
-        self.run(&[&made[..], &["publish", "--reference", &self.image]].concat()).ok();
+        let made = [
+            "call",
+            "-q",
+            "made",
+            "--image",
+            "busybox",
+            "--args",
+            "sh",
+            "--args=-c",
+            "--args",
+            &script,
+        ];
+        self.run(&[&made[..], &["publish", "--reference", &self.image]].concat())
+            .ok();
     }
 
     /// What the image says that the tag means.
@@ -61,7 +74,13 @@ fn b14_a_pinned_tag_means_what_it_meant() {
     let pinned = project.word(&["--pin"]);
     assert_eq!(pinned.ok(), "one");
     pinned.says(&format!("pinned {} to sha256:", project.image));
-    assert!(project.lock().contains(&format!("\"{}\" = \"sha256:", project.image)), "{}", project.lock());
+    assert!(
+        project
+            .lock()
+            .contains(&format!("\"{}\" = \"sha256:", project.image)),
+        "{}",
+        project.lock()
+    );
     project.publish("two");
     assert_eq!(project.word(&[]).ok(), "one");
     assert_eq!(project.word(&["--locked"]).ok(), "one");
@@ -77,15 +96,22 @@ fn b14_a_pinned_tag_means_what_it_meant() {
 #[test]
 fn b14_what_is_not_pinned_is_refused_when_locked() {
     let project = Project::new();
-    let call = ["call", "-q", "--locked", "made", "--image", "busybox", "--args", "true"];
+    let call = [
+        "call", "-q", "--locked", "made", "--image", "busybox", "--args", "true",
+    ];
     project
         .run(&call)
         .exits(1)
         .says("wharf.lock does not say which image busybox is")
         .says("`wharf call --pin` notes it");
-    let pin = ["call", "-q", "--pin", "made", "--image", "busybox", "--args", "true"];
+    let pin = [
+        "call", "-q", "--pin", "made", "--image", "busybox", "--args", "true",
+    ];
     project.run(&pin).ok();
     project.run(&call).ok();
     // What is named by its digest means one thing.
-    project.run(&["update", "never-heard-of"]).exits(2).says("does not depend on never-heard-of");
+    project
+        .run(&["update", "never-heard-of"])
+        .exits(2)
+        .says("does not depend on never-heard-of");
 }

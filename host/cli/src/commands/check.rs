@@ -50,7 +50,13 @@ pub(crate) fn run(args: &CheckArgs) -> Result<(), Report> {
     let style = Style::from(&args.loudness);
     terminal::needed(args.interactive)?;
     let reach = Reach::new(args.pinning, args.engine.ca_cert.as_deref());
-    let loaded = module::load_asking(&args.module.module, &settings.places, style, &reach, args.no_input)?;
+    let loaded = module::load_asking(
+        &args.module.module,
+        &settings.places,
+        style,
+        &reach,
+        args.no_input,
+    )?;
     let checks = chosen(&loaded.module, &args.names)?;
     if args.list {
         return list(&checks, args.json);

@@ -48,7 +48,13 @@ pub(crate) struct Within {
 
 impl Within {
     /// What a call of a module's function is given, rights of its own among it.
-    pub(crate) fn context(&self, loaded: &Loaded, more: &Rights, strict: bool, time: Duration) -> CallContext {
+    pub(crate) fn context(
+        &self,
+        loaded: &Loaded,
+        more: &Rights,
+        strict: bool,
+        time: Duration,
+    ) -> CallContext {
         let usual = match loaded.composition.root().origin {
             Origin::Registry(_) => Given::of_registry(),
             Origin::Path(_) | Origin::Git(..) => Given::own(),

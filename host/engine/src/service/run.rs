@@ -79,7 +79,9 @@ impl Engine {
             let volumes = self.volumes.acquire(step).await;
             let gpus = self.lease_gpus(step).await?;
             let key = running.service.key;
-            let network = bound.network_of_service(self, &step.network, key, &audience).await?;
+            let network = bound
+                .network_of_service(self, &step.network, key, &audience)
+                .await?;
             let prepared = self
                 .prepare(step, &inputs, &bound, &gpus, &audience, stop)
                 .await?;

@@ -391,7 +391,9 @@ impl ContainerPlan {
             Configure::LendCache(path, writable) => {
                 let at = self.at(path);
                 if self.borrowed.contains(&at) || !matches!(self.mounts.get(&at), Some(Mount::Cache(_))) {
-                    return Err(Error::Invalid(format!("there is no cache volume of this module at {at} to lend")));
+                    return Err(Error::Invalid(format!(
+                        "there is no cache volume of this module at {at} to lend"
+                    )));
                 }
                 self.lends.insert(at, *writable);
             }

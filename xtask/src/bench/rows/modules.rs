@@ -78,15 +78,22 @@ fn dependencies(bench: &Bench<'_>) -> Result<Figures, Failure> {
     const COUNT: u32 = 100;
     let world = bench.wharf.world();
     let component = paths::workspace().join("examples/words");
-    world.wharf(["build", "-q", "-m", &component.display().to_string()]).ok();
+    world
+        .wharf(["build", "-q", "-m", &component.display().to_string()])
+        .ok();
     let component = component.join(".wharf/module.wasm");
     let manifest = |name: &str| {
-        format!("[module]\nname = \"bench:{name}\"\nversion = \"1.0.0\"\nsdk = \"none\"\ncomponent = {component:?}\n")
+        format!(
+            "[module]\nname = \"bench:{name}\"\nversion = \"1.0.0\"\nsdk = \"none\"\ncomponent = {component:?}\n"
+        )
     };
     let registry = Registry::start(&world.path("registry of modules"))?;
     let mapping = world.path("wharf/config/registries.toml");
     fs::create_dir_all(mapping.parent().unwrap_or(&mapping))?;
-    fs::write(mapping, format!("[namespace_registries]\nbench = \"{}\"\n", registry.address()))?;
+    fs::write(
+        mapping,
+        format!("[namespace_registries]\nbench = \"{}\"\n", registry.address()),
+    )?;
     let mut dependent = manifest("dependent") + "\n[dependencies]\n";
     for number in 0..COUNT {
         let name = format!("d{number}");
@@ -99,14 +106,24 @@ fn dependencies(bench: &Bench<'_>) -> Result<Figures, Failure> {
     world.wharf(["update", "-q", "-m", "dependent"]).ok();
     let call = |module: &str, nonce: &str| {
         let words = ["count", "--text", nonce];
-        let mut command = world.command(["call", "--progress", "json", "--locked", "--offline", "-m", module]);
+        let mut command = world.command([
+            "call",
+            "--progress",
+            "json",
+            "--locked",
+            "--offline",
+            "-m",
+            module,
+        ]);
         command.args(words);
         let call = follow(command, &words)?;
         check(&call.printed, "2")?;
         Ok::<_, Failure>(call.milliseconds())
     };
     // What is fetched and compiled is that here.
-    world.wharf(["call", "-q", "-m", "dependent", "count", "--text", "a b"]).ok();
+    world
+        .wharf(["call", "-q", "-m", "dependent", "count", "--text", "a b"])
+        .ok();
     call("alone", "a b")?;
     bench.alone(|nonce| {
         let text = format!("{nonce} again");

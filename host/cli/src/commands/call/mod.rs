@@ -43,7 +43,13 @@ pub(crate) fn run(args: &CallArgs) -> Result<(), Report> {
         return Err(Report::usage(format!("`{option}` is no option of `wharf call`"))
             .with_hint("options come before the function, its own flags after it"));
     }
-    let loaded = module::load_asking(&args.module.module, &settings.places, style, &reach, args.no_input)?;
+    let loaded = module::load_asking(
+        &args.module.module,
+        &settings.places,
+        style,
+        &reach,
+        args.no_input,
+    )?;
     let function = module::function(&loaded.module, &name.to_string_lossy())?.clone();
     let chain = match Chain::read(&loaded, function, words)? {
         Written::Chain(chain) => *chain,

@@ -35,7 +35,12 @@ impl Called {
 
     fn write(&self, depth: usize, text: &mut String) {
         let indent = "  ".repeat(depth);
-        let _ = writeln!(text, "{indent}{} {}", self.name, self.version.as_deref().unwrap_or_default());
+        let _ = writeln!(
+            text,
+            "{indent}{} {}",
+            self.name,
+            self.version.as_deref().unwrap_or_default()
+        );
         if self.grants.is_empty() {
             let _ = writeln!(text, "{indent}  granted nothing");
         }
@@ -92,7 +97,9 @@ pub(super) async fn of_registry(modules: &Modules, name: &str, found: &Found) ->
     let source = Source {
         place: "component".to_owned(),
         name: name.to_owned(),
-        calls: calls.map(|(name, dependency)| (name, Target::There(dependency))).collect(),
+        calls: calls
+            .map(|(name, dependency)| (name, Target::There(dependency)))
+            .collect(),
     };
     let lock = modules.resolve(&[source], None, &[]).await?;
     let mut described = BTreeMap::new();
@@ -101,7 +108,11 @@ pub(super) async fn of_registry(modules: &Modules, name: &str, found: &Found) ->
         let found = modules.find(&wanted).await?;
         described.insert(locked.place.as_str(), about(&found));
     }
-    let registry = Described { root: &root, lock: &lock, described };
+    let registry = Described {
+        root: &root,
+        lock: &lock,
+        described,
+    };
     Ok(registry.calls_of(&root, None, 0))
 }
 
@@ -153,12 +164,18 @@ impl Described<'_> {
     fn locked(&self, name: &str, caller: &About) -> Option<&Locked> {
         let by_name = self.lock.modules.iter().find(|locked| locked.name == name);
         by_name.or_else(|| {
-            let dependency = caller.dependencies.iter().find(|(own, _)| own.to_string() == name)?;
+            let dependency = caller
+                .dependencies
+                .iter()
+                .find(|(own, _)| own.to_string() == name)?;
             let wharf_manifest::Dependency::Oci { reference, .. } = dependency.1 else {
                 return None;
             };
             let wanted = repository(reference);
-            self.lock.modules.iter().find(|locked| repository(&locked.place) == wanted)
+            self.lock
+                .modules
+                .iter()
+                .find(|locked| repository(&locked.place) == wanted)
         })
     }
 }
