@@ -392,7 +392,7 @@ fn b46_a_container_is_sealed_for_the_next_module_and_open_again_for_its_own() {
         let plan = plan_with(container, "").unwrap();
         let mounts = plan.mounts.keys().cloned().collect::<Vec<_>>().join(" ");
         let secrets = plan.secret_env.keys().cloned().collect::<Vec<_>>().join(" ");
-        (mounts, secrets, plan.volatile_env.len(), plan.network)
+        (mounts, secrets, plan.volatile_env.len(), plan.network.clone())
     };
     let all = seen(&own);
     assert_eq!(
@@ -433,7 +433,7 @@ fn a_lent_cache_goes_along_to_the_next_module_and_no_further() {
     };
     let mounts = |container: &Container| {
         let plan = plan_with(container, "").unwrap();
-        let all = plan.mounts.into_iter();
+        let all = plan.mounts.clone().into_iter();
         let caches = all.filter_map(|(path, mount)| match mount {
             Mount::Cache(volume) => Some((path, volume.scope, volume.sharing)),
             _ => None,

@@ -210,11 +210,9 @@ impl Forward {
     ) -> wasmtime::Result<()> {
         let value = self.answer.of(outcome).map_err(Refused)?;
         if let Some(value) = &value {
-            let state = store.as_context_mut();
-            state
-                .data_mut()
-                .lineage
-                .returned(value, &self.link.name.to_string());
+            let mut context = store.as_context_mut();
+            let lineage = &mut context.data_mut().lineage;
+            lineage.returned(value, &self.link.name.to_string());
         }
         if let (Some(slot), Some(ty)) = (results.first_mut(), &self.wanted.result) {
             *slot = lower(store, value.unwrap_or(Value::Unit), ty)?;

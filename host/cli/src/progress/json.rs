@@ -62,7 +62,7 @@ impl View for Json {
                 json!({"event": "ready", "key": key, "microseconds": ready.microseconds})
             }
             Some(What::Notice(notice)) => json!({"event": "notice", "text": notice.text}),
-            None => return,
+            Some(What::Meaning(_)) | None => return,
         };
         put(out, &value);
     }

@@ -345,7 +345,7 @@ impl View for Live {
                 }
             }
             Some(What::Notice(notice)) => self.keep(&format!("wharf: {}", plain(&notice.text)), out),
-            None => {}
+            Some(What::Meaning(_)) | None => {}
         }
     }
 

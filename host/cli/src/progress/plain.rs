@@ -146,7 +146,7 @@ impl View for Plain {
             Some(What::Notice(notice)) => {
                 let _ = writeln!(out, "wharf: {}", printable::lines(&notice.text));
             }
-            None => {}
+            Some(What::Meaning(_)) | None => {}
         }
     }
 
