@@ -464,7 +464,6 @@ pub mod gpu {
 }
 
 pub mod gpu_eval {
-    use super::*;
     use crate::{
         bindings::wharf::pipeline::types::Error,
         gpu::{Device, Target},

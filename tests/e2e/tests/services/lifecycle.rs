@@ -179,7 +179,7 @@ async fn b11_only_what_is_bound_reaches_a_service(engine: &TestEngine) {
     // Who is not bound knows neither the name nor a way to the address, with or without a network.
     for network in [Network::None, Network::All] {
         for target in ["two", address] {
-            let outsider = busybox().with_network(network);
+            let outsider = busybox().with_network(network.clone());
             let tried = script(
                 &outsider,
                 &format!("nc -w 2 {target} 80 < /dev/null || echo none"),
