@@ -97,7 +97,10 @@ pub(super) fn read(component: &[u8]) -> Result<Vec<Interface>, String> {
         match item {
             WorldItem::Interface { id, .. } if !is_of(&resolve, *id, "wasi") => {
                 let interface = &resolve.interfaces[*id];
-                let name = interface.name.clone().unwrap_or_default();
+                // One without a name cannot be imported: some toolchains export it to themselves.
+                let Some(name) = interface.name.clone() else {
+                    continue;
+                };
                 interfaces.push(Reader::new(&resolve).interface(name, interface.functions.values()));
             }
             WorldItem::Function(function) => own.push(function),
