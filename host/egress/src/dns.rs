@@ -75,7 +75,9 @@ async fn converse(gate: &Gate, mut stream: TcpStream, from: IpAddr) -> io::Resul
                 return Ok(());
             };
             let length = u16::try_from(answer.len()).map_err(io::Error::other)?;
-            stream.write_all(&[&length.to_be_bytes(), &answer[..]].concat()).await?;
+            stream
+                .write_all(&[&length.to_be_bytes(), &answer[..]].concat())
+                .await?;
         }
     };
     tokio::select! {
@@ -105,7 +107,10 @@ async fn answer(gate: &Gate, from: IpAddr, message: &[u8], is_datagram: bool) ->
         },
         _ => answer.metadata.response_code = ResponseCode::NotImp,
     }
-    let longest = asked.edns.as_ref().map_or(SHORT, |edns| edns.max_payload().max(SHORT));
+    let longest = asked
+        .edns
+        .as_ref()
+        .map_or(SHORT, |edns| edns.max_payload().max(SHORT));
     let bytes = answer.to_vec().ok()?;
     if is_datagram && bytes.len() > usize::from(longest) {
         return answer.truncate().to_vec().ok();

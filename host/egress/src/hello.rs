@@ -85,7 +85,11 @@ mod tests {
 
     fn named(name: &str) -> Vec<u8> {
         let length = name.len() as u8;
-        let server_name = [&[0, 0, 0, length + 5, 0, length + 3, 0, 0, length][..], name.as_bytes()].concat();
+        let server_name = [
+            &[0, 0, 0, length + 5, 0, length + 3, 0, 0, length][..],
+            name.as_bytes(),
+        ]
+        .concat();
         message(&[&server_name, SCHEMES].concat())
     }
 

@@ -54,7 +54,11 @@ pub(crate) fn is_request(first: &[u8]) -> Option<bool> {
 
 impl Requests {
     /// Takes what the client sent, and gives back what may go on to the server: requests whose host `is_allowed`.
-    pub(crate) fn push(&mut self, bytes: &[u8], is_allowed: impl Fn(&str) -> bool) -> Result<Vec<u8>, Refusal> {
+    pub(crate) fn push(
+        &mut self,
+        bytes: &[u8],
+        is_allowed: impl Fn(&str) -> bool,
+    ) -> Result<Vec<u8>, Refusal> {
         self.held.extend_from_slice(bytes);
         let mut done = 0;
         loop {
@@ -118,7 +122,10 @@ fn head(bytes: &[u8], is_allowed: impl Fn(&str) -> bool) -> Result<Option<(usize
         of_name.map(|header| std::str::from_utf8(header.value).unwrap_or("?").trim())
     };
     // Any other target names a host of its own, as for a proxy.
-    if !request.path.is_some_and(|path| path.starts_with('/') || path == "*") {
+    if !request
+        .path
+        .is_some_and(|path| path.starts_with('/') || path == "*")
+    {
         return Err(Refusal::Unreadable);
     }
     let mut hosts = values("host");
@@ -157,7 +164,8 @@ mod tests {
         let mut byte_by_byte = Requests::default();
         let mut bytes = Ok(Vec::new());
         for byte in text.bytes() {
-            bytes = bytes.and_then(|before: Vec<u8>| Ok([before, byte_by_byte.push(&[byte], allowed)?].concat()));
+            bytes =
+                bytes.and_then(|before: Vec<u8>| Ok([before, byte_by_byte.push(&[byte], allowed)?].concat()));
         }
         if whole.is_ok() {
             assert_eq!(whole, bytes);
@@ -169,14 +177,17 @@ mod tests {
     fn every_request_of_a_connection_is_looked_at() {
         let get = "GET /x HTTP/1.1\r\nHost: A.example:80\r\n\r\n";
         let put = "PUT / HTTP/1.1\r\nhost: a.example\r\nContent-Length: 5\r\n\r\nGET /";
-        let parts =
-            "POST / HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX: y\r\n\r\n";
+        let parts = "POST / HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX: y\r\n\r\n";
         let all = [get, put, parts, get].concat();
         assert_eq!(pushed(&all), Ok(all.clone()));
         let evil = "GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n";
         for before in ["", get, put, parts] {
             let text = [before, evil].concat();
-            assert_eq!(pushed(&text), Err(Refusal::Host("evil.example".to_owned())), "{text}");
+            assert_eq!(
+                pushed(&text),
+                Err(Refusal::Host("evil.example".to_owned())),
+                "{text}"
+            );
         }
         assert_eq!(pushed("GET / HTTP/1.1\r\nHost: a.exa"), Ok(String::new()));
     }

@@ -185,7 +185,8 @@ mod tests {
                 ("z.b.example", [10, 1, 2, 3]),
             ],
         );
-        let way = |address: [u8; 4], port| policy.way_to(address.into(), port, |address| address.octets()[1] == 88);
+        let way =
+            |address: [u8; 4], port| policy.way_to(address.into(), port, |address| address.octets()[1] == 88);
         let named = |names: &[&str]| Way::Named(names.iter().map(|name| (*name).to_owned()).collect());
         assert_eq!(way([192, 0, 2, 1], 443), named(&["a.example", "x.b.example"]));
         assert_eq!(way([192, 0, 2, 1], 80), named(&["x.b.example"]));

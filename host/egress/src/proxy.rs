@@ -135,7 +135,11 @@ impl Client {
         loop {
             if from.read_buf(&mut first).await? == 0 || first.len() > LONGEST {
                 // It said too little to ask for anything, or too much.
-                return if first.is_empty() { Ok(()) } else { Err(self.unreadable()) };
+                return if first.is_empty() {
+                    Ok(())
+                } else {
+                    Err(self.unreadable())
+                };
             }
             if is_off("egress-servers") {
                 return Ok(to.write_all(&first).await?);

@@ -26,7 +26,9 @@ pub(crate) enum Failure {
 
 impl Resolver {
     pub(crate) fn new(servers: &[IpAddr]) -> io::Result<Self> {
-        let servers = servers.iter().map(|server| NameServerConfig::udp_and_tcp(*server));
+        let servers = servers
+            .iter()
+            .map(|server| NameServerConfig::udp_and_tcp(*server));
         let config = ResolverConfig::from_name_servers(servers.collect());
         let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
         let options = builder.options_mut();

@@ -62,10 +62,7 @@ impl Engine {
                 audience.tell(key, &event::What::Notice(Notice { text }));
             })
         });
-        Ok(Connected {
-            network,
-            _pass: pass,
-        })
+        Ok(Connected { network, _pass: pass })
     }
 
     /// The gate, opened when the first process needs it.

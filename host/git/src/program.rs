@@ -231,7 +231,9 @@ async fn place(remote: &Remote) -> Result<Option<Place>> {
     };
     let found = wharf_http::addresses_within(hosts, &host, port).await;
     let found = found.map_err(|error| unavailable(error.to_string()))?;
-    let first = found.first().ok_or_else(|| unavailable(format!("{host} has no address")))?;
+    let first = found
+        .first()
+        .ok_or_else(|| unavailable(format!("{host} has no address")))?;
     let address = first.ip();
     Ok(Some(Place { host, port, address }))
 }

@@ -129,7 +129,10 @@ impl Remote {
     pub fn only_from(self, hosts: Option<Hosts>) -> Result<Self> {
         let Some(allowed) = &hosts else { return Ok(self) };
         let place = wharf_hosts::host_and_port(&self.url);
-        if place.as_ref().is_some_and(|(host, port)| allowed.allows(host, *port)) {
+        if place
+            .as_ref()
+            .is_some_and(|(host, port)| allowed.allows(host, *port))
+        {
             return Ok(Self { hosts, ..self });
         }
         let host = place.map_or_else(|| self.host.clone(), |(host, port)| format!("{host}:{port}"));
@@ -291,12 +294,23 @@ mod tests {
     #[test]
     fn a_list_of_hosts_holds_for_submodules() {
         let hosts = Hosts::parse(["a.example", "b.example:22"]).unwrap();
-        let within = |url: &str| Remote::new(url, Access::Open, "").unwrap().only_from(Some(hosts.clone()));
+        let within = |url: &str| {
+            Remote::new(url, Access::Open, "")
+                .unwrap()
+                .only_from(Some(hosts.clone()))
+        };
         let parent = within("https://a.example/team/x.git").unwrap();
         assert!(parent.submodule("../y.git").is_ok() && parent.submodule("git@b.example:y.git").is_ok());
-        for url in ["https://b.example/y.git", "https://evil.example/y", "git@evil.example:a.example"] {
+        for url in [
+            "https://b.example/y.git",
+            "https://evil.example/y",
+            "git@evil.example:a.example",
+        ] {
             let error = parent.submodule(url).unwrap_err().to_string();
-            assert!(error.contains("not in the list of hosts [\"a.example\", \"b.example:22\"]"), "{error}");
+            assert!(
+                error.contains("not in the list of hosts [\"a.example\", \"b.example:22\"]"),
+                "{error}"
+            );
             assert!(within(url).is_err());
         }
     }

@@ -162,8 +162,14 @@ fn b28_what_a_process_cannot_see_is_not_in_its_key() {
     assert_ne!(key(&run(&base().with_network(Network::All))), plain);
     let with_hosts = |hosts: &[&str]| key(&run(&base().with_network(hosts_of(hosts))));
     assert_ne!(with_hosts(&["a.example"]), plain);
-    assert_ne!(with_hosts(&["a.example"]), with_hosts(&["a.example", "b.example"]));
-    assert_eq!(with_hosts(&["b.example", "A.example"]), with_hosts(&["a.example", "b.example"]));
+    assert_ne!(
+        with_hosts(&["a.example"]),
+        with_hosts(&["a.example", "b.example"])
+    );
+    assert_eq!(
+        with_hosts(&["b.example", "A.example"]),
+        with_hosts(&["a.example", "b.example"])
+    );
     let volatile =
         |value: &str| run(&base().configure(Configure::VolatileEnv("B".to_owned(), value.to_owned())));
     assert_eq!(key(&volatile("1")), key(&volatile("2")));

@@ -79,11 +79,18 @@ mod tests {
     #[test]
     fn names_and_addresses_are_allowed_by_port() {
         let hosts = Hosts::parse(["hf.co:443", "*.b.example", "10.1.2.3:80"]).unwrap();
-        assert!(hosts.has_name("hf.co") && hosts.allows_name("hf.co", 443) && !hosts.allows_name("hf.co", 80));
+        assert!(
+            hosts.has_name("hf.co") && hosts.allows_name("hf.co", 443) && !hosts.allows_name("hf.co", 80)
+        );
         assert!(hosts.allows_name("a.b.example", 1) && !hosts.has_name("b.example"));
-        assert!(hosts.allows_address([10, 1, 2, 3].into(), 80) && !hosts.allows_address([10, 1, 2, 3].into(), 81));
+        assert!(
+            hosts.allows_address([10, 1, 2, 3].into(), 80) && !hosts.allows_address([10, 1, 2, 3].into(), 81)
+        );
         assert!(hosts.allows("HF.co.", 443) && hosts.allows("10.1.2.3", 80) && !hosts.allows("10.1.2.4", 80));
-        assert_eq!(hosts.to_string(), r#"["hf.co:443", "*.b.example", "10.1.2.3:80"]"#);
+        assert_eq!(
+            hosts.to_string(),
+            r#"["hf.co:443", "*.b.example", "10.1.2.3:80"]"#
+        );
     }
 
     #[test]

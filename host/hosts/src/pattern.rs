@@ -52,9 +52,8 @@ pub(crate) fn split_port(text: &str) -> (&str, Option<&str>) {
 
 /// A host's name in the one form in which names are compared; none for what is no name.
 fn name(text: &str) -> Option<String> {
-    let is_label = |label: &str| {
-        !label.is_empty() && label.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_')
-    };
+    let is_label =
+        |label: &str| !label.is_empty() && label.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_');
     let name = idna::domain_to_ascii(text).ok()?;
     (text.split('.').all(is_label) && name.split('.').all(is_label)).then_some(name)
 }
@@ -71,7 +70,10 @@ impl FromStr for Pattern {
         };
         let in_brackets = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
         let host = match (in_brackets, host.strip_prefix("*.")) {
-            (Some(address), _) => address.parse::<Ipv6Addr>().ok().map(|it| Host::Address(it.into())),
+            (Some(address), _) => address
+                .parse::<Ipv6Addr>()
+                .ok()
+                .map(|it| Host::Address(it.into())),
             (None, Some(below)) => name(below).map(Host::Below),
             (None, None) => match host.parse::<IpAddr>() {
                 Ok(address) => Some(Host::Address(address)),
@@ -196,7 +198,18 @@ mod tests {
     #[test]
     fn what_names_no_host_is_refused() {
         for wrong in [
-            "", "a b", "http://x", "*", "x:y", "a..b", "*.[::1]", "x/y", "a.*.b", "x:70000", "a.example.", "*.",
+            "",
+            "a b",
+            "http://x",
+            "*",
+            "x:y",
+            "a..b",
+            "*.[::1]",
+            "x/y",
+            "a.*.b",
+            "x:70000",
+            "a.example.",
+            "*.",
             "user@x",
         ] {
             let error = wrong.parse::<Pattern>().unwrap_err().to_string();

@@ -170,7 +170,11 @@ impl Fetcher {
             expected: request.expected.as_ref(),
             size: 0,
         };
-        let own = request.hosts.as_ref().map(|hosts| self.within(hosts)).transpose()?;
+        let own = request
+            .hosts
+            .as_ref()
+            .map(|hosts| self.within(hosts))
+            .transpose()?;
         let fetcher = own.as_ref().unwrap_or(self);
         let validators = match fetcher.fetch_whole(request, &mut arrived).await {
             Ok(Some(validators)) => validators,

@@ -232,11 +232,20 @@ mod tests {
     #[test]
     fn an_address_is_allowed_by_its_host_with_the_list_for_what_it_leads_to() {
         let held = root(Given::default().and(&Rights::parse("http=a.example").unwrap()));
-        let hosts = held.check_address(Capability::Http, "https://a.example/x").unwrap();
+        let hosts = held
+            .check_address(Capability::Http, "https://a.example/x")
+            .unwrap();
         assert_eq!(hosts.unwrap().to_string(), r#"["a.example"]"#);
-        let denied = held.check_address(Capability::Http, "https://b.example/x").unwrap_err();
-        assert!(denied.to_string().contains("--allow http=b.example:443"), "{denied}");
-        let denied = held.check_address(Capability::Http, "https:/a.example").unwrap_err();
+        let denied = held
+            .check_address(Capability::Http, "https://b.example/x")
+            .unwrap_err();
+        assert!(
+            denied.to_string().contains("--allow http=b.example:443"),
+            "{denied}"
+        );
+        let denied = held
+            .check_address(Capability::Http, "https:/a.example")
+            .unwrap_err();
         assert!(denied.to_string().contains("--allow http "), "{denied}");
         let all = root(Given::own()).check_address(Capability::Http, "https:/a.example");
         assert_eq!(all, Ok(None));

@@ -301,7 +301,11 @@ fn spawn(socket: &Path, store: &Path, log: &Path, how: &How) -> Child {
     let child = Command::new(program())
         .args([socket.as_os_str(), store.as_os_str(), how.runtime.as_ref()])
         .args(&how.resolv_conf)
-        .envs(how.without_guard.iter().map(|guard| ("WHARF_TEST_WITHOUT_GUARD", guard)))
+        .envs(
+            how.without_guard
+                .iter()
+                .map(|guard| ("WHARF_TEST_WITHOUT_GUARD", guard)),
+        )
         .env("WHARF_REGISTRY_MIRRORS", mirror.setting())
         .stdin(Stdio::null())
         .stderr(log)

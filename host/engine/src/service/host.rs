@@ -9,7 +9,12 @@ use wharf_proto::v1::{Notice, event};
 use wharf_runner::NetworkMode;
 
 use super::{Running, State};
-use crate::{engine::Engine, forward::join, session::Session, step::{io_error, runner_error}};
+use crate::{
+    engine::Engine,
+    forward::join,
+    session::Session,
+    step::{io_error, runner_error},
+};
 
 impl Engine {
     /// Takes connections until nobody needs the service any more.

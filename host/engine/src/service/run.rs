@@ -78,7 +78,9 @@ impl Engine {
             let bound = self.bind(&running.session, &step.services).await?;
             let volumes = self.volumes.acquire(step).await;
             let key = running.service.key;
-            let network = bound.network_of_service(self, &step.network, key, &audience).await?;
+            let network = bound
+                .network_of_service(self, &step.network, key, &audience)
+                .await?;
             let prepared = self.prepare(step, &inputs, &bound, &audience, stop).await?;
             Ok::<_, Error>((bound, network, prepared, volumes))
         };

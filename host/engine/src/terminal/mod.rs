@@ -154,7 +154,9 @@ impl Engine {
             ..
         } = Box::pin(self.prepare(&step, &inputs, &bound, &audience, &cancel)).await?;
         let program = Program {
-            network: bound.network(self, &step.network, Digest::ZERO, &audience).await?,
+            network: bound
+                .network(self, &step.network, Digest::ZERO, &audience)
+                .await?,
             step: runner_step,
             secrets: &held.secrets,
         };

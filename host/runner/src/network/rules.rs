@@ -322,7 +322,13 @@ pub(super) fn install_filter() -> io::Result<()> {
         );
     }
     rule(&mut messages, "input", &[Part::Verdict(DROP)]);
-    chain(&mut messages, "forward", "filter", libc::NF_INET_FORWARD as u32, 0);
+    chain(
+        &mut messages,
+        "forward",
+        "filter",
+        libc::NF_INET_FORWARD as u32,
+        0,
+    );
     rule(&mut messages, "forward", &[Part::Verdict(DROP)]);
     commit(messages)
 }

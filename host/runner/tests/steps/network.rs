@@ -178,7 +178,11 @@ async fn a_filtered_network_ends_at_the_sockets_of_the_filter(world: World) {
         })
         .await;
     let (from, to, asks) = taking.join().unwrap();
-    assert_eq!(outcome.stdout, format!("taken\n{from}\nnameserver 10.88.0.1\neth0\nlo\n"), "{outcome:?}");
+    assert_eq!(
+        outcome.stdout,
+        format!("taken\n{from}\nnameserver 10.88.0.1\neth0\nlo\n"),
+        "{outcome:?}"
+    );
     assert_eq!((to.as_str(), asks), ("192.0.2.1:4444", from));
 }
 

@@ -21,7 +21,11 @@ type Handle<T> = wasmtime::Result<Resource<T>>;
 fn fetched(url: &str, hosts: Option<Hosts>, options: FetchOptions) -> File {
     let FetchOptions { request, name, mode } = options;
     let url = url.to_owned();
-    let mut file = File::fetch(FetchRequest { url, hosts, ..request });
+    let mut file = File::fetch(FetchRequest {
+        url,
+        hosts,
+        ..request
+    });
     if let Some(name) = name {
         file = file.edit(FileEdit::Rename(name));
     }

@@ -337,7 +337,11 @@ fn connections() -> Vec<Method> {
                 let network = match Hosts::parse(given.texts(0)?) {
                     Ok(hosts) if hosts.is_empty() => Network::None,
                     Ok(hosts) => Network::Hosts(hosts),
-                    Err(error) => return Some(Value::Container(Container::failed(Error::Invalid(error.to_string())))),
+                    Err(error) => {
+                        return Some(Value::Container(Container::failed(Error::Invalid(
+                            error.to_string(),
+                        ))));
+                    }
                 };
                 on_container(own, |own| Some(own.with_network(network.clone())))
             },
