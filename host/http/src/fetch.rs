@@ -15,8 +15,8 @@ use futures::StreamExt;
 use reqwest::{
     Response, StatusCode, Url,
     header::{
-        ACCEPT_RANGES, CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-        IF_RANGE, LAST_MODIFIED, LOCATION, RANGE,
+        ACCEPT_RANGES, CONTENT_RANGE, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+        LOCATION, RANGE,
     },
     redirect,
 };
@@ -435,32 +435,6 @@ impl Part {
                     .for_each(|condition| set(IF_RANGE, condition));
             }
         }
-    }
-}
-
-impl Validators {
-    fn of(headers: &HeaderMap) -> Self {
-        let text = |name| {
-            headers
-                .get(name)
-                .and_then(|value: &HeaderValue| value.to_str().ok())
-                .map(str::to_owned)
-        };
-        Self {
-            etag: text(ETAG),
-            last_modified: text(LAST_MODIFIED),
-        }
-    }
-
-    /// Do they tell anything?
-    pub fn can_tell(&self) -> bool {
-        self.condition().is_some()
-    }
-
-    /// What makes a request for a part one for the same file: a strong tag, or a date. A weak tag tells too little.
-    fn condition(&self) -> Option<String> {
-        let strong = self.etag.clone().filter(|etag| !etag.starts_with("W/"));
-        strong.or_else(|| self.last_modified.clone())
     }
 }
 

@@ -4,7 +4,9 @@ use std::fmt;
 
 use reqwest::{
     Url,
-    header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION},
+    header::{
+        AUTHORIZATION, COOKIE, ETAG, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED, PROXY_AUTHORIZATION,
+    },
 };
 use serde::{Deserialize, Serialize};
 use wharf_hosts::Hosts;
@@ -43,6 +45,32 @@ pub struct Validators {
     pub etag: Option<String>,
     /// `Last-Modified`.
     pub last_modified: Option<String>,
+}
+
+impl Validators {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let text = |name| {
+            headers
+                .get(name)
+                .and_then(|value: &HeaderValue| value.to_str().ok())
+                .map(str::to_owned)
+        };
+        Self {
+            etag: text(ETAG),
+            last_modified: text(LAST_MODIFIED),
+        }
+    }
+
+    /// Do they tell anything?
+    pub fn can_tell(&self) -> bool {
+        self.condition().is_some()
+    }
+
+    /// What makes a request for a part one for the same file: a strong tag, or a date. A weak tag tells too little.
+    pub(crate) fn condition(&self) -> Option<String> {
+        let strong = self.etag.clone().filter(|etag| !etag.starts_with("W/"));
+        strong.or_else(|| self.last_modified.clone())
+    }
 }
 
 impl Request {

@@ -3,12 +3,14 @@
 use std::{
     collections::HashSet,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Child,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use crate::docker::DockerPlace;
+pub use crate::launch::How;
+use crate::launch::spawn;
 use tokio::sync::mpsc;
 use wharf_client::{
     Connection, Session, SessionOptions,
@@ -25,19 +27,6 @@ use wharf_testkit::shared;
 pub struct TestEngine {
     place: Place,
     directory: tempfile::TempDir,
-}
-
-/// How an engine of this test's is started.
-#[derive(Clone, Debug, Default)]
-pub struct How {
-    /// What runs its steps: `builtin` when empty, or an OCI runtime's program.
-    pub runtime: String,
-    /// The name servers that its steps ask: the host's when absent.
-    pub resolv_conf: Option<PathBuf>,
-    /// A guard that is taken away.
-    pub without_guard: Option<String>,
-    /// More variables of its environment.
-    pub variables: Vec<(&'static str, PathBuf)>,
 }
 
 /// Where the engine runs.
@@ -290,38 +279,6 @@ pub fn state_of(socket: &Path) -> PathBuf {
 pub fn group_name(store: &Path) -> String {
     let hex = wharf_digest::Digest::of(store.as_os_str().as_encoded_bytes()).to_hex();
     format!("wharf-test-{}", &hex[..12])
-}
-
-fn spawn(socket: &Path, store: &Path, log: &Path, how: &How) -> Child {
-    let mirror = wharf_testkit::fixtures::mirror().expect("a registry with the base images");
-    let log = std::fs::File::options()
-        .create(true)
-        .append(true)
-        .open(log)
-        .expect("a log");
-    let child = Command::new(program())
-        .args([socket.as_os_str(), store.as_os_str(), how.runtime.as_ref()])
-        .args(&how.resolv_conf)
-        .envs(
-            how.without_guard
-                .iter()
-                .map(|guard| ("WHARF_TEST_WITHOUT_GUARD", guard)),
-        )
-        .env("WHARF_REGISTRY_MIRRORS", mirror.setting())
-        .envs(how.variables.iter().cloned())
-        .stdin(Stdio::null())
-        .stderr(log)
-        .spawn()
-        .expect("the engine starts");
-    // The registry has to live as long as the test process.
-    std::mem::forget(mirror);
-    child
-}
-
-fn program() -> PathBuf {
-    let own = std::env::current_exe().expect("this program");
-    let directory = own.parent().and_then(Path::parent).expect("a target directory");
-    directory.join("test-engine")
 }
 
 /// One run.

@@ -6,6 +6,7 @@ pub mod engine;
 mod footprint;
 pub mod guests;
 pub mod internet;
+mod launch;
 
 pub use engine::{Run, TestEngine};
 pub use footprint::Footprint;
