@@ -40,8 +40,7 @@ fn next(planner: Planner, first: &str, prefix: Option<&str>) -> Plan<Result<Stri
 fn the_last_tag_of_this_branch_is_raised_by_what_came_after_it() {
     let plan = next(released(), "0.1.0", None);
     assert_eq!(plan.returned, Ok("1.5.0".to_owned()));
-    let planned = include_str!("tests/next_version.txt");
-    assert_eq!(plan.to_string(), planned);
+    assert_eq!(plan.to_string(), include_str!("tests/next_version.txt"));
     let last = released().plan(last_version(testing::directory("repository"), None));
     assert_eq!(last.returned, Ok("1.4.2".to_owned()));
 }
