@@ -84,6 +84,8 @@ mod functions {
     ) -> Container {
         let vendor = vendored(rust, source, project);
         let target = CacheVolume::new(&project.volume).with_sharing(Sharing::Locked);
+        // Which toolchain it is, the image says: rustup would want to fetch another one.
+        let sources = CopyOptions::new().exclude([".git", "/target", "/rust-toolchain*"]);
         let command = ["sh", "-euc", script, reason].map(str::to_owned);
         rust.with_network(Network::None)
             .with_env_variable("CARGO_HOME", HOME)
@@ -91,7 +93,7 @@ mod functions {
             .with_mounted_cache(TARGET, &target)
             .with_mounted_directory(VENDOR, &vendor)
             .with_file(format!("{HOME}/config.toml"), &vendor.file("config.toml"))
-            .with_directory_opts(PLACE, source, &CopyOptions::new().exclude([".git", "/target"]))
+            .with_directory_opts(PLACE, source, &sources)
             .with_workdir(PLACE)
             .with_exec_opts(command.into_iter().chain(args), &ExecOptions::new().reason(reason))
     }

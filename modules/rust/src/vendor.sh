@@ -5,4 +5,4 @@ while IFS= read -r path; do
     : > "./$path"
 done
 mkdir -p "$1/crates"
-cargo vendor --quiet --locked --versioned-dirs "$1/crates" > "$1/config.toml"
+cargo vendor --locked --versioned-dirs "$1/crates" > "$1/config.toml"
