@@ -7,6 +7,9 @@ use std::{
 
 use wharf_testkit::{World, paths};
 
+/// What makes components of Python, as pip takes it.
+const COMPONENTIZE_PY: &str = "componentize-py==0.25.1";
+
 /// The directory of one of them.
 pub fn source(name: &str) -> PathBuf {
     paths::workspace().join("tests/guests").join(name)
@@ -59,6 +62,47 @@ pub fn raw() -> PathBuf {
         .expect("cargo runs");
     assert!(status.success(), "{} does not build", directory.display());
     target.join("wasm32-wasip2/release/raw.wasm")
+}
+
+/// The component written in Python, made with componentize-py and `wit/` alone; none, with a line that says why, where pip cannot get
+/// that.
+pub fn python() -> Option<PathBuf> {
+    let component = paths::target().join("guests/python.wasm");
+    let tools = tempfile::tempdir().expect("a directory");
+    let installed = run(Command::new("python3").args(["-m", "venv"]).arg(tools.path())).and_then(|()| {
+        run(Command::new(tools.path().join("bin/pip")).args(["install", "--quiet", COMPONENTIZE_PY]))
+    });
+    if let Err(why) = installed {
+        eprintln!("skipped: pip cannot get componentize-py: {why}");
+        return None;
+    }
+    std::fs::create_dir_all(component.parent()?).expect("a directory");
+    let made = tools.path().join("python.wasm");
+    let mut command = Command::new(tools.path().join("bin/componentize-py"));
+    command.arg("-d").arg(paths::workspace().join("wit"));
+    command.arg("-d").arg(source("python").join("wit"));
+    command.args(["-w", "foreign:python/guest", "componentize", "app", "-p"]);
+    command.arg(source("python")).arg("-o").arg(&made);
+    run(&mut command).expect("the component is made");
+    // Another test may read it meanwhile: it gets its name when it is whole.
+    let whole = component.with_extension(format!("{}.new", std::process::id()));
+    std::fs::copy(&made, &whole).expect("the component is copied");
+    std::fs::rename(&whole, &component).expect("the component is named");
+    Some(component)
+}
+
+/// The directory of the module that calls the one in Python.
+pub fn python_caller(world: &World) -> PathBuf {
+    built(world, "python-caller")
+}
+
+/// Runs a program to its end; what it said when it failed.
+fn run(command: &mut Command) -> Result<(), String> {
+    let output = command.output().map_err(|error| error.to_string())?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 /// The component written by hand.

@@ -73,6 +73,23 @@ fn b49_a_module_made_without_the_sdk_composes_like_any_other() {
 }
 
 #[test]
+fn b49_a_module_written_in_python_composes_like_any_other() {
+    let Some(python) = guests::python() else {
+        return;
+    };
+    let world = World::new().expect("a world");
+    let alone = call(&world, &python, &["shout", "--text", "ahoy", "--level", "high"]);
+    assert_eq!(alone.ok(), "AHOY");
+    let module = guests::python_caller(&world);
+    let foreign = |image: &str| call(&world, &module, &["foreign", "--image", image]);
+    assert_eq!(foreign("busybox").ok(), "AHOY [\"first\\n\", \"second\\n\"] 3 hello");
+    foreign("alpine")
+        .exits(3)
+        .says("foreign:python (called by wharf-tests:python-caller) may not use images")
+        .says("[grants.\"foreign:python\"]");
+}
+
+#[test]
 fn b42_b44_a_dependency_may_do_only_what_it_was_granted() {
     let (mut world, module) = world();
     world.set("B42_VARIABLE", "a value of the caller's");
