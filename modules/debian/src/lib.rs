@@ -26,10 +26,10 @@ mod functions {
 
     /// Where the root file system is made.
     const ROOT: &str = "/rootfs";
-    /// Files have no later time than this one: the same packages are the same files on every day.
+    /// The moment that is written into files as the current one: the same packages are the same files on every day.
     const EPOCH: &str = "315532800";
-    /// What is another one on each machine or day, or there only while something runs.
-    const LEFT_OUT: [&str; 5] = ["dev/*", "var/cache/**/*", "var/lib/apt/lists/*", "var/log/**/*", "etc/resolv.conf"];
+    /// What is of the step that made it: its devices, its names, and the state before the last change.
+    const LEFT_OUT: [&str; 4] = ["dev/*", "etc/hostname", "etc/resolv.conf", "var/cache/debconf/*-old"];
 
     /// A root file system with these packages and what they need.
     pub async fn rootfs(
@@ -83,7 +83,7 @@ mod functions {
             Variant::Minbase => "minbase",
             Variant::Important => "important",
         };
-        // Without the right to mount, packages are set up without /proc and /sys.
+        // Steps may not mount, so packages are set up without /proc and /sys.
         let mut command = vec!["mmdebstrap", "--mode=root", "--format=directory"];
         let (variant, include) = (format!("--variant={variant}"), format!("--include={}", packages.join(",")));
         command.push(&variant);
