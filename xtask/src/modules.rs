@@ -75,7 +75,7 @@ fn publish(wharf: &Path, module: &Path, options: &Publish) -> Done {
     let mut command = Command::new(wharf);
     command.args(["publish", &to, "-m"]).arg(module);
     command.args(options.dry_run.then_some("--dry-run"));
-    for key in &options.sign_key {
+    if let Some(key) = &options.sign_key {
         command.args(["--sign-key", key]);
     }
     shell::run(&mut command)
