@@ -57,7 +57,9 @@ pub(crate) fn run(options: &Options) -> Done {
         What::Test => modules.iter().try_for_each(|module| test(module)),
         What::Publish(options) => {
             let wharf = wharf()?;
-            modules.iter().try_for_each(|module| publish(&wharf, module, options))
+            modules
+                .iter()
+                .try_for_each(|module| publish(&wharf, module, options))
         }
     }
 }
@@ -111,5 +113,9 @@ fn all() -> io::Result<Vec<PathBuf>> {
 
 /// The last part of its name, which is its directory's.
 fn name(module: &Path) -> String {
-    module.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    module
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
 }

@@ -53,7 +53,9 @@ fn the_next_version_and_the_notes_follow_from_commits() {
     assert_eq!(release("next-version").ok(), "0.1.0");
     git(&["tag", "v1.4.2"]);
     git(&["tag", "no-version"]);
-    release("next-version").exits(1).says("nothing since 1.4.2 asks for a version");
+    release("next-version")
+        .exits(1)
+        .says("nothing since 1.4.2 asks for a version");
     // What was written before the release and merged after it is new.
     git(&["checkout", "-q", "-b", "side"]);
     commit("feat: read arrays");
@@ -65,13 +67,27 @@ fn the_next_version_and_the_notes_follow_from_commits() {
     assert_eq!(release("last-version").ok(), "1.4.3");
     assert_eq!(release("next-version").ok(), "1.5.0");
     let notes = release("notes");
-    assert!(notes.ok().starts_with("## 1.5.0\n\n### Features\n\n- read arrays ("), "{}", notes.text());
+    assert!(
+        notes
+            .ok()
+            .starts_with("## 1.5.0\n\n### Features\n\n- read arrays ("),
+        "{}",
+        notes.text()
+    );
     for absent in ["close files", "a page", "begin"] {
         assert!(!notes.text().contains(absent), "{absent}: {}", notes.text());
     }
     commit("refactor!: drop the old form");
     assert_eq!(release("next-version").ok(), "2.0.0");
-    let first = ["next-version", "--repository", "source/.git", "--tag-prefix", "app-v", "--first", "3.0.0"];
+    let first = [
+        "next-version",
+        "--repository",
+        "source/.git",
+        "--tag-prefix",
+        "app-v",
+        "--first",
+        "3.0.0",
+    ];
     assert_eq!(call(&world, "git-release", &first).ok(), "3.0.0");
 }
 
@@ -79,7 +95,13 @@ fn the_next_version_and_the_notes_follow_from_commits() {
 fn a_python_project_is_tested_and_its_wheel_built() {
     let world = World::new().expect("a world");
     python_package(&world);
-    let python = |words: &[&str]| call(&world, "python", &[words, &["--source", "package", "--python", PYTHON]].concat());
+    let python = |words: &[&str]| {
+        call(
+            &world,
+            "python",
+            &[words, &["--source", "package", "--python", PYTHON]].concat(),
+        )
+    };
     let tested = python(&["test"]);
     assert!(tested.ok().contains("1 passed"), "{}", tested.text());
     let wheel = || {
@@ -103,13 +125,32 @@ fn a_rust_project_is_built_where_an_image_has_cargo() {
         return;
     };
     let world = World::new().expect("a world");
-    world.write("crate/Cargo.toml", "[package]\nname = \"tide\"\nversion = \"0.1.0\"\nedition = \"2021\"\n");
-    world.write("crate/Cargo.lock", "version = 3\n\n[[package]]\nname = \"tide\"\nversion = \"0.1.0\"\n");
-    world.write("crate/src/main.rs", "fn main() { println!(\"high\") }\n#[test]\nfn holds() {}\n");
-    let rust = |words: &[&str]| call(&world, "rust", &[words, &["--source", "crate", "--rust", &image]].concat());
+    world.write(
+        "crate/Cargo.toml",
+        "[package]\nname = \"tide\"\nversion = \"0.1.0\"\nedition = \"2021\"\n",
+    );
+    world.write(
+        "crate/Cargo.lock",
+        "version = 3\n\n[[package]]\nname = \"tide\"\nversion = \"0.1.0\"\n",
+    );
+    world.write(
+        "crate/src/main.rs",
+        "fn main() { println!(\"high\") }\n#[test]\nfn holds() {}\n",
+    );
+    let rust = |words: &[&str]| {
+        call(
+            &world,
+            "rust",
+            &[words, &["--source", "crate", "--rust", &image]].concat(),
+        )
+    };
     assert!(rust(&["test"]).ok().contains("1 passed"));
     rust(&["build", "-o", "bin"]).ok();
-    let says = || Done::of(std::process::Command::new(world.path("work/bin/tide"))).ok().to_owned();
+    let says = || {
+        Done::of(std::process::Command::new(world.path("work/bin/tide")))
+            .ok()
+            .to_owned()
+    };
     assert_eq!(says(), "high");
     world.write("crate/src/main.rs", "fn main() { println!(\"low\") }\n");
     rust(&["build", "-o", "bin"]).ok();
@@ -134,12 +175,18 @@ fn images_are_copied_retagged_and_promoted_once() {
     let oci = |words: &[&str]| call(&world, "oci", words);
     let copy = |from: &str| oci(&["copy", "--from", from, "--to", &staged, "--tags", "edge"]);
     let copied = copy("busybox:latest").ok().to_owned();
-    let digest = copied.strip_prefix(&name("staging/app@")).expect("a digest there");
+    let digest = copied
+        .strip_prefix(&name("staging/app@"))
+        .expect("a digest there");
     let retagged = oci(&["retag", "--image", &name("staging/app:edge"), "--tag", "tested"]);
     assert_eq!(retagged.ok(), copied, "another name for the same image");
     let promote = || oci(&["promote", "--image", &staged, "--to", &production]);
     assert_eq!(promote().ok(), format!("{production}@{digest}"));
-    assert_eq!(promote().ok(), format!("{production}@{digest}"), "the same again is no error");
+    assert_eq!(
+        promote().ok(),
+        format!("{production}@{digest}"),
+        "the same again is no error"
+    );
     // Another image under the same tag is not promoted over it.
     copy(PYTHON).ok();
     promote().exits(1).says("what was promoted is not replaced");
@@ -157,7 +204,13 @@ fn a_published_module_says_what_it_is_and_is_never_replaced() {
     let world = World::new().expect("a world");
     let (registry, reference) = published(&world, "git-release");
     let inspected = world.wharf(["inspect", &reference]);
-    for part in ["wharf:git-release", "0.1.0", "Apache-2.0", "next-version", "conventional"] {
+    for part in [
+        "wharf:git-release",
+        "0.1.0",
+        "Apache-2.0",
+        "next-version",
+        "conventional",
+    ] {
         assert!(
             inspected.ok().to_lowercase().contains(&part.to_lowercase()),
             "{part}: {}",
@@ -170,7 +223,11 @@ fn a_published_module_says_what_it_is_and_is_never_replaced() {
         publish.arg(module(name));
         Done::of(publish)
     };
-    assert_eq!(publish("git-release").ok(), reference, "the same again is no error");
+    assert_eq!(
+        publish("git-release").ok(),
+        reference,
+        "the same again is no error"
+    );
     assert_ne!(publish("oci").code, 0, "another component is refused");
 }
 
@@ -180,7 +237,15 @@ fn a_root_file_system_is_made_by_a_module_of_a_registry_on_an_empty_store() {
     let (_registry, reference) = published(&world, "debian");
     let other = World::new().expect("another world");
     let mirror = fixtures::debian_mirror().expect("a mirror");
-    let words = ["container", "--mirror", &mirror, "--suite", "bookworm", "--variant", "apt"];
+    let words = [
+        "container",
+        "--mirror",
+        &mirror,
+        "--suite",
+        "bookworm",
+        "--variant",
+        "apt",
+    ];
     let more = ["--packages", "hello", "--tools", PYTHON];
     let step = ["with-exec", "--args", "hello", "stdout"];
     let called = other.wharf([&["call", "-q", "-m", &reference][..], &words, &more, &step].concat());
@@ -203,7 +268,10 @@ fn a_module_of_a_registry_publishes_only_where_the_call_lets_it() {
         other.wharf([&["call", "-q", "-m", &reference][..], allowed, &words].concat())
     };
     let line = format!("--allow registry={}/mirror/busybox", registry.address());
-    copy(&[]).exits(3).says("wharf:oci may not use registry").says(&line);
+    copy(&[])
+        .exits(3)
+        .says("wharf:oci may not use registry")
+        .says(&line);
     let asked = registry.requests();
     assert!(
         asked.iter().all(|request| !request.path.contains("/mirror/")),
@@ -235,7 +303,11 @@ fn a_module_of_the_shelf_has_only_the_rights_that_its_caller_grants() {
         ),
     );
     world.write("caller/src/lib.rs", include_str!("shelf/caller.rs"));
-    let test = || world.wharf(["call", "-q", "-m", "caller", "test", "--source", "package", "--image", PYTHON]);
+    let test = || {
+        world.wharf([
+            "call", "-q", "-m", "caller", "test", "--source", "package", "--image", PYTHON,
+        ])
+    };
     test()
         .exits(3)
         .says("wharf:python (called by acme:caller) may not use network")
