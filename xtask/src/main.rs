@@ -1,5 +1,4 @@
-//! Developer commands, as `cargo xtask COMMAND`: setup, fixtures, demo, test, modules, conformance, bench,
-//! generate.
+//! Developer commands, as `cargo xtask COMMAND`: setup, fixtures, demo, test, modules, conformance, bench, generate.
 //!
 //! The one door for developers: whoever has cloned the repository needs no other command.
 #![allow(

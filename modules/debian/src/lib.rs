@@ -26,14 +26,19 @@ mod functions {
 
     /// Where the root file system is made.
     const ROOT: &str = "/rootfs";
-    /// Files have no later time than this one: the same packages are the same files on every day.
+    /// The moment that is written into files as the current one: the same packages are the same files on every day.
     const EPOCH: &str = "315532800";
-    /// What is another one on each machine or day, or there only while something runs.
-    const LEFT_OUT: [&str; 5] = ["dev/*", "var/cache/**/*", "var/lib/apt/lists/*", "var/log/**/*", "etc/resolv.conf"];
+    /// What is of the step that made it: its devices, its names, and the state before the last change.
+    const LEFT_OUT: [&str; 4] = [
+        "dev/*",
+        "etc/hostname",
+        "etc/resolv.conf",
+        "var/cache/debconf/*-old",
+    ];
 
     /// A root file system with these packages and what they need.
     pub async fn rootfs(
-        /// The mirror, such as `http://deb.debian.org/debian`.
+        /// The mirror, such as `http://mirror.example/debian`.
         mirror: String,
         /// The packages, such as `curl`, or `curl=7.88.1-10` for one version.
         packages: Vec<String>,
@@ -55,7 +60,7 @@ mod functions {
 
     /// A container of such a root file system.
     pub async fn container(
-        /// The mirror, such as `http://deb.debian.org/debian`.
+        /// The mirror, such as `http://mirror.example/debian`.
         mirror: String,
         /// The packages, such as `curl`, or `curl=7.88.1-10` for one version.
         packages: Vec<String>,
@@ -72,20 +77,32 @@ mod functions {
         let root = rootfs(mirror, packages, suite, variant, tools).await?;
         Ok(Container::new()
             .with_rootfs(&root)
-            .with_env_variable("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .with_env_variable(
+                "PATH",
+                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            )
             .with_default_args(["sh"]))
     }
 
-    fn made(tools: &Container, mirror: &str, packages: &[String], suite: &str, variant: Variant) -> Directory {
+    fn made(
+        tools: &Container,
+        mirror: &str,
+        packages: &[String],
+        suite: &str,
+        variant: Variant,
+    ) -> Directory {
         let variant = match variant {
             Variant::Essential => "essential",
             Variant::Apt => "apt",
             Variant::Minbase => "minbase",
             Variant::Important => "important",
         };
-        // Without the right to mount, packages are set up without /proc and /sys.
+        // Steps may not mount, so packages are set up without /proc and /sys.
         let mut command = vec!["mmdebstrap", "--mode=root", "--format=directory"];
-        let (variant, include) = (format!("--variant={variant}"), format!("--include={}", packages.join(",")));
+        let (variant, include) = (
+            format!("--variant={variant}"),
+            format!("--include={}", packages.join(",")),
+        );
         command.push(&variant);
         if !packages.is_empty() {
             command.push(&include);

@@ -17,7 +17,13 @@ fn text(text: &str) -> String {
 fn a_container_is_made_of_packages_from_the_mirror_alone() {
     let packages = vec![text("curl"), text("jq")];
     let tools = testing::container("tools");
-    let plan = testing::plan(container(text(MIRROR), packages, text("bookworm"), Variant::Apt, tools));
+    let plan = testing::plan(container(
+        text(MIRROR),
+        packages,
+        text("bookworm"),
+        Variant::Apt,
+        tools,
+    ));
     assert!(plan.returned.is_ok());
     assert_eq!(plan.to_string(), include_str!("tests/container.txt"));
 }
@@ -42,7 +48,13 @@ fn what_is_no_word_of_its_kind_runs_nothing() {
         (MIRROR, "curl", "a b", "is no name of a suite"),
     ] {
         let tools = testing::container("tools");
-        let plan = testing::plan(rootfs(text(mirror), vec![text(package)], text(suite), Variant::Apt, tools));
+        let plan = testing::plan(rootfs(
+            text(mirror),
+            vec![text(package)],
+            text(suite),
+            Variant::Apt,
+            tools,
+        ));
         let error = plan.returned.unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }

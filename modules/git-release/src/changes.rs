@@ -160,13 +160,21 @@ mod tests {
 
     #[test]
     fn notes_have_what_users_notice() {
-        let changes: Vec<_> = ["feat(parser): read arrays", "chore: tidy", "fix: close files", "feat!: drop the old form"]
-            .iter()
-            .filter_map(|subject| Change::read("0123456789abcdef", subject))
-            .collect();
+        let changes: Vec<_> = [
+            "feat(parser): read arrays",
+            "chore: tidy",
+            "fix: close files",
+            "feat!: drop the old form",
+        ]
+        .iter()
+        .filter_map(|subject| Change::read("0123456789abcdef", subject))
+        .collect();
         let expected = "## 1.0.0\n\n### Breaking changes\n\n- drop the old form (012345678)\n\n### Features\n\n\
                         - **parser:** read arrays (012345678)\n\n### Fixes\n\n- close files (012345678)\n";
         assert_eq!(notes("1.0.0", &changes), expected);
-        assert_eq!(notes("Unreleased", &[]), "## Unreleased\n\nNothing that users notice.\n");
+        assert_eq!(
+            notes("Unreleased", &[]),
+            "## Unreleased\n\nNothing that users notice.\n"
+        );
     }
 }

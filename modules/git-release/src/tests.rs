@@ -22,7 +22,12 @@ fn log(subjects: &[&str]) -> Vec<git::LogEntry> {
 /// A repository with two tags, of which the higher one is on another branch.
 fn released() -> Planner {
     let begun = &["feat: begin"];
-    let since = &["docs: a page", "feat(io): read files", "fix: close files", begun[0]];
+    let since = &[
+        "docs: a page",
+        "feat(io): read files",
+        "fix: close files",
+        begun[0],
+    ];
     Planner::new()
         .answer("tags", ["latest", "v1.4.2", "v1.5.0", "v2.0.0-rc.1"])
         .answer("log", log(since))
@@ -33,7 +38,11 @@ fn released() -> Planner {
 
 fn next(planner: Planner, first: &str, prefix: Option<&str>) -> Plan<Result<String>> {
     let repository = testing::directory("repository");
-    planner.plan(next_version(repository, first.to_owned(), prefix.map(str::to_owned)))
+    planner.plan(next_version(
+        repository,
+        first.to_owned(),
+        prefix.map(str::to_owned),
+    ))
 }
 
 #[test]
@@ -54,11 +63,23 @@ fn notes_tell_what_is_new() {
 
 #[test]
 fn a_repository_without_a_release_gets_the_first_version() {
-    let new = || Planner::new().answer("tags", ["v1.0.0"]).answer("log", log(&["begin"]));
+    let new = || {
+        Planner::new()
+            .answer("tags", ["v1.0.0"])
+            .answer("log", log(&["begin"]))
+    };
     let plan = next(new(), "1.0.0", Some("app-v"));
     assert_eq!(plan.returned, Ok("1.0.0".to_owned()));
-    let last = new().plan(last_version(testing::directory("repository"), Some("app-v".to_owned())));
-    assert!(last.returned.unwrap_err().to_string().contains("no tag with a version"));
+    let last = new().plan(last_version(
+        testing::directory("repository"),
+        Some("app-v".to_owned()),
+    ));
+    assert!(
+        last.returned
+            .unwrap_err()
+            .to_string()
+            .contains("no tag with a version")
+    );
 }
 
 #[test]
@@ -76,6 +97,9 @@ fn what_users_do_not_notice_asks_for_no_version() {
 fn a_first_version_that_is_none_is_refused_before_anything_is_read() {
     let plan = next(Planner::new(), "one", None);
     let error = plan.returned.as_ref().unwrap_err().to_string();
-    assert!(error.starts_with("\"one\" is no semantic version such as 1.0.0"), "{error}");
+    assert!(
+        error.starts_with("\"one\" is no semantic version such as 1.0.0"),
+        "{error}"
+    );
     assert_eq!(plan.to_string(), "");
 }

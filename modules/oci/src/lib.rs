@@ -109,12 +109,16 @@ mod functions {
         let Some((first, others)) = images.split_first() else {
             return Err(Error::new("no image to publish"));
         };
-        let options = others.iter().fold(options, |options, other| options.platform(other));
+        let options = others
+            .iter()
+            .fold(options, |options, other| options.platform(other));
         first.publish_opts(to.whole(), &options).await
     }
 
     fn options(tags: &[String], user: Option<String>, password: Option<Secret>) -> Result<PublishOptions> {
-        let options = tags.iter().fold(PublishOptions::new(), |options, tag| options.tag(tag));
+        let options = tags
+            .iter()
+            .fold(PublishOptions::new(), |options, tag| options.tag(tag));
         match (user, password) {
             (Some(user), Some(password)) => Ok(options.login(user, &password)),
             (None, None) => Ok(options),

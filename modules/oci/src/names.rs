@@ -23,7 +23,9 @@ pub(crate) fn tagged(image: &Reference, tag: &str) -> Result<Reference> {
 /// The same tag in another repository.
 pub(crate) fn promoted(image: &Reference, repository: &str) -> Result<Reference> {
     let tag = image.tag().ok_or_else(|| {
-        Error::Invalid(format!("{image} has no tag under which it could be promoted: write it with one"))
+        Error::Invalid(format!(
+            "{image} has no tag under which it could be promoted: write it with one"
+        ))
     })?;
     format!("{repository}:{tag}").parse().map_err(|error| {
         Error::Invalid(format!(
@@ -59,7 +61,11 @@ mod tests {
             ("r.example:5000/a/b", "r.example:5000/a/b:2"),
             ("a/b:1", "docker.io/a/b:2"),
         ] {
-            assert_eq!(tagged(&read(image).unwrap(), "2").unwrap().whole(), expected, "{image}");
+            assert_eq!(
+                tagged(&read(image).unwrap(), "2").unwrap().whole(),
+                expected,
+                "{image}"
+            );
         }
         for tag in ["a b", "a/b", "1@sha256:00", "", ".."] {
             let error = tagged(&read("a/b").unwrap(), tag).unwrap_err().to_string();
@@ -70,9 +76,17 @@ mod tests {
     #[test]
     fn an_image_is_promoted_under_its_own_tag() {
         let to = |image: &str, repository: &str| promoted(&read(image).unwrap(), repository);
-        assert_eq!(to("r.example/staging/a:1", "r.example/a").unwrap().whole(), "r.example/a:1");
+        assert_eq!(
+            to("r.example/staging/a:1", "r.example/a").unwrap().whole(),
+            "r.example/a:1"
+        );
         let digest = format!("r.example/a@sha256:{}", "0".repeat(64));
-        assert!(to(&digest, "r.example/b").unwrap_err().to_string().contains("has no tag"));
+        assert!(
+            to(&digest, "r.example/b")
+                .unwrap_err()
+                .to_string()
+                .contains("has no tag")
+        );
         for repository in ["r.example/a:1", "R example", ""] {
             let error = to("r.example/a:1", repository).unwrap_err().to_string();
             assert!(error.contains("is no repository"), "{repository}: {error}");
@@ -84,9 +98,15 @@ mod tests {
         let read = |text: &str| platform(text).map(|read| (read.os, read.architecture, read.cpu));
         let owned = str::to_owned;
         assert_eq!(read("linux/arm64"), Ok((owned("linux"), owned("arm64"), None)));
-        assert_eq!(read("linux/arm/v7"), Ok((owned("linux"), owned("arm"), Some(owned("v7")))));
+        assert_eq!(
+            read("linux/arm/v7"),
+            Ok((owned("linux"), owned("arm"), Some(owned("v7"))))
+        );
         for text in ["linux", "", "linux/", "a/b/c/d"] {
-            assert!(read(text).unwrap_err().to_string().contains("is no platform"), "{text}");
+            assert!(
+                read(text).unwrap_err().to_string().contains("is no platform"),
+                "{text}"
+            );
         }
     }
 }

@@ -23,14 +23,16 @@ fn promoted(planner: Planner) -> Plan<Result<String>> {
 
 #[test]
 fn a_copy_has_all_platforms_and_tags() {
-    let plan = Planner::new().answer("publish", "r.example/app@sha256:0").plan(copy(
-        text("busybox:1.36"),
-        text("r.example/app:1"),
-        vec![text("latest")],
-        vec![text("linux/amd64"), text("linux/arm64")],
-        Some(text("ann")),
-        Some(testing::secret("password")),
-    ));
+    let plan = Planner::new()
+        .answer("publish", "r.example/app@sha256:0")
+        .plan(copy(
+            text("busybox:1.36"),
+            text("r.example/app:1"),
+            vec![text("latest")],
+            vec![text("linux/amd64"), text("linux/arm64")],
+            Some(text("ann")),
+            Some(testing::secret("password")),
+        ));
     assert_eq!(plan.returned, Ok(text("r.example/app@sha256:0")));
     assert_eq!(plan.to_string(), include_str!("tests/copy.txt"));
 }
@@ -63,11 +65,17 @@ fn a_promotion_looks_first() {
 fn a_promotion_never_replaces_what_is_there_or_may_be() {
     let another = Planner::new().answer("digest", "b3:2").answer("digest", "b3:1");
     let error = promoted(another).returned.unwrap_err().to_string();
-    assert_eq!(error, "r.example/app:1.4.2 is another image already: what was promoted is not replaced");
+    assert_eq!(
+        error,
+        "r.example/app:1.4.2 is another image already: what was promoted is not replaced"
+    );
     let silent = Planner::new()
         .answer("digest", Error::Unavailable(text("no answer")))
         .answer("digest", "b3:1");
-    assert_eq!(promoted(silent).returned, Err(Error::Unavailable(text("no answer"))));
+    assert_eq!(
+        promoted(silent).returned,
+        Err(Error::Unavailable(text("no answer")))
+    );
 }
 
 #[test]

@@ -68,12 +68,19 @@ mod functions {
         let mut ready = with_source(&installed(&python, needed), &source);
         if project.is_package() {
             ready = ready.with_exec_opts(
-                PIP.iter().chain(&["install"]).chain(&OFFLINE).chain(&["."]).copied(),
+                PIP.iter()
+                    .chain(&["install"])
+                    .chain(&OFFLINE)
+                    .chain(&["."])
+                    .copied(),
                 &ExecOptions::new().reason("install the project"),
             );
         }
         let command = ["python", "-m", "pytest", "-q", "-p", "no:cacheprovider"].map(str::to_owned);
-        let run = ready.with_exec_opts(command.into_iter().chain(args), &ExecOptions::new().reason("test"));
+        let run = ready.with_exec_opts(
+            command.into_iter().chain(args),
+            &ExecOptions::new().reason("test"),
+        );
         run.stdout().await
     }
 
@@ -103,7 +110,10 @@ mod functions {
             .directory("/wheel");
         match &wheels.glob("*.whl").await?[..] {
             [wheel] => Ok(wheels.file(wheel)),
-            several => Err(Error::new(format!("a project has one wheel, and not {}", several.len()))),
+            several => Err(Error::new(format!(
+                "a project has one wheel, and not {}",
+                several.len()
+            ))),
         }
     }
 
@@ -116,7 +126,10 @@ mod functions {
             return quiet.with_network(Network::None);
         }
         // Behind `--` nothing is an option of pip's.
-        let command = PIP.iter().chain(&["install", "--"]).map(|word| (*word).to_owned());
+        let command = PIP
+            .iter()
+            .chain(&["install", "--"])
+            .map(|word| (*word).to_owned());
         quiet
             .with_network(Network::All)
             .with_env_variable("PIP_CACHE_DIR", CACHE)
@@ -132,7 +145,9 @@ mod functions {
 
     fn with_source(ready: &Container, source: &Directory) -> Container {
         let options = CopyOptions::new().exclude([".git", ".venv", "**/__pycache__", "build", "dist"]);
-        ready.with_directory_opts(PLACE, source, &options).with_workdir(PLACE)
+        ready
+            .with_directory_opts(PLACE, source, &options)
+            .with_workdir(PLACE)
     }
 }
 

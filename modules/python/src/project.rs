@@ -69,14 +69,17 @@ impl Project {
         };
         let project = Self::parse(&text, has_setup)?;
         if project.about().dynamic.iter().any(|name| name == "dependencies") {
-            log::warn("the project computes its dependencies: those are not installed unless they are named as packages");
+            log::warn(
+                "the project computes its dependencies: those are not installed unless they are named as packages",
+            );
         }
         Ok(project)
     }
 
     /// Reads the text of a pyproject.toml; none is as good as an empty one.
     fn parse(text: &str, has_setup: bool) -> Result<Self> {
-        let said = toml::from_str(text).map_err(|error| Error::Invalid(format!("pyproject.toml: {error}")))?;
+        let said =
+            toml::from_str(text).map_err(|error| Error::Invalid(format!("pyproject.toml: {error}")))?;
         Ok(Self { said, has_setup })
     }
 
@@ -125,7 +128,9 @@ impl Project {
     /// Optional dependencies and dependency groups, by name.
     fn extras(&self) -> impl Iterator<Item = &str> {
         let optional = self.about().optional_dependencies.keys();
-        optional.chain(self.said.dependency_groups.keys()).map(String::as_str)
+        optional
+            .chain(self.said.dependency_groups.keys())
+            .map(String::as_str)
     }
 
     /// Adds what an extra names, with what it names in turn.
@@ -147,7 +152,11 @@ impl Project {
                 }
             }
         }
-        let group = self.said.dependency_groups.iter().find(|(key, _)| normal(key) == name);
+        let group = self
+            .said
+            .dependency_groups
+            .iter()
+            .find(|(key, _)| normal(key) == name);
         if let Some((_, members)) = group {
             is_there = true;
             for member in members {
@@ -161,8 +170,14 @@ impl Project {
             return Ok(());
         }
         let all = self.extras().collect::<Vec<_>>().join(", ");
-        let has = if all.is_empty() { "no extras".to_owned() } else { format!("these: {all}") };
-        Err(Error::NotFound(format!("the project has no extra {name:?}; it has {has}")))
+        let has = if all.is_empty() {
+            "no extras".to_owned()
+        } else {
+            format!("these: {all}")
+        };
+        Err(Error::NotFound(format!(
+            "the project has no extra {name:?}; it has {has}"
+        )))
     }
 
     /// The extras in a requirement that means the project itself, as in `this[test,docs]`: nothing to fetch.
@@ -228,7 +243,10 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said() {
         let unknown = needs(WHOLE, &["tset"]).unwrap_err().to_string();
-        assert_eq!(unknown, "the project has no extra \"tset\"; it has these: Test, io, dev, typing");
+        assert_eq!(
+            unknown,
+            "the project has no extra \"tset\"; it has these: Test, io, dev, typing"
+        );
         let none = needs("", &["test"]).unwrap_err().to_string();
         assert_eq!(none, "the project has no extra \"test\"; it has no extras");
         let broken = needs("[project\n", &[]).unwrap_err().to_string();

@@ -24,7 +24,13 @@ fn project(text: &str) -> Planner {
 
 fn tested(planner: Planner) -> Plan<Result<String>> {
     let (source, python) = (testing::directory("source"), testing::container("python"));
-    planner.plan(test(source, python, vec![], vec![], vec!["-k".to_owned(), "io".to_owned()]))
+    planner.plan(test(
+        source,
+        python,
+        vec![],
+        vec![],
+        vec!["-k".to_owned(), "io".to_owned()],
+    ))
 }
 
 #[test]
@@ -49,14 +55,21 @@ fn an_environment_has_what_is_named_beside() {
     let (source, python) = (testing::directory("source"), testing::container("python"));
     let packages = vec!["ruff".to_owned()];
     let plan = project(PROJECT).plan(environment(source, python, vec!["test".to_owned()], packages));
-    assert!(plan.to_string().contains(r#""setuptools", "wheel", "attrs", "hypothesis", "ruff"]"#), "{plan}");
+    assert!(
+        plan.to_string()
+            .contains(r#""setuptools", "wheel", "attrs", "hypothesis", "ruff"]"#),
+        "{plan}"
+    );
 }
 
 #[test]
 fn what_is_no_project_runs_nothing() {
     let none = Planner::new().answer("exists", false).answer("exists", false);
     let error = tested(none).returned.unwrap_err();
-    assert_eq!(error.to_string(), "the directory has neither a pyproject.toml nor a setup.py");
+    assert_eq!(
+        error.to_string(),
+        "the directory has neither a pyproject.toml nor a setup.py"
+    );
     let (source, python) = (testing::directory("source"), testing::container("python"));
     let plan = project("[tool.ruff]\n").plan(wheel(source, python));
     assert!(plan.returned.unwrap_err().to_string().contains("cannot be built"));

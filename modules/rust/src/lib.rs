@@ -47,8 +47,13 @@ mod functions {
         args: Vec<String>,
     ) -> Result<String> {
         let project = Project::read(&source).await?;
-        let script = concat!(include_str!("times.sh"), "exec cargo test --locked --offline \"$@\"\n");
-        step(&rust, &source, &project, script, args, "test").stdout().await
+        let script = concat!(
+            include_str!("times.sh"),
+            "exec cargo test --locked --offline \"$@\"\n"
+        );
+        step(&rust, &source, &project, script, args, "test")
+            .stdout()
+            .await
     }
 
     /// Lints a project with clippy, and returns what it says. A warning is an error.
@@ -63,9 +68,10 @@ mod functions {
     ) -> Result<String> {
         let project = Project::read(&source).await?;
         let add = "cargo clippy --version >/dev/null 2>&1 || rustup component add clippy";
-        let rust = rust
-            .with_network(Network::All)
-            .with_exec_opts(["sh", "-c", add], &ExecOptions::new().reason("find clippy, or add it"));
+        let rust = rust.with_network(Network::All).with_exec_opts(
+            ["sh", "-c", add],
+            &ExecOptions::new().reason("find clippy, or add it"),
+        );
         let strict = "exec cargo clippy --locked --offline --all-targets \"$@\" -- --deny warnings\n";
         let script = [include_str!("times.sh"), strict].concat();
         step(&rust, &source, &project, &script, args, "clippy")
@@ -95,7 +101,10 @@ mod functions {
             .with_file(format!("{HOME}/config.toml"), &vendor.file("config.toml"))
             .with_directory_opts(PLACE, source, &sources)
             .with_workdir(PLACE)
-            .with_exec_opts(command.into_iter().chain(args), &ExecOptions::new().reason(reason))
+            .with_exec_opts(
+                command.into_iter().chain(args),
+                &ExecOptions::new().reason(reason),
+            )
     }
 
     /// The crates that the project needs. This depends on manifests and on the names of source files, not on what is in those.

@@ -27,7 +27,10 @@ struct Package {
 impl Project {
     /// Reads it from its directory.
     pub(crate) async fn read(source: &Directory) -> Result<Self> {
-        for (name, hint) in [("Cargo.toml", "name the project's own directory"), ("Cargo.lock", "make it with `cargo generate-lockfile`")] {
+        for (name, hint) in [
+            ("Cargo.toml", "name the project's own directory"),
+            ("Cargo.lock", "make it with `cargo generate-lockfile`"),
+        ] {
             if !source.exists(name).await? {
                 let why = format!("the directory has no {name}: {hint}");
                 return Err(Error::with_code("no-project", why));
@@ -44,7 +47,11 @@ impl Project {
         let name = match (&manifest.package, &manifest.workspace) {
             (Some(package), _) => &package.name,
             (None, Some(_)) => "workspace",
-            (None, None) => return Err(Error::Invalid("Cargo.toml: it has neither [package] nor [workspace]".to_owned())),
+            (None, None) => {
+                return Err(Error::Invalid(
+                    "Cargo.toml: it has neither [package] nor [workspace]".to_owned(),
+                ));
+            }
         };
         let is_source = |path: &&String| !["target/", ".git/"].iter().any(|place| path.starts_with(place));
         let files: Vec<&str> = files.iter().filter(is_source).map(String::as_str).collect();
@@ -71,7 +78,10 @@ mod tests {
 
     #[test]
     fn what_is_no_manifest_is_said() {
-        for (text, expected) in [("x", "Cargo.toml: "), ("[dependencies]\n", "neither [package] nor [workspace]")] {
+        for (text, expected) in [
+            ("x", "Cargo.toml: "),
+            ("[dependencies]\n", "neither [package] nor [workspace]"),
+        ] {
             let error = Project::of(text, &[]).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }

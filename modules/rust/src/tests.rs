@@ -28,13 +28,20 @@ fn without_scripts(plan: &impl ToString) -> String {
     plan.to_string()
         .replace(&inside(&times), "<times.sh>")
         .replace(&inside(&build), "<build.sh>")
-        .replace(&inside(&format!("{:?}", include_str!("vendor.sh"))), "<vendor.sh>")
+        .replace(
+            &inside(&format!("{:?}", include_str!("vendor.sh"))),
+            "<vendor.sh>",
+        )
 }
 
 #[test]
 fn a_build_has_the_network_only_to_fetch() {
     let (source, rust) = (testing::directory("source"), testing::container("rust"));
-    let plan = project().plan(build(source, rust, vec!["--package".to_owned(), "app".to_owned()]));
+    let plan = project().plan(build(
+        source,
+        rust,
+        vec!["--package".to_owned(), "app".to_owned()],
+    ));
     assert!(plan.returned.is_ok());
     assert_eq!(without_scripts(&plan), include_str!("tests/build.txt"));
 }
@@ -44,9 +51,14 @@ fn tests_and_lints_are_steps_of_the_same_kind() {
     let (source, rust) = (testing::directory("source"), testing::container("rust"));
     let plan = project().answer("stdout", "ok").plan(test(source, rust, vec![]));
     assert_eq!(plan.returned, Ok("ok".to_owned()));
-    assert!(plan.to_string().contains("cargo test --locked --offline"), "{plan}");
+    assert!(
+        plan.to_string().contains("cargo test --locked --offline"),
+        "{plan}"
+    );
     let (source, rust) = (testing::directory("source"), testing::container("rust"));
-    let plan = project().answer("combined_output", "").plan(clippy(source, rust, vec![]));
+    let plan = project()
+        .answer("combined_output", "")
+        .plan(clippy(source, rust, vec![]));
     assert_eq!(plan.returned, Ok(String::new()));
     assert!(plan.to_string().contains("-- --deny warnings"), "{plan}");
 }
@@ -113,5 +125,8 @@ fn a_file_is_as_new_as_its_content_in_the_target_directory() {
     assert_eq!(same, same_first, "the same content is as old as it was");
     place.write("src/a b.rs", "one");
     let [back, _] = place.times(names);
-    assert!(back > changed, "a content that returns is newer than the one in between");
+    assert!(
+        back > changed,
+        "a content that returns is newer than the one in between"
+    );
 }

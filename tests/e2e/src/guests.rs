@@ -78,11 +78,15 @@ pub fn python() -> Option<PathBuf> {
     }
     std::fs::create_dir_all(component.parent()?).expect("a directory");
     let made = tools.path().join("python.wasm");
+    // What Python compiles of it lies beside it.
+    let app = tools.path().join("app");
+    std::fs::create_dir(&app).expect("a directory");
+    std::fs::copy(source("python").join("app.py"), app.join("app.py")).expect("the module is copied");
     let mut command = Command::new(tools.path().join("bin/componentize-py"));
     command.arg("-d").arg(paths::workspace().join("wit"));
     command.arg("-d").arg(source("python").join("wit"));
     command.args(["-w", "foreign:python/guest", "componentize", "app", "-p"]);
-    command.arg(source("python")).arg("-o").arg(&made);
+    command.arg(&app).arg("-o").arg(&made);
     run(&mut command).expect("the component is made");
     // Another test may read it meanwhile: it gets its name when it is whole.
     let whole = component.with_extension(format!("{}.new", std::process::id()));

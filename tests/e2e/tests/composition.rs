@@ -82,7 +82,10 @@ fn b49_a_module_written_in_python_composes_like_any_other() {
     assert_eq!(alone.ok(), "AHOY");
     let module = guests::python_caller(&world);
     let foreign = |image: &str| call(&world, &module, &["foreign", "--image", image]);
-    assert_eq!(foreign("busybox").ok(), "AHOY [\"first\\n\", \"second\\n\"] 3 hello");
+    assert_eq!(
+        foreign("busybox").ok(),
+        "AHOY [\"first\\n\", \"second\\n\"] 3 hello"
+    );
     foreign("alpine")
         .exits(3)
         .says("foreign:python (called by wharf-tests:python-caller) may not use images")

@@ -310,8 +310,8 @@ fn a_module_of_the_shelf_has_only_the_rights_that_its_caller_grants() {
     };
     test()
         .exits(3)
-        .says("wharf:python (called by acme:caller) may not use network")
-        .says("network = true under [grants.\"wharf:python\"] of ")
+        .says("wharf:python (called by acme:caller) may not use caches")
+        .says("caches = [\"pip\"] under [grants.\"wharf:python\"] of ")
         .says("caller/wharf.toml");
     let grants = "[grants.\"wharf:python\"]\nnetwork = true\ncaches = [\"pip\"]\n";
     world.write("caller/wharf.toml", manifest(grants));
