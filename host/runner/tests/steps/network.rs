@@ -166,6 +166,8 @@ async fn a_filtered_network_ends_at_the_sockets_of_the_filter(world: World) {
         let (mut connection, from) = sockets.connections.accept().unwrap();
         let to = rustix::net::sockopt::ip_original_dst(&connection).unwrap();
         connection.write_all(b"taken\n").unwrap();
+        // Its other end waits for the end of this one.
+        drop(connection);
         let (_, asks) = sockets.questions.recv_from(&mut [0; 512]).unwrap();
         (from.ip(), to.to_string(), asks.ip())
     });
