@@ -15,8 +15,17 @@ pub fn host_and_port(url: &str) -> Option<(String, u16)> {
             };
             (usual, rest.split(['/', '?', '#']).next()?)
         }
-        // As scp has it: what is behind the colon is a path.
-        None => (22, url.split_once(':')?.0),
+        // As scp has it: what is behind the colon is a path. `https:/host` is not meant so.
+        None => {
+            let (place, path) = url.split_once(':')?;
+            let is_scheme = ["http", "https", "ssh", "git", "ftp", "file"]
+                .iter()
+                .any(|scheme| place.eq_ignore_ascii_case(scheme));
+            if is_scheme && path.starts_with('/') {
+                return None;
+            }
+            (22, place)
+        }
     };
     let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
     let (host, port) = split_port(place);
