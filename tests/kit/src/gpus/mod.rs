@@ -12,9 +12,9 @@ use crate::{Error, Result};
 
 /// What the library says of its driver.
 pub const DRIVER: &str = "570.86.10";
-/// The devices that stand for GPUs, by major and minor number: to open one does nothing, and no runtime lets all steps open it
-/// (runc lets them open 10:200, `tun`).
-const NODES: [(u32, u32); 4] = [(10, 229), (10, 235), (10, 237), (10, 234)];
+/// The devices that stand for GPUs, by major and minor number: to open one does nothing. None is one that runc gives to every
+/// container.
+const NODES: [(u32, u32); 4] = [(10, 229), (10, 237), (10, 234), (10, 235)];
 
 /// A GPU that is none.
 #[derive(Clone, Debug)]
