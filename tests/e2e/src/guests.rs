@@ -66,6 +66,7 @@ pub fn raw() -> PathBuf {
 
 /// The component written in Python, made with componentize-py and `wit/` alone; none, with a line that says why, where pip cannot get
 /// that.
+#[allow(clippy::print_stderr, reason = "a test that was skipped says so")]
 pub fn python() -> Option<PathBuf> {
     let component = paths::target().join("guests/python.wasm");
     let tools = tempfile::tempdir().expect("a directory");
