@@ -137,7 +137,10 @@ pub(crate) fn run(options: &Options) -> Done {
     eprintln!("$ {}", shell::line_of(&command));
     let output = command.spawn()?.wait_with_output()?;
     drop(resources);
-    let outcomes = outcomes(&String::from_utf8_lossy(&output.stdout));
+    let outcomes = outcomes(
+        &String::from_utf8_lossy(&output.stdout),
+        options.engine == "docker",
+    );
     if outcomes.is_empty() {
         return Err("no test ran: cargo-nextest, which `cargo xtask setup` installs, is needed".into());
     }
@@ -198,7 +201,7 @@ fn filter(behaviours: &[Behaviour], is_wanted: impl Fn(u8) -> bool, options: &Op
 }
 
 /// Reads the test runner's messages.
-fn outcomes(messages: &str) -> Outcomes {
+fn outcomes(messages: &str, is_in_docker: bool) -> Outcomes {
     let mut outcomes = Outcomes::new();
     for message in messages
         .lines()
@@ -215,6 +218,10 @@ fn outcomes(messages: &str) -> Outcomes {
             "failed" if text("stdout").contains(NEEDS_ITS_OWN) => {
                 Outcome::Skipped("needs an engine of its own".to_owned())
             }
+            "failed" if is_in_docker && is_out_of_reach(text("stdout")) => Outcome::Skipped(
+                "its server is on this host's loopback, where an engine in Docker does not reach it"
+                    .to_owned(),
+            ),
             "failed" => Outcome::Fails(panic_message(text("stdout"))),
             _ => continue,
         };
@@ -225,6 +232,15 @@ fn outcomes(messages: &str) -> Outcomes {
         }
     }
     outcomes
+}
+
+/// Did the engine look for a server of the test's on its own loopback, which is another than the test's?
+fn is_out_of_reach(output: &str) -> bool {
+    // The second is git's way of saying it.
+    output.lines().any(|line| {
+        let refused = line.contains("127.0.0.1:") && line.contains("Connection refused");
+        refused || line.contains("Failed to connect to 127.0.0.1")
+    })
 }
 
 /// The behaviours in a test's name: those that it begins with.
@@ -328,13 +344,25 @@ mod tests {
             message("wharf-e2e::cache$other", "ok", ""),
         ]
         .join("\n");
-        let outcomes = outcomes(&messages);
+        let outcomes = outcomes(&messages, false);
         let words: Vec<_> = outcomes
             .iter()
             .map(|(number, tests)| (*number, together(tests)))
             .collect();
         assert_eq!(words, [(5, "holds"), (6, "holds"), (7, "fails"), (35, "skipped")]);
         assert_eq!(outcomes[&7][1].1, Outcome::Fails("not equal".to_owned()));
+    }
+
+    #[test]
+    fn servers_that_an_engine_in_docker_does_not_reach_are_no_failures_of_its() {
+        let message = |stdout: &str| {
+            json!({"type": "test", "name": "a$b13_x", "event": "failed", "stdout": stdout}).to_string()
+        };
+        let word = |stdout: &str, is_in_docker| outcomes(&message(stdout), is_in_docker)[&13][0].1.word();
+        let refused = "thread 'x' panicked at y:\nhttp://127.0.0.1:5000: Connection refused (os error 111)\n";
+        assert_eq!(word(refused, true), "skipped");
+        assert_eq!(word(refused, false), "fails");
+        assert_eq!(word("thread 'x' panicked at y:\nleft != right\n", true), "fails");
     }
 
     #[test]

@@ -124,7 +124,7 @@ impl TestEngine {
         match &mut self.place {
             Place::Process { child, how } => *child = Some(spawn(&socket, &store, &log, how)),
             Place::Docker(place) => return place.launch(),
-            Place::Given(_) => needs_its_own(),
+            Place::Given(_) => shared::needs_its_own_engine(),
         }
         let started = Instant::now();
         while std::os::unix::net::UnixStream::connect(&socket).is_err() {
@@ -148,7 +148,7 @@ impl TestEngine {
                 std::fs::remove_file(self.socket()).ok();
             }
             Place::Docker(place) => place.kill(),
-            Place::Given(_) => needs_its_own(),
+            Place::Given(_) => shared::needs_its_own_engine(),
         }
     }
 
@@ -164,7 +164,7 @@ impl TestEngine {
     /// Its store.
     pub fn store(&self) -> PathBuf {
         if matches!(self.place, Place::Given(_)) {
-            needs_its_own();
+            shared::needs_its_own_engine();
         }
         self.directory.path().join("store")
     }
@@ -184,7 +184,7 @@ impl TestEngine {
             Place::Process {
                 child: Some(child), ..
             } => child.id(),
-            _ => panic!("the engine is no process of this test"),
+            _ => shared::needs_its_own_engine(),
         }
     }
 
@@ -202,7 +202,7 @@ impl TestEngine {
         match &self.place {
             Place::Process { .. } => std::fs::read_to_string(self.log()).unwrap_or_default(),
             Place::Docker(place) => place.log_text(),
-            Place::Given(_) => needs_its_own(),
+            Place::Given(_) => shared::needs_its_own_engine(),
         }
     }
 
@@ -247,11 +247,6 @@ impl TestEngine {
             }
         }
     }
-}
-
-/// Ends a test that looks into its engine or ends it, when the engine is another's.
-fn needs_its_own() -> ! {
-    panic!("this test needs an engine of its own")
 }
 
 impl Drop for TestEngine {

@@ -13,7 +13,7 @@ use std::{
 };
 
 use wharf_e2e::{guests, internet::Internet};
-use wharf_testkit::{World, world::Done};
+use wharf_testkit::{World, shared, world::Done};
 
 /// A server on all of this host's addresses that counts who comes, and answers nothing that anybody could use.
 struct Server {
@@ -169,6 +169,7 @@ fn b42_a_step_of_a_module_without_network_reaches_nobody() {
 
 #[test]
 fn b44_steps_reach_the_hosts_that_their_module_was_granted_and_no_others() {
+    shared::only_with_its_own_engine();
     let shelf = Shelf::new();
     let internet = Internet::start(&["allowed.example"]);
     internet.name("allowed.example", &[internet.address(10)]);
@@ -221,6 +222,7 @@ fn b44_steps_reach_the_hosts_that_their_module_was_granted_and_no_others() {
 /// One try for each guard: without its guard it is not denied.
 #[test]
 fn b44_each_guard_is_what_stops_its_tries() {
+    shared::only_with_its_own_engine();
     let shelf = Shelf::new();
     let port = shelf.server.port.to_string();
     let mut seen = Vec::new();

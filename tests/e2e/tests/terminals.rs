@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use wharf_e2e::guests;
-use wharf_testkit::{Terminal, World, process, world::Done};
+use wharf_testkit::{Terminal, World, process, shared, world::Done};
 
 const SIZE: (u16, u16) = (40, 120);
 
@@ -213,7 +213,8 @@ fn engine_of(world: &World) -> u32 {
             .split(|byte| *byte == 0)
             .any(|argument| argument == b"serve")
     };
-    world.processes().into_iter().find(own).expect("an engine")
+    let found = world.processes().into_iter().find(own);
+    found.unwrap_or_else(|| shared::needs_its_own_engine())
 }
 
 #[test]

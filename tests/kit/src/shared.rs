@@ -18,6 +18,26 @@ pub const ENGINE: &str = "WHARF_TEST_ENGINE";
 /// What is to run steps, in place of the built-in runner: `runc`, `crun` or a path.
 pub const RUNTIME: &str = "WHARF_TEST_RUNTIME";
 
+/// Ends a test that looks into its engine, ends it, or has to be reached by it on this host, when the run is for another engine.
+///
+/// # Panics
+///
+/// Always, in words that `cargo xtask conformance` knows.
+pub fn needs_its_own_engine() -> ! {
+    panic!("this test needs an engine of its own")
+}
+
+/// Ends the test when the run is for another engine than one of this host that it starts itself.
+///
+/// # Panics
+///
+/// Then.
+pub fn only_with_its_own_engine() {
+    if get(ENGINE).is_some_and(|engine| engine != "local") {
+        needs_its_own_engine();
+    }
+}
+
 /// The value of one of these variables, unless it is unset or empty.
 pub fn get(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
