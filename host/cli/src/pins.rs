@@ -13,17 +13,29 @@ pub(crate) struct Pins {
     /// Where they are kept; nowhere for a module without source here.
     file: Option<PathBuf>,
     meanings: Meanings,
+    /// `--pin`: what a run finds out is noted.
+    grows: bool,
+    /// `--locked`: what is not in them is refused.
+    locked: bool,
 }
 
 impl Pins {
-    pub(crate) fn of(loaded: &Loaded) -> Result<Self, Report> {
+    /// Refused before anything runs: pins that could not be kept.
+    pub(crate) fn of(loaded: &Loaded, grows: bool, locked: bool) -> Result<Self, Report> {
         let Some(file) = loaded.source.as_deref().map(lock_file) else {
+            if grows {
+                let why = "--pin is for a module that is called from its source: there is no wharf.lock";
+                return Err(Report::usage(why));
+            }
+            // Without a lock nothing can be said to be missing in it.
             return Ok(Self::default());
         };
         let lock = Lock::load(&file)?.unwrap_or_default();
         Ok(Self {
             file: Some(file),
             meanings: lock.pins,
+            grows,
+            locked,
         })
     }
 
@@ -32,17 +44,15 @@ impl Pins {
         self.meanings.clone()
     }
 
-    /// Can there be any? Without a lock nothing can be said to be missing in it.
-    pub(crate) fn has_file(&self) -> bool {
-        self.file.is_some()
+    /// Is what they do not have refused?
+    pub(crate) fn is_locked(&self) -> bool {
+        self.locked
     }
 
-    /// Notes what a run has found out.
+    /// Notes what a run has found out, when that was asked for.
     pub(crate) fn note(&self, found: Meanings) -> Result<(), Report> {
-        let Some(file) = &self.file else {
-            return Err(Report::usage(
-                "--pin is for a module that is called from its source: there is no wharf.lock",
-            ));
+        let Some(file) = self.file.as_ref().filter(|_| self.grows) else {
+            return Ok(());
         };
         if found.is_empty() {
             output::aside("wharf.lock has all references that were met\n");

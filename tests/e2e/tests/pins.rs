@@ -115,3 +115,15 @@ fn b14_what_is_not_pinned_is_refused_when_locked() {
         .exits(2)
         .says("does not depend on never-heard-of");
 }
+
+#[test]
+fn pins_that_could_not_be_kept_are_refused_before_anything_runs() {
+    let world = World::new().expect("a world");
+    let component = guests::sdk(&world);
+    let mut command = world.command(["call", "-q", "--pin", "-m"]);
+    command.arg(component).args(["made", "--image", "busybox"]);
+    Done::of(command)
+        .exits(2)
+        .says("--pin is for a module that is called from its source");
+    assert!(world.processes().is_empty(), "no engine was started");
+}

@@ -70,13 +70,13 @@ pub(crate) fn run(args: &CheckArgs) -> Result<(), Report> {
         .into_iter()
         .map(|check| Ok((Flags::default().arguments(&check, place)?, check)))
         .collect::<Result<Vec<_>, Report>>()?;
-    let pins = Pins::of(&loaded)?;
+    let pins = Pins::of(&loaded, args.pin, args.pinning.locked)?;
     let options = RunOptions {
         no_cache: args.no_cache,
         explain: false,
         interactive: args.interactive,
         meanings: pins.meanings(),
-        locked: args.pinning.locked && pins.has_file(),
+        locked: pins.is_locked(),
     };
     let loaded = Arc::new(loaded);
     let checked = run::run(settings, style, options, |within| async move {
@@ -99,9 +99,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<(), Report> {
             }
         });
         let checked = join_all(running).await;
-        if args.pin {
-            pins.note(session.found_meanings())?;
-        }
+        pins.note(session.found_meanings())?;
         Ok(checked)
     })?;
     if args.json {

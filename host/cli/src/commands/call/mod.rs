@@ -55,20 +55,18 @@ pub(crate) fn run(args: &CallArgs) -> Result<(), Report> {
         Written::Chain(chain) => *chain,
         Written::Help(text) => return output::text(&text),
     };
-    let pins = Pins::of(&loaded)?;
+    let pins = Pins::of(&loaded, args.pin, args.pinning.locked)?;
     let options = RunOptions {
         no_cache: args.no_cache,
         explain: args.explain,
         interactive: args.interactive,
         meanings: pins.meanings(),
-        locked: args.pinning.locked && pins.has_file(),
+        locked: pins.is_locked(),
     };
     let shown = run::run(settings, style, options, |within| async move {
         let session = within.session.clone();
         let shown = call(args, loaded, chain, within).await?;
-        if args.pin {
-            pins.note(session.found_meanings())?;
-        }
+        pins.note(session.found_meanings())?;
         Ok(shown)
     })?;
     shown.print()
