@@ -4,7 +4,7 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     os::unix::net::{UnixListener, UnixStream},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     thread,
 };
@@ -14,21 +14,30 @@ use wharf_docker::{DockerOptions, GpuDriver, reach};
 
 /// A daemon that says of itself what it is told to, and notes what containers it is asked to make.
 struct Recorder {
-    made: Arc<Mutex<Vec<Value>>>,
+    info: Value,
+    made: Mutex<Vec<Value>>,
+    /// Where the engine of a container listens, and what listens there once one was started.
+    engine: PathBuf,
+    listening: Mutex<Option<UnixListener>>,
 }
 
 impl Recorder {
-    fn start(socket: &Path, info: Value) -> Self {
+    fn start(socket: &Path, engine: PathBuf, info: Value) -> Arc<Self> {
         let listener = UnixListener::bind(socket).unwrap();
-        let made = Arc::<Mutex<Vec<Value>>>::default();
-        let noted = Arc::clone(&made);
+        let recorder = Arc::new(Self {
+            info,
+            made: Mutex::default(),
+            engine,
+            listening: Mutex::default(),
+        });
+        let served = Arc::clone(&recorder);
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let (info, noted) = (info.clone(), Arc::clone(&noted));
-                thread::spawn(move || serve(stream, &info, &noted));
+                let recorder = Arc::clone(&served);
+                thread::spawn(move || serve(stream, &recorder));
             }
         });
-        Self { made }
+        recorder
     }
 
     fn made(&self) -> Value {
@@ -37,7 +46,7 @@ impl Recorder {
 }
 
 /// Answers the requests of one connection.
-fn serve(stream: UnixStream, info: &Value, made: &Mutex<Vec<Value>>) {
+fn serve(stream: UnixStream, recorder: &Recorder) {
     let mut answers = stream.try_clone().unwrap();
     let mut reader = BufReader::new(stream);
     loop {
@@ -61,13 +70,16 @@ fn serve(stream: UnixStream, info: &Value, made: &Mutex<Vec<Value>>) {
                 json!({ "ApiVersion": "1.47", "Version": "27.0", "MinAPIVersion": "1.24" }),
             )
         } else if request.contains("/info ") {
-            (200, info.clone())
+            (200, recorder.info.clone())
         } else if request.contains("/images/") {
             (200, json!({ "Id": "sha256:00" }))
         } else if request.starts_with("POST") && request.contains("/containers/create") {
-            made.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
+            let wanted = serde_json::from_slice(&body).unwrap();
+            recorder.made.lock().unwrap().push(wanted);
             (201, json!({ "Id": "made", "Warnings": [] }))
         } else if request.contains("/start") {
+            let engine = UnixListener::bind(&recorder.engine).unwrap();
+            recorder.listening.lock().unwrap().replace(engine);
             (204, Value::Null)
         } else {
             (404, json!({ "message": "there is none" }))
@@ -90,34 +102,19 @@ fn serve(stream: UnixStream, info: &Value, made: &Mutex<Vec<Value>>) {
 async fn made(gpus: bool, info: Value) -> Value {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("docker.sock");
-    let recorder = Recorder::start(&socket, info);
     let run = directory.path().join("run");
+    let recorder = Recorder::start(&socket, run.join("engine.sock"), info);
     let options = DockerOptions {
         host: Some(format!("unix://{}", socket.display())),
         program: std::env::current_exe().unwrap(),
-        run: run.clone(),
+        run,
         name: "test".to_owned(),
         args: Vec::new(),
         ca_bundle: None,
         gpus,
     };
     let daemon = reach(&options).await.unwrap();
-    // The engine that would listen in the container.
-    let engine = thread::spawn(move || {
-        while !run.is_dir() {
-            thread::yield_now();
-        }
-        // The client takes away a socket that an earlier engine left, before it makes the container.
-        loop {
-            let listener = UnixListener::bind(run.join("engine.sock"));
-            thread::sleep(std::time::Duration::from_millis(20));
-            if let (Ok(listener), true) = (listener, run.join("engine.sock").exists()) {
-                return listener.accept().map(drop).unwrap();
-            }
-        }
-    });
     wharf_docker::start(&daemon, &options).await.unwrap();
-    engine.join().unwrap();
     recorder.made()
 }
 
@@ -167,7 +164,7 @@ async fn no_gpu_is_asked_for_unless_there_are_some_and_they_are_wanted() {
 async fn a_daemon_says_how_it_gives_gpus() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("docker.sock");
-    let _recorder = Recorder::start(&socket, with_toolkit());
+    let _recorder = Recorder::start(&socket, directory.path().join("none"), with_toolkit());
     let daemon = wharf_docker::reach_at(Some(&format!("unix://{}", socket.display())))
         .await
         .unwrap();

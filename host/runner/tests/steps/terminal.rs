@@ -20,6 +20,9 @@ with_both!(
     a_program_that_is_missing_opens_no_terminal_that_stays,
 );
 
+/// What reading a terminal gives once nobody has its other end open.
+const EIO: i32 = 5;
+
 /// The other end of a step's terminal.
 struct Person {
     terminal: File,
@@ -43,6 +46,12 @@ impl Person {
 
     fn types(&mut self, keys: &str) {
         self.terminal.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Stays until the step has left the terminal: one who goes before hangs up, which ends what is on it.
+    fn stays(mut self) {
+        let left = self.terminal.read_to_end(&mut Vec::new()).unwrap_err();
+        assert_eq!(left.raw_os_error(), Some(EIO), "{left}");
     }
 }
 
@@ -95,11 +104,7 @@ async fn a_shell_on_a_terminal_is_spoken_to_as_a_person_would(world: World) {
         person.types("echo code:$?\n");
         person.sees("code:130");
         person.types("exit 7\n");
-        let mut rest = Vec::new();
-        assert_eq!(
-            person.terminal.read_to_end(&mut rest).unwrap_err().raw_os_error(),
-            Some(5)
-        );
+        person.stays();
     })
     .await;
     assert_eq!(outcome.step.exit, Exit::Code(7), "{outcome:?}");
@@ -114,16 +119,13 @@ async fn the_terminal_belongs_to_the_steps_user(world: World) {
     let outcome = with_person(&world, step, move |mut person| {
         person.sees(&format!("{uid}\r\n{uid}\r\n"));
         person.sees("again");
+        person.stays();
     })
     .await;
     assert_eq!(outcome.step.exit, Exit::Code(0), "{outcome:?}");
 }
 
 async fn a_program_that_is_missing_opens_no_terminal_that_stays(world: World) {
-    let outcome = with_person(&world, run(&["no-such-shell"]), |mut person| {
-        let mut rest = Vec::new();
-        person.terminal.read_to_end(&mut rest).unwrap_err();
-    })
-    .await;
+    let outcome = with_person(&world, run(&["no-such-shell"]), Person::stays).await;
     assert_eq!(outcome.step.exit, Exit::NotFound, "{outcome:?}");
 }
