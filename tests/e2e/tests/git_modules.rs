@@ -117,6 +117,10 @@ fn a_module_of_a_repository_is_added_and_stays_at_its_commit() {
         .says(&format!("{first} → {second}"));
     assert!(project.file("wharf.lock").contains(&pin(&second)), "{}", project.file("wharf.lock"));
     project.run(&["update", "acme:tol"]).exits(2).says("did you mean acme:tool?");
+    project
+        .run(&["publish", "--dry-run", "127.0.0.1:1/my/app"])
+        .exits(2)
+        .says("it calls acme:tool, which is in the repository");
     project.run(&["remove", "acme:tool"]).exits(0);
     assert_eq!(project.file("wharf.toml"), APP);
 }
