@@ -6,7 +6,9 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use self::registry::{AddArgs, LoginArgs, LogoutArgs, PublishArgs, RemoveArgs, UpdateArgs};
+pub(crate) use self::registry::{
+    AddArgs, GitArgs, LoginArgs, LogoutArgs, ProjectArgs, PublishArgs, RemoveArgs, UpdateArgs,
+};
 use crate::engine_choice::EngineChoice;
 
 /// Runs pipelines written as typed, sandboxed modules, in containers, and remembers every result.

@@ -10,6 +10,7 @@ mod engine_choice;
 mod error;
 mod explain;
 mod flags;
+mod git_modules;
 mod gpus;
 mod interrupt;
 mod limits;

@@ -49,7 +49,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<(), Report> {
     let settings = EngineSettings::of(&args.engine)?;
     let style = Style::from(&args.loudness);
     terminal::needed(args.interactive)?;
-    let reach = Reach::new(args.pinning, args.engine.ca_cert.as_deref());
+    let reach = Reach::new(args.pinning, args.engine.ca_cert.as_deref()).by(&settings);
     let loaded = module::load_asking(
         &args.module.module,
         &settings.places,

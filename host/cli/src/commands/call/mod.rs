@@ -29,7 +29,7 @@ pub(crate) fn run(args: &CallArgs) -> Result<(), Report> {
     let settings = EngineSettings::of(&args.engine)?;
     let style = Style::from(&args.loudness);
     terminal::needed(args.interactive)?;
-    let reach = Reach::new(args.pinning, args.engine.ca_cert.as_deref());
+    let reach = Reach::new(args.pinning, args.engine.ca_cert.as_deref()).by(&settings);
     let Some(FunctionCall::Words(words)) = &args.function else {
         let loaded = module::load(&args.module.module, &settings.places, style, &reach)?;
         return Err(
