@@ -21,7 +21,6 @@ use crate::{
 };
 
 /// The modules of registries and repositories that a module calls, directly or through others, on this machine.
-#[derive(Debug)]
 pub(crate) struct Shelf {
     registries: Vec<Gathered>,
     checkouts: Checkouts,

@@ -80,3 +80,77 @@ fn params(params: Params) -> Option<scrypt::Params> {
     let log = u8::try_from(params.n.trailing_zeros()).ok()?;
     scrypt::Params::new(log, params.r, params.p, KEY).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::signature::{SigningKey, keys};
+
+    const LOG: u8 = 10;
+
+    /// The key in `pem`, sealed as cosign does.
+    fn seal(pem: &str, password: &[u8], change: impl FnOnce(&mut Value)) -> String {
+        let key = pem::parse(pem).unwrap();
+        let (salt, nonce) = ([7; 32], [9; NONCE]);
+        let mut derived = [0; KEY];
+        let params = scrypt::Params::new(LOG, 8, 1, KEY).unwrap();
+        scrypt::scrypt(password, &salt, &params, &mut derived).unwrap();
+        let sealed = XSalsa20Poly1305::new((&derived).into()).encrypt((&nonce).into(), key.contents());
+        let mut said = json!({
+            "kdf": { "name": "scrypt", "params": { "N": 1 << LOG, "r": 8, "p": 1 }, "salt": STANDARD.encode(salt) },
+            "cipher": { "name": "nacl/secretbox", "nonce": STANDARD.encode(nonce) },
+            "ciphertext": STANDARD.encode(sealed.unwrap()),
+        });
+        change(&mut said);
+        pem::encode(&pem::Pem::new(LABELS[0], said.to_string()))
+    }
+
+    fn refused(text: &str, password: &[u8]) -> String {
+        open(text, password).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_sealed_key_opens_with_its_password_alone() {
+        let (private, _) = keys::p256();
+        let sealed = seal(&private, b"right", |_| {});
+        assert!(is_sealed(&sealed) && !is_sealed(&private));
+        let opened = SigningKey::open(&sealed, "right").unwrap();
+        assert_eq!(opened.public(), SigningKey::read(&private).unwrap().public());
+        assert!(refused(&sealed, b"wrong").contains("not its password"));
+        assert!(refused(&sealed, b"").contains("not its password"));
+    }
+
+    #[test]
+    fn a_key_asks_for_no_more_memory_and_time_than_it_should() {
+        let (private, _) = keys::p256();
+        for params in [
+            json!({ "N": 1_u64 << 40, "r": 8, "p": 1 }),
+            json!({ "N": u64::MAX, "r": 8, "p": 1 }),
+            json!({ "N": 1000, "r": 8, "p": 1 }),
+            json!({ "N": 1024, "r": 8, "p": 4096 }),
+            json!({ "N": 1024, "r": 0, "p": 1 }),
+            json!({ "N": 0, "r": 8, "p": 1 }),
+        ] {
+            let sealed = seal(&private, b"right", |said| said["kdf"]["params"] = params.clone());
+            assert!(refused(&sealed, b"right").contains("more memory or time"), "{params}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_sealed_key_is_said_to_be_none() {
+        let (private, _) = keys::p256();
+        let other = seal(&private, b"right", |said| said["kdf"]["name"] = json!("argon2"));
+        assert!(refused(&other, b"right").contains("argon2 and nacl/secretbox"));
+        for damage in ["ciphertext", "kdf", "cipher"] {
+            let damaged = seal(&private, b"right", |said| said[damage] = json!("?"));
+            assert!(refused(&damaged, b"right").contains("cannot be read"), "{damage}");
+        }
+        let label = LABELS[1];
+        let text = format!("-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n");
+        assert!(is_sealed(&text));
+        assert!(refused(&text, b"right").contains("cannot be read"));
+        assert!(refused("nothing", b"right").contains("cannot be read"));
+    }
+}

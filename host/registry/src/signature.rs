@@ -334,6 +334,6 @@ mod tests {
             Err(error) => error.to_string(),
         };
         assert!(refused(&keys::p256().1).contains("openssl genpkey"));
-        assert!(refused("-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----").contains("encrypted"));
+        assert!(refused("-----BEGIN ENCRYPTED PRIVATE KEY-----").contains("encrypted"));
     }
 }

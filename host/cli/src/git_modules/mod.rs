@@ -14,7 +14,7 @@ use wharf_build::{Foreign, Recipe};
 use wharf_client::Meanings;
 use wharf_digest::Digest;
 use wharf_graph::{
-    GitRepository,
+    build::GitRepository,
     read::{Answer, Question},
     source::{Access, Checkout, Reference, Repository, RepositoryPlace, is_commit},
 };
