@@ -18,7 +18,7 @@ use wharf_graph::{
 };
 use wharf_http::{Fetched, Request, Secret, Sink, Validators};
 use wharf_proto::v1::Kind;
-use wharf_store::{LogDraft, ResultRecord, Snapshot, Store};
+use wharf_store::{LogDraft, ResultRecord, Snapshot, Spent, Store};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -253,7 +253,7 @@ fn record(tree: &Tree, output: Snapshot) -> ResultRecord {
         stdout: None,
         stderr: None,
         log: None,
-        duration_us: 0,
+        spent: Spent::default(),
     }
 }
 

@@ -25,7 +25,6 @@ mod origin;
 mod patch;
 mod private;
 mod publish;
-mod scrub;
 mod search;
 mod server;
 mod service;

@@ -32,7 +32,7 @@ mod volume;
 pub use blob::LogDraft;
 pub use error::{Error, Result};
 pub use housekeeping::{Freed, Usage};
-pub use index::ResultRecord;
+pub use index::{ResultRecord, Spent};
 pub use layer::{LayerDraft, LayerId, Snapshot};
 pub use manifest::{ManifestEntry, ManifestKind};
 pub use pins::Pin;

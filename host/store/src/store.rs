@@ -15,7 +15,7 @@ use wharf_digest::Digest;
 
 use crate::{
     error::{Context, Error, Result},
-    index::{Index, ResultRecord},
+    index::{Index, ResultRecord, Spent},
     layer::{LayerDraft, LayerId, Snapshot, Top},
     pins::{Pin, Pins},
     remove::{self, Remover},
@@ -292,6 +292,11 @@ impl Store {
         self.made.fetch_add(1, Ordering::Relaxed);
         self.pins.recorded(record);
         Ok(())
+    }
+
+    /// What it took to make each of these results, in their order; nothing of what is not there.
+    pub fn spent(&self, keys: &[Digest]) -> Result<Vec<Spent>> {
+        self.index.spent(keys)
     }
 
     /// Is there any result of this operation, whole or not? Quicker than to get them.
