@@ -11,7 +11,7 @@ use crate::{node::NodeId, op::SecretId};
 pub struct FetchRequest {
     /// Of `https` or `http`.
     pub url: String,
-    /// What the content must be: `sha256:…`, `sha512:…` or `blake3:…`.
+    /// What the content must be: `sha256:…`, `sha512:…`, `blake3:…` or `gitoid:blob:sha1:…`.
     pub digest: Option<String>,
     /// Headers by name, in the order in which they were given.
     pub headers: Vec<(String, String)>,

@@ -17,6 +17,7 @@ use crate::{
     error::{Context, Error, Result},
     index::{Index, ResultRecord, Spent},
     layer::{LayerDraft, LayerId, Snapshot, Top},
+    partial,
     pins::{Pin, Pins},
     remove::{self, Remover},
     tree,
@@ -90,7 +91,7 @@ impl Store {
         wait_for(&lock, directory)?;
         check_version(directory)?;
         for part in [
-            "layers", "drafts", "received", "work", "blobs", "volumes", "flat", "trash",
+            "layers", "drafts", "received", "partial", "work", "blobs", "volumes", "flat", "trash",
         ] {
             std::fs::create_dir_all(directory.join(part)).context(said)?;
         }
@@ -138,6 +139,7 @@ impl Store {
             self.empty_part(part)?;
         }
         self.drop_half_received()?;
+        self.drop_partials(partial::KEPT)?;
         let highest = self
             .layer_ids()?
             .into_iter()
