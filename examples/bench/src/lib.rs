@@ -152,7 +152,9 @@ mod functions {
     ) -> Result<String> {
         let large = large(files, megabytes);
         // The file makes the tree that is copied onto another one each time.
-        let onto = base().with_new_file("/nonce", &nonce).with_directory("/in", &large);
+        let onto = base()
+            .with_new_file("/nonce", &nonce)
+            .with_directory("/in", &large);
         look(&onto, &nonce).await
     }
 
@@ -179,9 +181,11 @@ mod functions {
         nonce: String,
     ) -> Result<String> {
         let large = large(files, megabytes);
-        let copied = base()
-            .with_mounted_directory("/large", &large)
-            .with_exec(["sh", "-c", &format!("echo {nonce} > /nonce; cp -a /large /in")]);
+        let copied = base().with_mounted_directory("/large", &large).with_exec([
+            "sh",
+            "-c",
+            &format!("echo {nonce} > /nonce; cp -a /large /in"),
+        ]);
         look(&copied, &nonce).await
     }
 
@@ -205,10 +209,7 @@ mod functions {
         /// The image.
         reference: String,
     ) -> Result<String> {
-        image::pull(reference)
-            .with_exec(["cat", "/nonce"])
-            .stdout()
-            .await
+        image::pull(reference).with_exec(["cat", "/nonce"]).stdout().await
     }
 
     /// Changes an image by one layer of random bytes, and publishes nothing.

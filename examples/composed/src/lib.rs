@@ -16,7 +16,9 @@ mod functions {
         number: u32,
     ) -> Result<String> {
         let counts = words::most(&source, number).await?;
-        let lines = counts.iter().map(|count| format!("{:>6} {}\n", count.times, count.word));
+        let lines = counts
+            .iter()
+            .map(|count| format!("{:>6} {}\n", count.times, count.word));
         Ok(lines.collect())
     }
 

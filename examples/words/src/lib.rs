@@ -36,14 +36,21 @@ mod functions {
     ) -> Result<Vec<Count>> {
         let words = image::pull("busybox:1.36")
             .with_mounted_directory("/source", &source)
-            .with_exec(["sh", "-c", "find /source -type f -exec cat {} + | tr -cs '[:alpha:]' '\\n'"])
+            .with_exec([
+                "sh",
+                "-c",
+                "find /source -type f -exec cat {} + | tr -cs '[:alpha:]' '\\n'",
+            ])
             .stdout()
             .await?;
         let mut counts: BTreeMap<String, u32> = BTreeMap::new();
         for word in words.split_whitespace() {
             *counts.entry(word.to_lowercase()).or_default() += 1;
         }
-        let mut counts: Vec<_> = counts.into_iter().map(|(word, times)| Count { word, times }).collect();
+        let mut counts: Vec<_> = counts
+            .into_iter()
+            .map(|(word, times)| Count { word, times })
+            .collect();
         counts.sort_by(|one, other| other.times.cmp(&one.times).then(one.word.cmp(&other.word)));
         counts.truncate(number as usize);
         Ok(counts)

@@ -113,9 +113,17 @@ fn command(directory: &Path, target: &Path, vendor: Option<&Path>) -> Command {
 
 /// What cargo is told, wherever it runs.
 pub(crate) fn arguments(target: &Path, vendor: Option<&Path>) -> Vec<OsString> {
-    let mut arguments: Vec<OsString> = ["build", "--lib", "--target", TARGET, "--profile", "wharf", "--target-dir"]
-        .map(OsString::from)
-        .into();
+    let mut arguments: Vec<OsString> = [
+        "build",
+        "--lib",
+        "--target",
+        TARGET,
+        "--profile",
+        "wharf",
+        "--target-dir",
+    ]
+    .map(OsString::from)
+    .into();
     arguments.push(target.into());
     let settings = vendor.into_iter().flat_map(vendor::settings);
     for setting in PROFILE.map(str::to_owned).into_iter().chain(settings) {

@@ -324,7 +324,10 @@ impl<'a> Walk<'a> {
             Dependency::Path(path) => self.by_path(wanted, path, base)?,
             Dependency::Git { .. } => {
                 let foreign = self.workshop.finder.source(wanted).map_err(not_found)?;
-                (self.directory(&foreign.directory, Some(&foreign))?, foreign.directory)
+                (
+                    self.directory(&foreign.directory, Some(&foreign))?,
+                    foreign.directory,
+                )
             }
             _ => {
                 let found = self.workshop.finder.find(wanted).map_err(not_found)?;

@@ -10,8 +10,8 @@ use wharf_digest::Digest;
 use wharf_manifest::{Manifest, Origin};
 
 use crate::{
-    BuildError, Built, Workshop, built_component, carries_sdk, cargo, error::Result, fresh, package, sections,
-    vendor, write_atomically,
+    BuildError, Built, Workshop, built_component, cargo, carries_sdk, error::Result, fresh, package,
+    sections, vendor, write_atomically,
 };
 
 /// Where a repository's files are while a module of it is built.
@@ -74,7 +74,8 @@ impl Foreign {
     fn recipe(&self, complete: bool) -> Recipe {
         let directory = Path::new(TREE).join(self.within());
         let vendor = vendor::sufficient(&self.directory).filter(|_| complete);
-        let vendor = vendor.and_then(|vendor| Some(directory.join(vendor.strip_prefix(&self.directory).ok()?)));
+        let vendor =
+            vendor.and_then(|vendor| Some(directory.join(vendor.strip_prefix(&self.directory).ok()?)));
         let arguments = cargo::arguments(Path::new(TARGET_DIRECTORY), vendor.as_deref());
         let target = cargo::TARGET;
         let build = format!("cargo \"$@\" && cp {TARGET_DIRECTORY}/{target}/wharf/*.wasm {COMPONENT}");
@@ -136,7 +137,10 @@ fn inside(foreign: &Foreign, path: &Path) -> Result<PathBuf> {
         true => Ok(real),
         false => Err(BuildError::Foreign {
             url: foreign.url.clone(),
-            why: format!("its wharf.toml names {}, which is outside of the repository", path.display()),
+            why: format!(
+                "its wharf.toml names {}, which is outside of the repository",
+                path.display()
+            ),
         }),
     }
 }
@@ -152,9 +156,10 @@ fn compile(foreign: &Foreign, manifest: &Manifest, workshop: &Workshop<'_>) -> R
     let recipe = foreign.recipe(true);
     let is_complete = recipe.is_complete;
     match workshop.finder.build(foreign, &recipe) {
-        Err(why) if is_complete && vendor::lacks_a_crate(&why) => {
-            workshop.finder.build(foreign, &foreign.recipe(false)).map_err(failed)
-        }
+        Err(why) if is_complete && vendor::lacks_a_crate(&why) => workshop
+            .finder
+            .build(foreign, &foreign.recipe(false))
+            .map_err(failed),
         outcome => outcome.map_err(failed),
     }
 }
@@ -175,8 +180,14 @@ mod tests {
     fn a_module_belongs_to_its_place_in_the_repository() {
         let tree = Path::new("/kept/0011");
         let tool = foreign(tree, "modules/tool");
-        assert_eq!(tool.origin().scope(), "git:https://git.example/tools#modules/tool");
-        assert_eq!(foreign(tree, "").origin().scope(), "git:https://git.example/tools#");
+        assert_eq!(
+            tool.origin().scope(),
+            "git:https://git.example/tools#modules/tool"
+        );
+        assert_eq!(
+            foreign(tree, "").origin().scope(),
+            "git:https://git.example/tools#"
+        );
         assert_eq!(
             tool.beside(Path::new("/kept/0011/modules/base")),
             Some(foreign(tree, "modules/base"))

@@ -122,7 +122,8 @@ impl Shelf {
 
 impl Finder for Shelf {
     fn find(&self, wanted: &wharf_build::Wanted<'_>) -> Result<Found, String> {
-        let one = found(&self.registries, wanted.name, wanted.dependency).map_err(|error| error.to_string())?;
+        let one =
+            found(&self.registries, wanted.name, wanted.dependency).map_err(|error| error.to_string())?;
         let one = one.ok_or("wharf.lock does not have it: `wharf update` resolves it")?;
         Ok(Found {
             component: one.path.clone(),
@@ -233,7 +234,11 @@ impl Walk<'_> {
         for (name, dependency) in manifest.dependencies {
             let path = match &dependency {
                 Dependency::Path(path) => Some(real(&directory.join(path))),
-                other => self.checkouts.source(other).transpose()?.map(|source| source.directory),
+                other => self
+                    .checkouts
+                    .source(other)
+                    .transpose()?
+                    .map(|source| source.directory),
             };
             let target = match path {
                 Some(path) => {

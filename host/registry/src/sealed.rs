@@ -47,7 +47,9 @@ struct Cipher {
 
 /// Is this text such a key?
 pub(crate) fn is_sealed(pem: &str) -> bool {
-    LABELS.iter().any(|label| pem.contains(&format!("-----BEGIN {label}-----")))
+    LABELS
+        .iter()
+        .any(|label| pem.contains(&format!("-----BEGIN {label}-----")))
 }
 
 /// The key itself, as PKCS #8.
@@ -66,10 +68,14 @@ pub(crate) fn open(text: &str, password: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
     let (salt, nonce) = (decoded(&sealed.kdf.salt)?, decoded(&sealed.cipher.nonce)?);
     let nonce: [u8; NONCE] = nonce.try_into().map_err(|_| damaged())?;
     let mut key = Zeroizing::new([0; KEY]);
-    let params = params(sealed.kdf.params).ok_or_else(|| wrong("asks for more memory or time than a key should"))?;
+    let params =
+        params(sealed.kdf.params).ok_or_else(|| wrong("asks for more memory or time than a key should"))?;
     scrypt::scrypt(password, &salt, &params, &mut *key).map_err(|_| damaged())?;
-    let opened = XSalsa20Poly1305::new((&*key).into()).decrypt((&nonce).into(), &*decoded(&sealed.ciphertext)?);
-    opened.map(Zeroizing::new).map_err(|_| wrong("this is not its password"))
+    let opened =
+        XSalsa20Poly1305::new((&*key).into()).decrypt((&nonce).into(), &*decoded(&sealed.ciphertext)?);
+    opened
+        .map(Zeroizing::new)
+        .map_err(|_| wrong("this is not its password"))
 }
 
 fn params(params: Params) -> Option<scrypt::Params> {
@@ -134,7 +140,10 @@ mod tests {
             json!({ "N": 0, "r": 8, "p": 1 }),
         ] {
             let sealed = seal(&private, b"right", |said| said["kdf"]["params"] = params.clone());
-            assert!(refused(&sealed, b"right").contains("more memory or time"), "{params}");
+            assert!(
+                refused(&sealed, b"right").contains("more memory or time"),
+                "{params}"
+            );
         }
     }
 

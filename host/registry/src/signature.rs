@@ -75,7 +75,8 @@ impl SigningKey {
     pub fn read(pem: &str) -> Result<Self> {
         if pem.contains("ENCRYPTED") {
             return Err(Error::Key(
-                "it is encrypted, and not as cosign does: `openssl pkcs8 -topk8 -nocrypt` writes it without".to_owned(),
+                "it is encrypted, and not as cosign does: `openssl pkcs8 -topk8 -nocrypt` writes it without"
+                    .to_owned(),
             ));
         }
         let der = PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| {

@@ -189,7 +189,8 @@ impl Internet {
         }
         let seen = Arc::clone(&self.seen);
         self.inside(move |ready| {
-            let socket = socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::ICMP)).expect("a raw socket");
+            let socket =
+                socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::ICMP)).expect("a raw socket");
             ready.send(()).expect("a test");
             let mut packet = [0; 2048];
             while let Ok((length, _)) = recv(&socket, &mut packet[..], RecvFlags::empty()) {

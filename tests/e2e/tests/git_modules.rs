@@ -13,7 +13,8 @@ use wharf_testkit::{
 
 const TOOL: &str =
     "[module]\nname = \"acme:tool\"\nversion = \"1.0.0\"\nsdk = \"none\"\ncomponent = \"tool.wasm\"\n";
-const APP: &str = "# Ours.\n[module]\nname = \"my:app\"\nversion = \"0.1.0\"\nsdk = \"none\"\ncomponent = \"app.wasm\"\n";
+const APP: &str =
+    "# Ours.\n[module]\nname = \"my:app\"\nversion = \"0.1.0\"\nsdk = \"none\"\ncomponent = \"app.wasm\"\n";
 
 /// A repository with modules, a server of it, and a module of our own beside it.
 struct Project {
@@ -101,22 +102,38 @@ fn a_module_of_a_repository_is_added_and_stays_at_its_commit() {
     );
     let first = project.repository.git(&["rev-parse", "v1"]).expect("a commit");
     let pin = |commit: &str| format!("[pins]\n\"{url}#refs/tags/v1\" = \"{commit}\"\n");
-    assert!(project.file("wharf.lock").contains(&pin(&first)), "{}", project.file("wharf.lock"));
+    assert!(
+        project.file("wharf.lock").contains(&pin(&first)),
+        "{}",
+        project.file("wharf.lock")
+    );
     assert_eq!(project.run(&["call", "-q", "count"]).ok(), "7");
     // The tag moves, and nothing changes until that is asked for.
     project.put_tool(2);
     let second = project.commit();
     project.repository.git(&["tag", "--force", "v1"]).expect("a tag");
     let asked = project.server.asked().len();
-    project.run(&["call", "-q", "--locked", "--offline", "count"]).ok();
-    project.run(&["inspect"]).says("acme:tool 1.0.0").says("modules/tool");
+    project
+        .run(&["call", "-q", "--locked", "--offline", "count"])
+        .ok();
+    project
+        .run(&["inspect"])
+        .says("acme:tool 1.0.0")
+        .says("modules/tool");
     assert_eq!(project.server.asked().len(), asked, "nobody was asked");
     project
         .run(&["update", "acme:tool"])
         .exits(0)
         .says(&format!("{first} → {second}"));
-    assert!(project.file("wharf.lock").contains(&pin(&second)), "{}", project.file("wharf.lock"));
-    project.run(&["update", "acme:tol"]).exits(2).says("did you mean acme:tool?");
+    assert!(
+        project.file("wharf.lock").contains(&pin(&second)),
+        "{}",
+        project.file("wharf.lock")
+    );
+    project
+        .run(&["update", "acme:tol"])
+        .exits(2)
+        .says("did you mean acme:tool?");
     project
         .run(&["publish", "--dry-run", "127.0.0.1:1/my/app"])
         .exits(2)
@@ -151,12 +168,17 @@ fn what_cannot_be_had_of_a_repository_is_said() {
         .exits(1)
         .says("v9");
     fs::remove_file(project.world.path("work/app/wharf.lock")).expect("a lock");
-    call(&tool(", tag = \"v1\", directory = \"modules/tool\""), &["--locked"])
-        .exits(2)
-        .says("wharf.lock does not say which commit")
-        .says("refs/tags/v1");
+    call(
+        &tool(", tag = \"v1\", directory = \"modules/tool\""),
+        &["--locked"],
+    )
+    .exits(2)
+    .says("wharf.lock does not say which commit")
+    .says("refs/tags/v1");
     let nowhere = "{ git = \"http://127.0.0.1:1/tools.git\" }";
-    call(nowhere, &["--offline"]).exits(2).says("nothing was to be fetched");
+    call(nowhere, &["--offline"])
+        .exits(2)
+        .says("nothing was to be fetched");
     call(nowhere, &[]).exits(1).says("127.0.0.1:1");
     project
         .run(&["add", "acme:tool", "--tag", "v1"])
@@ -168,7 +190,10 @@ fn what_cannot_be_had_of_a_repository_is_said() {
 fn a_repository_cannot_lead_out_of_itself() {
     let project = Project::new();
     let url = project.url();
-    let outside = project.world.write("outside/secret.wasm", Component::new("acme:tool", "1.0.0", 9).bytes());
+    let outside = project.world.write(
+        "outside/secret.wasm",
+        Component::new("acme:tool", "1.0.0", 9).bytes(),
+    );
     let kept = project.world.path("work/outside/made");
     fs::create_dir_all(&kept).expect("a directory");
     let base = project.repository.path().join("modules/tool");
@@ -178,9 +203,7 @@ fn a_repository_cannot_lead_out_of_itself() {
     symlink(&outside, base.join("tool.wasm")).expect("a link");
     project.commit();
     project.depend(&format!("{{ git = \"{url}\", directory = \"modules/tool\" }}"));
-    project
-        .run(&["call", "-q", "count"])
-        .says("tool.wasm");
+    project.run(&["call", "-q", "count"]).says("tool.wasm");
     let made: Vec<_> = fs::read_dir(&kept).expect("a directory").collect();
     assert!(made.is_empty(), "{made:?}");
     // A component and a dependency by a path that leads out.
@@ -198,7 +221,10 @@ fn a_repository_cannot_lead_out_of_itself() {
     let app = project.world.path("work/app");
     project.put(
         "modules/tool/wharf.toml",
-        format!("{TOOL}\n[dependencies]\n\"my:app\" = {{ path = \"{}\" }}\n", app.display()),
+        format!(
+            "{TOOL}\n[dependencies]\n\"my:app\" = {{ path = \"{}\" }}\n",
+            app.display()
+        ),
     );
     project.put_tool(1);
     project.commit();
@@ -229,7 +255,9 @@ fn a_module_of_a_repository_is_built_in_a_step_and_called() {
     fs::remove_dir_all(greeter.join(".wharf")).expect("what init put beside it");
     project.commit();
     // A module of ours that calls it.
-    let mut init = project.world.command(["init", "-q", "--name", "my:caller", "caller"]);
+    let mut init = project
+        .world
+        .command(["init", "-q", "--name", "my:caller", "caller"]);
     init.current_dir(project.world.path("work"));
     Done::of(init).ok();
     project.world.write(

@@ -354,7 +354,12 @@ fn a_module_is_shown_although_what_it_calls_cannot_be_had() {
     shown.says("acme:gone").says("cannot be told");
     let said = docks.inspected(&reference);
     assert!(said["dependencies"].is_null(), "{said}");
-    assert!(said["unresolved"].as_str().is_some_and(|why| why.contains("acme:gone")), "{said}");
+    assert!(
+        said["unresolved"]
+            .as_str()
+            .is_some_and(|why| why.contains("acme:gone")),
+        "{said}"
+    );
 }
 
 #[test]

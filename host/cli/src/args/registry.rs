@@ -92,7 +92,11 @@ impl GitArgs {
 
     /// Where the module is in the repository; nothing for its root.
     pub(crate) fn directory(&self) -> Option<String> {
-        let plain = self.directory.as_deref()?.trim_start_matches("./").trim_end_matches('/');
+        let plain = self
+            .directory
+            .as_deref()?
+            .trim_start_matches("./")
+            .trim_end_matches('/');
         (!plain.is_empty() && plain != ".").then(|| plain.to_owned())
     }
 

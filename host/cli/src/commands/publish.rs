@@ -3,8 +3,8 @@
 use std::{fs::File, path::PathBuf, sync::Arc};
 
 use serde_json::json;
-use wharf_oci::Reference;
 use wharf_manifest::Dependency;
+use wharf_oci::Reference;
 use wharf_registry::{Contents, Destination, Error, Modules, Moved, Package, Publication, SigningKey};
 use zeroize::Zeroizing;
 
@@ -120,8 +120,9 @@ fn signing_key(written: &str) -> Result<SigningKey, Report> {
         return Ok(SigningKey::read(&pem)?);
     }
     let password = std::env::var(KEY_PASSWORD).map(Zeroizing::new).map_err(|_| {
-        Report::usage("--sign-key: the key is sealed with a password")
-            .with_hint(format!("put the password into the variable {KEY_PASSWORD}, as for cosign"))
+        Report::usage("--sign-key: the key is sealed with a password").with_hint(format!(
+            "put the password into the variable {KEY_PASSWORD}, as for cosign"
+        ))
     })?;
     Ok(SigningKey::open(&pem, &password)?)
 }

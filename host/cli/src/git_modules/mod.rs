@@ -4,11 +4,7 @@
 mod step;
 mod tree;
 
-use std::{
-    cell::RefCell,
-    fs,
-    path::PathBuf,
-};
+use std::{cell::RefCell, fs, path::PathBuf};
 
 use wharf_build::{Foreign, Recipe};
 use wharf_client::Meanings;
@@ -143,13 +139,19 @@ impl Checkouts {
         run::run(self.reach.engine()?, self.style, options, |within| async move {
             let commit = match within.session.read(tree.node(), Question::GitCommit).await? {
                 Answer::Text(commit) if is_commit(&commit) => commit,
-                _ => return Err(Report::failed(format!("the engine does not say which commit of {url} it has"))),
+                _ => {
+                    return Err(Report::failed(format!(
+                        "the engine does not say which commit of {url} it has"
+                    )));
+                }
             };
             let place = self.place(url, &commit);
             if place.is_dir() {
                 return Ok(commit);
             }
-            let failed = |error: std::io::Error| Report::failed(format!("cannot write to {}: {error}", self.kept.display()));
+            let failed = |error: std::io::Error| {
+                Report::failed(format!("cannot write to {}: {error}", self.kept.display()))
+            };
             let beside = place.parent().unwrap_or(&self.kept);
             fs::create_dir_all(beside).map_err(failed)?;
             let draft = tempfile::tempdir_in(beside).map_err(failed)?;

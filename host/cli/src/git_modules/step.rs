@@ -19,24 +19,38 @@ use crate::{
 /// The image that has cargo, unless `WHARF_BUILD_IMAGE` names another.
 const IMAGE: &str = "docker.io/library/rust:1";
 /// What beside a module is not its source: what was made of it before.
-const MADE: [&str; 3] = ["**/.wharf/module.*", "**/.wharf/target", "**/.wharf/dependencies.json"];
+const MADE: [&str; 3] = [
+    "**/.wharf/module.*",
+    "**/.wharf/target",
+    "**/.wharf/dependencies.json",
+];
 
 /// Builds it; the component lies beside the module's source then.
-pub(super) fn build(foreign: &Foreign, recipe: &Recipe, reach: &Reach, style: Style) -> Result<PathBuf, Report> {
+pub(super) fn build(
+    foreign: &Foreign,
+    recipe: &Recipe,
+    reach: &Reach,
+    style: Style,
+) -> Result<PathBuf, Report> {
     let image = std::env::var("WHARF_BUILD_IMAGE").unwrap_or_else(|_| IMAGE.to_owned());
     let component = foreign.directory.join(".wharf").join("compiled.wasm");
     let file = container(foreign, recipe, &image).file(recipe.component);
-    run::run(reach.engine()?, style, RunOptions::default(), |within| async move {
-        match within.session.export_file(file.node(), &component).await {
-            Ok(()) => Ok(component),
-            Err(Error::Exec(failure)) => Err(Report::failed(format!(
-                "{} in {image}\n{}",
-                failure.reason,
-                failure.stderr_tail.trim_end()
-            ))),
-            Err(error) => Err(error.into()),
-        }
-    })
+    run::run(
+        reach.engine()?,
+        style,
+        RunOptions::default(),
+        |within| async move {
+            match within.session.export_file(file.node(), &component).await {
+                Ok(()) => Ok(component),
+                Err(Error::Exec(failure)) => Err(Report::failed(format!(
+                    "{} in {image}\n{}",
+                    failure.reason,
+                    failure.stderr_tail.trim_end()
+                ))),
+                Err(error) => Err(error.into()),
+            }
+        },
+    )
 }
 
 /// The container in which it was built.

@@ -1,5 +1,7 @@
 //! Keeps the record of a run.
 
+use std::path::PathBuf;
+
 use wharf_client::SecretsRead;
 use wharf_record::{Prices, Records, Result as Outcome, Work};
 
@@ -17,6 +19,10 @@ pub(crate) trait Judged {
         None
     }
 }
+
+/// What is brought and built before a run leaves no record of its own.
+impl Judged for String {}
+impl Judged for PathBuf {}
 
 /// What is needed to keep a run's record.
 pub(super) struct Keeper {
@@ -52,6 +58,9 @@ impl Keeper {
 
     /// Keeps the record. That it cannot be kept is said, and no failure of the run.
     pub(super) fn keep<T: Judged>(self, tally: &Tally, outcome: &Result<T, Report>) {
+        if self.work == Work::default() {
+            return;
+        }
         let failure = match outcome {
             Ok(value) => value.failure(),
             Err(report) => Some((report.ended(), report.words())),
