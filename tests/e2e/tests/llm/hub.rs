@@ -20,10 +20,10 @@ const LARGE: u64 = 1 << 20;
 const PAGE: usize = 3;
 
 /// What is done with an answer that brings a large file's bytes.
-pub type Fault = Box<dyn Fn(&Asked, Reply) -> Reply + Send>;
+pub(crate) type Fault = Box<dyn Fn(&Asked, Reply) -> Reply + Send>;
 
 /// A hub.
-pub struct Hub {
+pub(crate) struct Hub {
     server: HttpServer,
     storage: HttpServer,
     state: Arc<State>,
@@ -116,7 +116,7 @@ impl Entry {
 
 impl Hub {
     /// A hub without repositories.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let state: Arc<State> = Arc::default();
         let own = Arc::clone(&state);
         let storage = HttpServer::start(move |asked| own.stored(asked)).expect("a server");
@@ -131,12 +131,12 @@ impl Hub {
     }
 
     /// Where it is.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         self.server.url("")
     }
 
     /// Makes a commit of a directory's files, under these names.
-    pub fn commit(&self, repository: &str, names: &[&str], directory: &Path) -> String {
+    pub(crate) fn commit(&self, repository: &str, names: &[&str], directory: &Path) -> String {
         let mut files = Vec::new();
         below(directory, &mut files);
         let entries: Vec<_> = files
@@ -160,33 +160,33 @@ impl Hub {
     }
 
     /// Shows a repository to nobody who has not this token.
-    pub fn close(&self, repository: &str, token: &str) {
+    pub(crate) fn close(&self, repository: &str, token: &str) {
         let mut repositories = lock(&self.state.repositories);
         repositories.entry(repository.to_owned()).or_default().token = Some(token.to_owned());
     }
 
     /// Does this with every answer that brings a large file's bytes from now on.
-    pub fn fail(&self, fault: impl Fn(&Asked, Reply) -> Reply + Send + 'static) {
+    pub(crate) fn fail(&self, fault: impl Fn(&Asked, Reply) -> Reply + Send + 'static) {
         *lock(&self.state.fault) = Some(Box::new(fault));
     }
 
     /// Brings them as they are from now on.
-    pub fn heal(&self) {
+    pub(crate) fn heal(&self) {
         *lock(&self.state.fault) = None;
     }
 
     /// Bytes of large files that were sent so far.
-    pub fn sent(&self) -> u64 {
+    pub(crate) fn sent(&self) -> u64 {
         self.storage.sent("/")
     }
 
     /// What was asked so far, of the hub and of its storage.
-    pub fn asked(&self) -> Vec<Asked> {
+    pub(crate) fn asked(&self) -> Vec<Asked> {
         [self.server.asked(), self.storage.asked()].concat()
     }
 
     /// How many files were asked for.
-    pub fn files_asked(&self) -> usize {
+    pub(crate) fn files_asked(&self) -> usize {
         let asked = self.server.asked();
         asked
             .iter()
