@@ -1,6 +1,7 @@
 //! Starts the embedded engine: a process of its own, found again by its socket, gone after an idle time.
 
 use std::{
+    ffi::OsStr,
     fs::{File, OpenOptions},
     io,
     os::unix::process::CommandExt,
@@ -104,6 +105,8 @@ async fn start(launch: &Launch) -> Result<Connection, ConnectError> {
     };
     let mut child = Command::new(&launch.program)
         .args(&launch.args)
+        .env_clear()
+        .envs(std::env::vars_os().filter(|(name, _)| is_an_engines(name)))
         .stdin(Stdio::null())
         .stdout(log.try_clone().map_err(spawn_error)?)
         .stderr(log)
@@ -129,6 +132,41 @@ async fn start(launch: &Launch) -> Result<Connection, ConnectError> {
         log: launch.log.clone(),
     }
     .into())
+}
+
+/// Is a variable of the client one for the engine that it starts, too? Others may hold secrets, and the engine outlives the run
+/// that was given them.
+fn is_an_engines(name: &OsStr) -> bool {
+    const NAMES: [&str; 15] = [
+        "PATH",
+        "HOME",
+        "USER",
+        "LOGNAME",
+        "SHELL",
+        "TERM",
+        "TMPDIR",
+        "TZ",
+        "LANG",
+        "LANGUAGE",
+        "LD_LIBRARY_PATH",
+        "DOCKER_HOST",
+        "DOCKER_CONFIG",
+        "DOCKER_CERT_PATH",
+        "DOCKER_TLS_VERIFY",
+    ];
+    const PREFIXES: [&str; 8] = [
+        "WHARF_",
+        "XDG_",
+        "LC_",
+        "RUST_",
+        "SSL_CERT_",
+        "NVIDIA_",
+        "CUDA_",
+        "LLVM_PROFILE",
+    ];
+    let Some(name) = name.to_str() else { return false };
+    let is_proxy = name.to_ascii_lowercase().ends_with("_proxy");
+    is_proxy || NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// What was written to the log since it was `before` bytes long, its last lines.

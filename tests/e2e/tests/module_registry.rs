@@ -350,8 +350,9 @@ fn a_module_is_shown_although_what_it_calls_cannot_be_had() {
     let tool = Component::new("acme:tool", "0.2.0", 7).calling(&[("acme:gone", "1")]);
     let reference = docks.published(&tool, "acme/tool");
     let shown = docks.world.wharf(["inspect", &reference]);
-    assert!(shown.ok().contains("Counts for tests."), "{}", shown.text());
-    shown.says("acme:gone").says("cannot be told");
+    for part in ["Counts for tests.", "acme:gone", "cannot be told"] {
+        assert!(shown.ok().contains(part), "{}", shown.text());
+    }
     let said = docks.inspected(&reference);
     assert!(said["dependencies"].is_null(), "{said}");
     assert!(

@@ -352,10 +352,10 @@ fn a_model_is_described_by_its_header() {
     )
     .expect("a copy");
     let describe = |directory: &str| {
-        let mut command = world.command(["call", "-q", "--json", "-m"]);
+        let mut command = world.command(["call", "-q", "-m"]);
         command
             .arg(module("model"))
-            .args(["describe", "--model", directory]);
+            .args(["describe", "--model", directory, "--json"]);
         Done::of(command)
     };
     let told: Value = serde_json::from_str(describe("model").ok()).expect("JSON");

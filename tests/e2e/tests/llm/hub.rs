@@ -201,6 +201,7 @@ impl State {
         let parts: Vec<String> = path.trim_start_matches('/').split('/').map(plain).collect();
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         let (owner, name, what, revision, rest) = match &parts[..] {
+            ["api", "models", owner, name] => (owner, name, "revision", "main", &[][..]),
             ["api", "models", owner, name, what, revision, rest @ ..] => {
                 (owner, name, *what, *revision, rest)
             }

@@ -120,18 +120,19 @@ fn what_is_there_is_not_fetched_again_whatever_it_came_with() {
         .ok();
         hub.files_asked()
     };
-    assert_eq!(take("acme/model", &[]), 5);
+    // The empty one twice: there is no first part of it to ask for.
+    assert_eq!(take("acme/model", &[]), 6);
     same(&first, &world.path("work/out"));
     let sent = hub.sent();
     assert_eq!(sent, 5_000_000);
-    assert_eq!(take("acme/model", &[]), 5, "nothing is asked for again");
-    assert_eq!(take("acme/model", &["--revision", "refs/pr/1"]), 5);
+    assert_eq!(take("acme/model", &[]), 6, "nothing is asked for again");
+    assert_eq!(take("acme/model", &["--revision", "refs/pr/1"]), 6);
     // Another revision with one small file that is another, and another repository with the same weights.
     let second = model(&world, "second", 2);
     hub.commit("acme/model", &["main"], &second);
-    assert_eq!(take("acme/model", &[]), 6);
+    assert_eq!(take("acme/model", &[]), 7);
     hub.commit("other/model", &["main"], &second);
-    assert_eq!(take("other/model", &[]), 6);
+    assert_eq!(take("other/model", &[]), 7);
     assert_eq!(hub.sent(), sent, "no large file came twice");
     let told = call(&world, &hub, "acme/model", &["commit", "--revision", "refs/pr/1"]);
     assert_eq!(told.ok(), commit);
@@ -209,7 +210,11 @@ fn what_is_wrong_is_said() {
         .exits(1)
         .says("is not what was asked for: its digest is sha256:");
     fs::write(files.join("model.safetensors"), content(3_000_000, 1)).expect("the file is written");
-    fs::write(files.join("config.json"), "{\"seed\": 7}\n").expect("the file is written");
+    // The same of a small one, of another commit, as the first is remembered.
+    let config = |seed: u32| fs::write(files.join("config.json"), format!("{{\"seed\": {seed}}}\n"));
+    config(8).expect("the file is written");
+    hub.commit("acme/model", &["main"], &files);
+    config(7).expect("the file is written");
     take("acme/model", &[])
         .exits(1)
         .says("its digest is gitoid:blob:sha1:");
