@@ -248,7 +248,7 @@ fn a_module_of_a_repository_is_built_in_a_step_and_called() {
     Done::of(init).ok();
     project.put(
         "greeter/src/lib.rs",
-        "//! Greets.\n\n/// Greets.\n#[wharf_sdk::module]\nmod greeter {\n    use wharf_sdk::prelude::*;\n\n    \
+        "//! Greets.\n\n/// Greets.\n#[wharf_sdk::module]\nmod greeter {\n    \
          /// A greeting.\n    pub async fn greeting(name: String) -> String {\n        format!(\"Ahoy, {name}\")\n    }\n}\n",
     );
     fs::remove_dir_all(greeter.join(".wharf")).expect("what init put beside it");
@@ -259,9 +259,9 @@ fn a_module_of_a_repository_is_built_in_a_step_and_called() {
     Done::of(init).ok();
     project.world.write(
         "caller/src/lib.rs",
-        "//! Calls.\n\n/// Calls.\n#[wharf_sdk::module]\nmod caller {\n    use wharf_sdk::prelude::*;\n\n    \
+        "//! Calls.\n\n/// Calls.\n#[wharf_sdk::module]\nmod caller {\n    use wharf_sdk::prelude::*;\n\n    use super::acme_greeter;\n\n    \
          /// What the greeter says.\n    pub async fn greet() -> Result<String> {\n        \
-         acme_greeter::greeting(\"Ann\").await\n    }\n}\n",
+         acme_greeter::greeting(\"Ann\".to_owned()).await\n    }\n}\n",
     );
     let run = |words: &[&str]| {
         let mut command = project.world.command(words);
