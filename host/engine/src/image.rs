@@ -131,7 +131,8 @@ impl Engine {
                     Some(Moving::Free(_)) | None => reference,
                 };
                 let registry = session.registry_as(login.as_ref()).await?;
-                let resolving = self.resolve_reference(session, &registry, meant, &host(platform));
+                let platform = host(platform);
+                let resolving = self.resolve_reference(session, &registry, meant, &platform);
                 let image = resolving.await?;
                 if let Some(Moving::Free(name)) = moving {
                     session.tell_meaning(name, &image.named);

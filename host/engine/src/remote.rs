@@ -3,7 +3,6 @@
 use std::{
     fmt,
     io::{self, Write as _},
-    net::SocketAddr,
     path::PathBuf,
     pin::Pin,
     sync::Arc,
@@ -196,7 +195,8 @@ async fn refuse_plain(stream: &mut TcpStream) -> io::Result<()> {
     stream.shutdown().await?;
     // Ended with something unread, the connection would be reset, and the words lost on their way.
     let mut rest = stream.take(64 * 1024);
-    let unread = tokio::io::copy(&mut rest, &mut tokio::io::sink());
+    let mut nowhere = tokio::io::sink();
+    let unread = tokio::io::copy(&mut rest, &mut nowhere);
     tokio::time::timeout(FAREWELL, unread).await.ok();
     Ok(())
 }
