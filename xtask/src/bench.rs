@@ -11,6 +11,7 @@ mod report;
 mod rows;
 mod wharf;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -182,7 +183,12 @@ pub(crate) fn run(options: &Options) -> Done {
     let mut results = Vec::new();
     for row in rows::all() {
         if options.only.is_empty() || options.only.iter().any(|name| name == row.name) {
-            let outcome = (row.measure)(&bench).unwrap_or_else(|error| Outcome::Failed(error.to_string()));
+            // One that breaks down takes nothing of the others with it: what it says is on standard error.
+            let measured = catch_unwind(AssertUnwindSafe(|| (row.measure)(&bench)));
+            let outcome = match measured {
+                Ok(outcome) => outcome.unwrap_or_else(|error| Outcome::Failed(error.to_string())),
+                Err(_) => Outcome::Failed("the measurement broke down".to_owned()),
+            };
             eprintln!("{}", report::line(row, &outcome));
             results.push((row, outcome));
         }

@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use crate::{BuildError, error::Result, vendor};
 
-const TARGET: &str = "wasm32-wasip2";
+pub(crate) const TARGET: &str = "wasm32-wasip2";
 /// How many of cargo's last lines an error shows.
 const TAIL: usize = 40;
 
@@ -100,16 +100,8 @@ fn command(directory: &Path, target: &Path, vendor: Option<&Path>) -> Command {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    command.args(["build", "--lib", "--target", TARGET, "--profile", "wharf"]);
-    command
-        .args(["--message-format", "json-render-diagnostics", "--target-dir"])
-        .arg(target);
-    for setting in PROFILE {
-        command.args(["--config", setting]);
-    }
-    for setting in vendor.into_iter().flat_map(vendor::settings) {
-        command.arg("--config").arg(setting);
-    }
+    command.args(arguments(target, vendor));
+    command.args(["--message-format", "json-render-diagnostics"]);
     for (name, _) in env::vars_os() {
         if shapes_code(&name) {
             command.env_remove(name);
@@ -117,6 +109,19 @@ fn command(directory: &Path, target: &Path, vendor: Option<&Path>) -> Command {
     }
     command.env("CARGO_ENCODED_RUSTFLAGS", flags(directory));
     command
+}
+
+/// What cargo is told, wherever it runs.
+pub(crate) fn arguments(target: &Path, vendor: Option<&Path>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = ["build", "--lib", "--target", TARGET, "--profile", "wharf", "--target-dir"]
+        .map(OsString::from)
+        .into();
+    arguments.push(target.into());
+    let settings = vendor.into_iter().flat_map(vendor::settings);
+    for setting in PROFILE.map(str::to_owned).into_iter().chain(settings) {
+        arguments.extend(["--config".into(), setting.into()]);
+    }
+    arguments
 }
 
 /// Variables of the caller that would make other code of the same source.

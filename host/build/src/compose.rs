@@ -12,11 +12,11 @@ use wharf_manifest::{
 };
 
 use crate::{
-    BuildError, Built,
+    BuildError, Built, Foreign, Recipe,
     bindings::{self, Called},
     build_one, built_component,
     error::Result,
-    sections,
+    foreign, sections,
 };
 
 /// Finds what is not there by path: modules of registries and git repositories.
@@ -26,6 +26,18 @@ pub trait Finder {
     /// # Errors
     /// In words, why it cannot be had.
     fn find(&self, wanted: &Wanted<'_>) -> Result<Found, String>;
+
+    /// The source of a dependency in a git repository, on this disk.
+    ///
+    /// # Errors
+    /// In words, why it cannot be had.
+    fn source(&self, wanted: &Wanted<'_>) -> Result<Foreign, String>;
+
+    /// Builds a module of a git repository somewhere where it can do no harm; the component that came of it, on this disk.
+    ///
+    /// # Errors
+    /// In words, with what cargo has said.
+    fn build(&self, foreign: &Foreign, recipe: &Recipe) -> Result<PathBuf, String>;
 }
 
 /// What is looked for.
@@ -80,7 +92,7 @@ pub fn compose(path: &Path, workshop: &Workshop<'_>) -> Result<Composed, BuildEr
         walk.component(path, &real, Origin::Path(real.clone()), None)?;
         return walk.finish(None);
     }
-    walk.directory(path)?;
+    walk.directory(path, None)?;
     walk.finish(Some(path.join("wharf.toml")))
 }
 
@@ -156,8 +168,8 @@ impl<'a> Walk<'a> {
         Ok(Ok(at))
     }
 
-    /// A module by its source.
-    fn directory(&mut self, path: &Path) -> Result<usize> {
+    /// A module by its source: of this machine, or of a repository.
+    fn directory(&mut self, path: &Path, foreign: Option<&Foreign>) -> Result<usize> {
         let directory = real(path)?;
         let manifest = crate::manifest(&directory)?;
         let at = match self.enter(&directory, manifest.name())? {
@@ -167,10 +179,13 @@ impl<'a> Walk<'a> {
         let edges = self.edges(
             &manifest.dependencies,
             &manifest.grants,
-            Some(&directory),
+            Base {
+                directory: Some(&directory),
+                foreign,
+            },
             manifest.name(),
         )?;
-        let built = self.built(&directory, &manifest, &edges)?;
+        let built = self.built(&directory, &manifest, &edges, foreign)?;
         let asks = if at == 0 {
             Rights::none()
         } else {
@@ -182,7 +197,7 @@ impl<'a> Walk<'a> {
             version: Some(manifest.module.version.clone()),
             digest: built.digest,
             component: built.path.clone(),
-            origin: Origin::Path(directory),
+            origin: foreign.map_or_else(|| Origin::Path(directory), Foreign::origin),
             asks,
             edges,
         });
@@ -193,8 +208,14 @@ impl<'a> Walk<'a> {
         Ok(at)
     }
 
-    fn built(&self, directory: &Path, manifest: &Manifest, edges: &[Edge]) -> Result<Built> {
-        if !self.workshop.builds {
+    fn built(
+        &self,
+        directory: &Path,
+        manifest: &Manifest,
+        edges: &[Edge],
+        foreign: Option<&Foreign>,
+    ) -> Result<Built> {
+        if !self.workshop.builds && foreign.is_none() {
             let path = built_component(directory);
             let bytes = fs::read(&path).map_err(|_| BuildError::NotBuilt(directory.to_owned()))?;
             let digest = Digest::of(&bytes);
@@ -213,6 +234,9 @@ impl<'a> Walk<'a> {
             })
         });
         bindings::ensure(directory, &called.collect::<Vec<_>>())?;
+        if let Some(foreign) = foreign {
+            return foreign::build(foreign, manifest, self.workshop);
+        }
         build_one(directory, manifest, self.workshop.on_output)
     }
 
@@ -249,6 +273,10 @@ impl<'a> Walk<'a> {
                 .parent()
                 .filter(|parent| parent.ends_with(".wharf"))
                 .and_then(Path::parent);
+            let base = Base {
+                directory: base,
+                foreign: None,
+            };
             part.edges = self.edges(&about.dependencies, &about.grants, base, &part.name)?;
             if at == 0 {
                 self.grants = about.grants;
@@ -263,7 +291,7 @@ impl<'a> Walk<'a> {
         &mut self,
         dependencies: &BTreeMap<ModuleName, Dependency>,
         grants: &BTreeMap<ModuleName, EdgeGrants>,
-        base: Option<&Path>,
+        base: Base<'_>,
         importer: &str,
     ) -> Result<Vec<Edge>> {
         let mut edges = Vec::new();
@@ -286,35 +314,17 @@ impl<'a> Walk<'a> {
         Ok(edges)
     }
 
-    fn dependency(&mut self, wanted: &Wanted<'_>, base: Option<&Path>) -> Result<usize> {
+    fn dependency(&mut self, wanted: &Wanted<'_>, base: Base<'_>) -> Result<usize> {
         let not_found = |why: String| BuildError::NotFound {
             name: wanted.name.to_string(),
             importer: wanted.importer.to_owned(),
             why,
         };
         let (at, path) = match wanted.dependency {
-            Dependency::Path(path) => {
-                let base = base.ok_or_else(|| {
-                    not_found(format!(
-                        "it is at {} beside the source of that module, which is not here",
-                        path.display()
-                    ))
-                })?;
-                let path = base.join(path);
-                let at = if path.is_dir() {
-                    self.directory(&path)?
-                } else if path.is_file() {
-                    let real = real(&path)?;
-                    self.component(&path, &real, Origin::Path(real.clone()), Some(wanted.name))?
-                } else {
-                    return Err(BuildError::NoDependency {
-                        name: wanted.name.to_string(),
-                        importer: wanted.importer.to_owned(),
-                        path,
-                        manifest: base.join("wharf.toml"),
-                    });
-                };
-                (at, path)
+            Dependency::Path(path) => self.by_path(wanted, path, base)?,
+            Dependency::Git { .. } => {
+                let foreign = self.workshop.finder.source(wanted).map_err(not_found)?;
+                (self.directory(&foreign.directory, Some(&foreign))?, foreign.directory)
             }
             _ => {
                 let found = self.workshop.finder.find(wanted).map_err(not_found)?;
@@ -342,6 +352,53 @@ impl<'a> Walk<'a> {
         }
         Ok(at)
     }
+
+    /// What lies at a path beside the one that calls it; what is beside a module of a repository is of that repository.
+    fn by_path(&mut self, wanted: &Wanted<'_>, path: &Path, base: Base<'_>) -> Result<(usize, PathBuf)> {
+        let not_found = |why: String| BuildError::NotFound {
+            name: wanted.name.to_string(),
+            importer: wanted.importer.to_owned(),
+            why,
+        };
+        let Some(directory) = base.directory else {
+            return Err(not_found(format!(
+                "it is at {} beside the source of that module, which is not here",
+                path.display()
+            )));
+        };
+        let path = directory.join(path);
+        if !path.exists() {
+            return Err(BuildError::NoDependency {
+                name: wanted.name.to_string(),
+                importer: wanted.importer.to_owned(),
+                path,
+                manifest: directory.join("wharf.toml"),
+            });
+        }
+        let place = real(&path)?;
+        let foreign = match base.foreign {
+            Some(importer) => Some(importer.beside(&place).ok_or_else(|| {
+                not_found(format!("its path leads out of the repository {}", importer.url))
+            })?),
+            None => None,
+        };
+        let at = if path.is_dir() {
+            self.directory(&path, foreign.as_ref())?
+        } else {
+            let origin = foreign.map_or_else(|| Origin::Path(place.clone()), |foreign| foreign.origin());
+            self.component(&path, &place, origin, Some(wanted.name))?
+        };
+        Ok((at, path))
+    }
+}
+
+/// Where the paths of a module's dependencies start.
+#[derive(Clone, Copy)]
+struct Base<'a> {
+    /// Its source, if that is here.
+    directory: Option<&'a Path>,
+    /// Set when the source is others'.
+    foreign: Option<&'a Foreign>,
 }
 
 fn plain(name: String, component: &Path, bytes: &[u8], origin: Origin) -> Part {

@@ -69,6 +69,14 @@ pub enum BuildError {
         /// Why.
         why: String,
     },
+    /// A module in a git repository cannot be used.
+    #[error("the module of {url} cannot be used: {why}")]
+    Foreign {
+        /// The repository.
+        url: String,
+        /// Why.
+        why: String,
+    },
     /// Modules cannot be composed.
     #[error(transparent)]
     Composition(#[from] wharf_manifest::CompositionError),

@@ -1,12 +1,13 @@
 //! Builds modules: from Rust source to one component that carries its own documentation.
 //!
 //! Only the working tree's own modules are built here, with the trust that `cargo build` has: the one that is asked for, and
-//! those that it depends on by path. Nothing is loaded or run.
+//! those that it depends on by path. Modules in git repositories are built elsewhere ([`Foreign`]). Nothing is loaded or run.
 
 mod bindings;
 mod cargo;
 mod compose;
 mod error;
+mod foreign;
 mod fresh;
 mod package;
 mod sections;
@@ -24,6 +25,7 @@ use wharf_manifest::Manifest;
 pub use compose::{Composed, Finder, Found, Wanted, Workshop, compose, compose_found};
 pub use error::BuildError;
 use error::Result;
+pub use foreign::{Foreign, Recipe};
 
 /// A built module.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,9 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::engine::{CertsArgs, RemoteArgs, ServeArgs};
-pub(crate) use self::registry::{AddArgs, LoginArgs, LogoutArgs, PublishArgs, RemoveArgs, UpdateArgs};
+pub(crate) use self::registry::{
+    AddArgs, GitArgs, LoginArgs, LogoutArgs, ProjectArgs, PublishArgs, RemoveArgs, UpdateArgs,
+};
 use crate::engine_choice::EngineChoice;
 
 /// Runs pipelines written as typed, sandboxed modules, in containers, and remembers every result.
@@ -58,6 +60,10 @@ pub(crate) enum Command {
     Engine(EngineCommand),
     /// Look at and prune what the engine remembers
     Cache(CacheCommand),
+    /// List what was run: when, how it ended, what it used and saved
+    Runs(RunsArgs),
+    /// Show a run step by step: the newest one, unless it is named
+    Report(ReportArgs),
     /// Say where an engine would run, and what is missing
     Doctor(DoctorArgs),
     /// Print what a shell reads to complete commands, and functions, flags and methods of modules
@@ -164,6 +170,20 @@ pub(crate) struct InitArgs {
     /// The language
     #[arg(long, value_enum, default_value_t)]
     pub(crate) sdk: Sdk,
+    /// Write the file that makes a CI system run `wharf check`, for the module that is there or the new one
+    #[arg(long, value_enum, value_name = "SYSTEM")]
+    pub(crate) ci: Option<CiKind>,
+}
+
+/// CI systems.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CiKind {
+    /// GitHub Actions: .github/workflows/wharf.yml
+    Github,
+    /// GitLab CI: .gitlab-ci.yml
+    Gitlab,
+    /// Jenkins: Jenkinsfile
+    Jenkins,
 }
 
 /// What a module is written in.
@@ -266,6 +286,9 @@ pub(crate) struct CheckArgs {
     /// List them and run none
     #[arg(long)]
     pub(crate) list: bool,
+    /// Write the results to this file too, as JUnit's XML, which CI systems read
+    #[arg(long, value_name = "PATH", conflicts_with = "list")]
+    pub(crate) junit: Option<PathBuf>,
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -379,6 +402,38 @@ pub(crate) enum CacheAction {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunsArgs {
+    /// Show this run, step by step: the beginning of its name is enough
+    #[arg(value_name = "RUN")]
+    pub(crate) run: Option<String>,
+    /// List so many, the newest first
+    #[arg(
+        short = 'n',
+        long,
+        value_name = "COUNT",
+        default_value_t = 20,
+        conflicts_with = "run"
+    )]
+    pub(crate) count: usize,
+    /// List all that are kept
+    #[arg(long, conflicts_with_all = ["run", "count"])]
+    pub(crate) all: bool,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// The run, as `wharf runs` lists it; the beginning of its name is enough
+    #[arg(value_name = "RUN")]
+    pub(crate) run: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,27 +1,46 @@
 //! What a module calls, gathered from the manifests of the modules on this machine, and found in registries.
 
 use std::{
+    cell::Cell,
     collections::HashSet,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use wharf_build::{Finder, Found};
+use wharf_build::{Finder, Foreign, Found, Recipe};
+use wharf_client::Meanings;
 use wharf_manifest::{About, Dependency, Manifest, Origin};
 use wharf_registry::{Contents, Gathered, Lock, Modules, Moved, Source, Target, found};
 
 use crate::{
-    error::Report,
+    error::{Ended, Report},
+    git_modules::Checkouts,
     places::Places,
     progress::Style,
     registries::{Reach, shown},
 };
 
-/// The modules of registries that a module calls, directly or through others, on this machine.
-#[derive(Debug, Default)]
-pub(crate) struct Shelf(Vec<Gathered>);
+/// The modules of registries and repositories that a module calls, directly or through others, on this machine.
+pub(crate) struct Shelf {
+    registries: Vec<Gathered>,
+    checkouts: Checkouts,
+    /// Why something could not be had, as its reader should see it.
+    failure: Cell<Option<Report>>,
+}
 
 impl Shelf {
+    /// What ended the work when the module's code had no part in it: an interruption, or an engine that cannot be reached.
+    pub(crate) fn breaking(&self) -> Option<Report> {
+        let broke = |report: &Report| matches!(report.ended(), Ended::Interrupted | Ended::Unreachable);
+        self.failure.take().filter(broke)
+    }
+
+    fn noted(&self, report: Report) -> String {
+        let words = report.words();
+        self.failure.set(Some(report));
+        words
+    }
+
     /// Of the module at a path.
     pub(crate) fn of_path(path: &Path, places: &Places, style: Style, reach: &Reach) -> Result<Self, Report> {
         if path.is_dir() {
@@ -36,18 +55,41 @@ impl Shelf {
 
     /// Of the module in a directory: as its wharf.lock says, which follows its wharf.toml unless it has to stay.
     fn of_directory(directory: &Path, places: &Places, style: Style, reach: &Reach) -> Result<Self, Report> {
-        let sources = sources(directory, &wharf_build::manifest(directory)?)?;
-        if !calls_registries(&sources) {
-            return Ok(Self::default());
+        let manifest = wharf_build::manifest(directory)?;
+        if manifest.dependencies.is_empty() {
+            return Ok(Self::empty(places, style, reach));
         }
         let file = lock_file(directory);
-        let lock = Lock::load(&file)?;
-        let modules = reach.modules(places)?;
-        let (lock, all) = resolve(&modules, &sources, lock.as_ref(), style)?;
-        if !reach.pinning.locked {
+        let mut lock = Lock::load(&file)?;
+        let pins = lock.as_ref().map(|lock| lock.pins.clone()).unwrap_or_default();
+        let checkouts = Checkouts::new(places, style, reach, pins);
+        let sources = sources(directory, &manifest, &checkouts)?;
+        let pins = checkouts.pins();
+        if lock.is_some() || !pins.is_empty() {
+            lock.get_or_insert_default().pins = pins;
+        }
+        let mut registries = Vec::new();
+        if calls_registries(&sources) {
+            let modules = reach.modules(places)?;
+            let (resolved, all) = resolve(&modules, &sources, lock.as_ref(), style)?;
+            (lock, registries) = (Some(resolved), all);
+        }
+        if let Some(lock) = lock.filter(|_| !reach.pinning.locked) {
             lock.save(&file)?;
         }
-        Ok(Self(all))
+        Ok(Self {
+            registries,
+            checkouts,
+            failure: Cell::new(None),
+        })
+    }
+
+    fn empty(places: &Places, style: Style, reach: &Reach) -> Self {
+        Self {
+            registries: Vec::new(),
+            checkouts: Checkouts::new(places, style, reach, Meanings::new()),
+            failure: Cell::new(None),
+        }
     }
 
     /// Of a component: nothing says which versions it was tried with.
@@ -68,21 +110,35 @@ impl Shelf {
             calls: calls.collect(),
         };
         if source.calls.is_empty() {
-            return Ok(Self::default());
+            return Ok(Self::empty(places, style, reach));
         }
         let (_, all) = resolve(&reach.modules(places)?, &[source], None, style)?;
-        Ok(Self(all))
+        Ok(Self {
+            registries: all,
+            ..Self::empty(places, style, reach)
+        })
     }
 }
 
 impl Finder for Shelf {
     fn find(&self, wanted: &wharf_build::Wanted<'_>) -> Result<Found, String> {
-        let one = found(&self.0, wanted.name, wanted.dependency).map_err(|error| error.to_string())?;
+        let one = found(&self.registries, wanted.name, wanted.dependency).map_err(|error| error.to_string())?;
         let one = one.ok_or("wharf.lock does not have it: `wharf update` resolves it")?;
         Ok(Found {
             component: one.path.clone(),
             origin: origin(&one.reference),
         })
+    }
+
+    fn source(&self, wanted: &wharf_build::Wanted<'_>) -> Result<Foreign, String> {
+        let source = self.checkouts.source(wanted.dependency);
+        let source = source.ok_or("it is in no repository")?;
+        source.map_err(|report| self.noted(report))
+    }
+
+    fn build(&self, foreign: &Foreign, recipe: &Recipe) -> Result<PathBuf, String> {
+        let built = self.checkouts.build(foreign, recipe);
+        built.map_err(|report| self.noted(report))
     }
 }
 
@@ -116,10 +172,18 @@ pub(crate) fn lock_file(directory: &Path) -> PathBuf {
     directory.join("wharf.lock")
 }
 
-/// A module and those that it calls by path, with what each calls. The module's own manifest is given: it may be one that is not
-/// written yet.
-pub(crate) fn sources(directory: &Path, manifest: &Manifest) -> Result<Vec<Source>, Report> {
-    let mut walk = Walk::default();
+/// A module and those that it calls by path or in repositories, with what each calls. The module's own manifest is given: it may
+/// be one that is not written yet.
+pub(crate) fn sources(
+    directory: &Path,
+    manifest: &Manifest,
+    checkouts: &Checkouts,
+) -> Result<Vec<Source>, Report> {
+    let mut walk = Walk {
+        checkouts,
+        sources: Vec::new(),
+        seen: HashSet::new(),
+    };
     walk.add(&real(directory), manifest.clone())?;
     Ok(walk.sources)
 }
@@ -149,13 +213,13 @@ fn place(path: &Path) -> String {
     format!("path:{}", path.display())
 }
 
-#[derive(Default)]
-struct Walk {
+struct Walk<'a> {
+    checkouts: &'a Checkouts,
     sources: Vec<Source>,
     seen: HashSet<PathBuf>,
 }
 
-impl Walk {
+impl Walk<'_> {
     fn add(&mut self, directory: &Path, manifest: Manifest) -> Result<(), Report> {
         if !self.seen.insert(directory.to_owned()) {
             return Ok(());
@@ -167,13 +231,16 @@ impl Walk {
             calls: Vec::new(),
         });
         for (name, dependency) in manifest.dependencies {
-            let target = match dependency {
-                Dependency::Path(path) => {
-                    let path = real(&directory.join(path));
+            let path = match &dependency {
+                Dependency::Path(path) => Some(real(&directory.join(path))),
+                other => self.checkouts.source(other).transpose()?.map(|source| source.directory),
+            };
+            let target = match path {
+                Some(path) => {
                     self.by_path(&path, &name.to_string())?;
                     Target::Here(place(&path))
                 }
-                other => Target::There(other),
+                None => Target::There(dependency),
             };
             self.sources[at].calls.push((name, target));
         }

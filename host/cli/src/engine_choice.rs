@@ -112,6 +112,19 @@ impl EngineSettings {
         })
     }
 
+    /// From the environment alone, for commands that say nothing about engines.
+    pub(crate) fn of_environment(ca_cert: Option<&Path>) -> Result<Self, Report> {
+        #[derive(clap::Parser)]
+        struct Environment {
+            #[command(flatten)]
+            engine: EngineArgs,
+        }
+        let read = <Environment as clap::Parser>::try_parse_from(["wharf"]);
+        let mut args = read.map_err(|error| Report::usage(error.to_string()))?.engine;
+        args.ca_cert = ca_cert.map(Path::to_owned).or(args.ca_cert);
+        Self::of(&args)
+    }
+
     /// Arguments of `wharf engine serve`, beside the socket and the store.
     fn serve_args(&self) -> Vec<String> {
         let mut args = vec!["--runtime".to_owned(), self.runtime.clone()];

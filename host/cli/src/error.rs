@@ -5,7 +5,7 @@ use std::{fmt::Write as _, process::ExitCode};
 use wharf_client::{ConnectError, LaunchError};
 use wharf_graph::{Error, ExecFailure};
 
-use crate::printable;
+use crate::{github, printable};
 
 /// How a command ended, as its exit code says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +108,13 @@ impl Report {
 
     /// Prints it and says how the process ends.
     pub(crate) fn tell(&self) -> ExitCode {
-        crate::output::aside(&self.text());
+        if github::is_here() {
+            // Its reader is a log that takes some lines for commands, and has a place for errors.
+            let annotation = github::annotation(github::Level::Error, "wharf", None, &self.words());
+            crate::output::aside(&(github::text(&self.text()) + &annotation));
+        } else {
+            crate::output::aside(&self.text());
+        }
         ExitCode::from(self.ended() as u8)
     }
 }

@@ -10,6 +10,8 @@ mod engine_choice;
 mod error;
 mod explain;
 mod flags;
+mod git_modules;
+mod github;
 mod gpus;
 mod interrupt;
 mod limits;
@@ -86,6 +88,8 @@ fn run(command: Command) -> Result<ExitCode, error::Report> {
         Command::Logout(args) => commands::login::logout(&args),
         Command::Engine(args) => commands::engine::run(args),
         Command::Cache(args) => commands::cache::run(args),
+        Command::Runs(args) => commands::runs::runs(&args),
+        Command::Report(args) => commands::runs::report(&args),
         Command::Completions(args) => commands::completions::run(&args),
         Command::Version => output::line(&format!("wharf {}", env!("CARGO_PKG_VERSION"))),
     };

@@ -226,7 +226,7 @@ pub(crate) fn build(
     if style.is_live() && said.get() > 0 && !style.verbose {
         output::aside("\r\x1b[K");
     }
-    Ok(composed?)
+    composed.map_err(|error| shelf.breaking().unwrap_or_else(|| error.into()))
 }
 
 /// The function of this name; `interface/name` where several interfaces have it.

@@ -17,7 +17,7 @@ const TMPFS: u64 = 0x0102_1994;
 pub(crate) struct Places {
     /// What can be made again: precompiled modules, digests of files.
     pub(crate) cache: PathBuf,
-    /// Logs.
+    /// Logs, and records of runs.
     pub(crate) state: PathBuf,
     /// The engine's socket.
     pub(crate) run: PathBuf,
@@ -102,6 +102,16 @@ impl Places {
     /// The socket of the engine on this host.
     pub(crate) fn socket(&self) -> PathBuf {
         wharf_client::local_socket(&self.run)
+    }
+
+    /// The records of runs.
+    pub(crate) fn runs(&self) -> PathBuf {
+        self.state.join("runs")
+    }
+
+    /// The file that says what an hour costs.
+    pub(crate) fn prices(&self) -> PathBuf {
+        self.config.join("prices.toml")
     }
 
     /// The file that names engines.

@@ -12,7 +12,7 @@ use wharf_registry::{Error, Mappings, Modules, Moved, Pinning, Policy};
 
 use crate::{
     args::{PinningArgs, ProgressKind},
-    engine_choice::{ca_bundle, mirror, mirrors_of_environment},
+    engine_choice::{EngineSettings, ca_bundle, mirror, mirrors_of_environment},
     error::{Ended, Report},
     output,
     places::Places,
@@ -30,6 +30,8 @@ const FRAME: Duration = Duration::from_millis(200);
 pub(crate) struct Reach {
     pub(crate) pinning: Pinning,
     pub(crate) ca_cert: Option<PathBuf>,
+    /// The engine that brings and builds modules of repositories, when the command says which.
+    engine: Option<EngineSettings>,
 }
 
 impl Reach {
@@ -42,6 +44,21 @@ impl Reach {
                 offline: pinning.offline,
             },
             ca_cert: ca_cert.map(Path::to_owned).or_else(of_environment),
+            engine: None,
+        }
+    }
+
+    /// The same, with this engine.
+    pub(crate) fn by(mut self, engine: &EngineSettings) -> Self {
+        self.engine = Some(engine.clone());
+        self
+    }
+
+    /// The engine that brings and builds modules of repositories.
+    pub(crate) fn engine(&self) -> Result<EngineSettings, Report> {
+        match &self.engine {
+            Some(engine) => Ok(engine.clone()),
+            None => EngineSettings::of_environment(self.ca_cert.as_deref()),
         }
     }
 
@@ -53,6 +70,7 @@ impl Reach {
                 offline: true,
             },
             ca_cert: None,
+            engine: None,
         }
     }
 

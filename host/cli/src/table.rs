@@ -47,6 +47,11 @@ pub(crate) fn seconds(time: std::time::Duration) -> String {
     }
 }
 
+/// A number of microseconds for people.
+pub(crate) fn microseconds(count: u64) -> String {
+    seconds(std::time::Duration::from_micros(count))
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

@@ -20,7 +20,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub use connect::{ConnectError, Connection, gpu};
 pub use launch::{Launch, LaunchError, ensure_local, local_socket};
 pub use remote::Remote;
-pub use secrets::SecretError;
+pub use secrets::{SecretError, SecretsRead};
 pub use session::{Connector, DockerImages, Meanings, Session, SessionOptions};
 pub use terminal::{Line, Occasion, Showing, Terminals, Typing};
 pub use wharf_proto::v1 as proto;

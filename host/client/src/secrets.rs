@@ -5,10 +5,11 @@ use std::{
     collections::{HashMap, HashSet},
     path::PathBuf,
     process::{Command, Stdio},
-    sync::Mutex,
+    sync::{Arc, Mutex},
 };
 
 use wharf_graph::op::SecretId;
+use wharf_scrub::Scrubber;
 use zeroize::Zeroizing;
 
 use crate::lock;
@@ -52,6 +53,20 @@ pub(crate) struct Secrets {
     passed: Mutex<HashSet<SecretId>>,
     /// What modules made, by name.
     held: Mutex<HashMap<SecretId, Zeroizing<Vec<u8>>>>,
+    /// What was read of those that were passed.
+    read: Mutex<Vec<Zeroizing<Vec<u8>>>>,
+}
+
+/// The values that a run has read, to be taken out of what is kept of the run. It outlives the session.
+#[derive(Clone)]
+pub struct SecretsRead(pub(crate) Arc<Secrets>);
+
+impl SecretsRead {
+    /// Takes the values out of text.
+    pub fn scrubber(&self) -> Scrubber {
+        let (held, read) = (lock(&self.0.held), lock(&self.0.read));
+        Scrubber::new(held.values().chain(read.iter()).map(|value| value.as_slice()))
+    }
 }
 
 impl Secrets {
@@ -93,7 +108,12 @@ impl Secrets {
         if !lock(&self.passed).contains(secret) {
             return Err(SecretError::Unknown(secret.uri.clone()));
         }
-        value(&secret.uri)
+        let value = value(&secret.uri)?;
+        let mut read = lock(&self.read);
+        if !read.contains(&value) {
+            read.push(value.clone());
+        }
+        Ok(value)
     }
 }
 

@@ -37,7 +37,7 @@ use crate::{
     export,
     forward::{Allowed, answer_dial},
     lock,
-    secrets::Secrets,
+    secrets::{Secrets, SecretsRead},
     terminal::{Terminals, answer_terminal},
     upload::Uploader,
 };
@@ -146,6 +146,11 @@ impl Session {
     /// The files that were passed to the run as secrets.
     pub fn secret_files(&self) -> Vec<std::path::PathBuf> {
         self.0.secrets.files()
+    }
+
+    /// The values of secrets that this run reads.
+    pub fn secrets_read(&self) -> SecretsRead {
+        SecretsRead(Arc::clone(&self.0.secrets))
     }
 
     /// What this run has found out that references mean, beside what it was told.

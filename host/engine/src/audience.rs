@@ -8,6 +8,7 @@ use std::{
 use wharf_digest::Digest;
 use wharf_graph::{Error, op::SecretId, plan::Tree};
 use wharf_proto::v1::{Finished, Kind, Outcome, Started, event};
+use wharf_store::Spent;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -69,7 +70,7 @@ impl Audience {
                 outcome: word.into(),
                 microseconds: started.elapsed().as_micros() as u64,
                 error,
-                gpus: 0,
+                ..Finished::default()
             }),
         );
         outcome
@@ -176,9 +177,10 @@ impl Audience {
         }
     }
 
-    pub(crate) fn tell_hit(&self, tree: &Arc<Tree>, microseconds: u64) {
+    /// Reports a remembered result; `below` says what it took to make results of these keys.
+    pub(crate) fn tell_hit(&self, tree: &Arc<Tree>, spent: Spent, below: &dyn Fn(&[Digest]) -> Vec<Spent>) {
         for session in self.sessions() {
-            session.tell_hit(tree, microseconds);
+            session.tell_hit(tree, spent, below);
         }
     }
 

@@ -24,12 +24,13 @@ use wharf_graph::{
     plan::{Location, Make, Step, Tree},
 };
 use wharf_proto::v1::{Finished, Kind, Outcome, Started, event};
-use wharf_store::{ResultRecord, Snapshot};
+use wharf_store::{ResultRecord, Snapshot, Spent};
 
 use crate::{
     audience::Audience,
     engine::Engine,
     session::{Session, SessionId, lock},
+    step::{After, Used},
 };
 
 /// A tree that exists.
@@ -39,8 +40,8 @@ pub(crate) struct Made {
     pub(crate) snapshot: Snapshot,
     /// Of a step: how it ended and what it printed.
     pub(crate) output: Option<StepOutput>,
-    /// How long it took when it was made, in microseconds.
-    pub(crate) microseconds: u64,
+    /// What it took when it was made.
+    pub(crate) spent: Spent,
 }
 
 /// How a step ended and what it printed.
@@ -99,7 +100,7 @@ impl Engine {
             return Ok(made);
         }
         if let Some(made) = self.look_up(audience, tree)? {
-            audience.tell_hit(tree, made.microseconds);
+            self.tell_hit(audience, tree, made.spent);
             audience.explain(tree, || {
                 "remembered: the same command on the same inputs".to_owned()
             });
@@ -109,6 +110,14 @@ impl Engine {
         let made = self.join_flight(audience, tree).await?;
         audience.keep(tree.key, &made);
         Ok(made)
+    }
+
+    /// Tells of a remembered tree, and of the steps below it that nobody had to look at.
+    fn tell_hit(&self, audience: &Audience, tree: &Arc<Tree>, spent: Spent) {
+        // That it cannot be read what they took is no reason to fail: it is not known, then.
+        audience.tell_hit(tree, spent, &|keys| {
+            self.look(|store| store.spent(keys)).unwrap_or_default()
+        });
     }
 
     /// Many trees at once.
@@ -218,7 +227,7 @@ impl Engine {
             return self.make_quietly(tree, &inputs, audience, cancel).await;
         };
         if let Some(made) = self.look_up_by_content(tree, step, &inputs, audience).await? {
-            audience.tell_hit(tree, made.microseconds);
+            self.tell_hit(audience, tree, made.spent);
             return Ok(made);
         }
         let session = audience.sessions().into_iter().next().ok_or(Error::Cancelled)?;
@@ -243,16 +252,16 @@ impl Engine {
                 kind: Kind::Step.into(),
             }),
         );
-        let mut left = None;
+        let mut after = After::default();
         let run = async |cancel: &CancellationToken| {
-            self.run_step(tree, step, &inputs, &bound, &gpus, audience, cancel, &mut left)
+            self.run_step(tree, step, &inputs, &bound, &gpus, audience, cancel, &mut after)
                 .await
         };
         let outcome = bound.while_up(cancel, run).await;
         let microseconds = started.elapsed().as_micros() as u64;
-        let finished = finished(&outcome, microseconds, gpus.count());
+        let finished = finished(&outcome, microseconds, gpus.count(), after.used);
         audience.tell(tree.key, &event::What::Finished(finished));
-        if let (Err(error), Some(left)) = (&outcome, left) {
+        if let (Err(error), Some(left)) = (&outcome, after.left) {
             drop(turn);
             // Seldom needed, and large: it is not part of what every waiting step holds.
             Box::pin(self.look_around(step, *left, error, &bound, audience, cancel)).await;
@@ -312,7 +321,10 @@ impl Engine {
         let made = Arc::new(Made {
             snapshot,
             output: None,
-            microseconds: started.elapsed().as_micros() as u64,
+            spent: Spent {
+                duration_us: started.elapsed().as_micros() as u64,
+                ..Spent::default()
+            },
         });
         if !matches!(tree.make, Make::Empty) {
             self.remember(tree, inputs, &made).await?;
@@ -411,7 +423,7 @@ pub(crate) fn record(tree: &Tree, inputs: &[Arc<Made>], made: &Made) -> ResultRe
         stdout: output.map(|output| output.stdout),
         stderr: output.map(|output| output.stderr),
         log: output.map(|output| output.combined),
-        duration_us: made.microseconds,
+        spent: made.spent,
     }
 }
 
@@ -436,7 +448,7 @@ fn usable(tree: &Tree, record: &ResultRecord) -> Option<Arc<Made>> {
     Some(Arc::new(Made {
         snapshot: record.output.clone(),
         output,
-        microseconds: record.duration_us,
+        spent: record.spent,
     }))
 }
 
@@ -487,7 +499,7 @@ fn input_name(step: &Step, input: usize) -> String {
     }
 }
 
-fn finished<T>(outcome: &Result<T, Error>, microseconds: u64, gpus: u32) -> Finished {
+fn finished<T>(outcome: &Result<T, Error>, microseconds: u64, gpus: u32, used: Used) -> Finished {
     let (word, error) = match outcome {
         Ok(_) => (Outcome::Done, String::new()),
         Err(Error::Cancelled) => (Outcome::Cancelled, String::new()),
@@ -498,5 +510,7 @@ fn finished<T>(outcome: &Result<T, Error>, microseconds: u64, gpus: u32) -> Fini
         microseconds,
         error,
         gpus,
+        cpu_microseconds: used.cpu_us,
+        peak_memory: used.peak_memory,
     }
 }

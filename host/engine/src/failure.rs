@@ -7,7 +7,7 @@ use tonic::Status;
 use wharf_digest::Digest;
 use wharf_graph::Error;
 use wharf_proto::v1::StepLogReply;
-use wharf_store::{ResultRecord, Snapshot};
+use wharf_store::{ResultRecord, Snapshot, Spent};
 
 use crate::{engine::Engine, evaluate::StepOutput};
 
@@ -43,7 +43,7 @@ impl Engine {
             stdout: None,
             stderr: None,
             log: Some(log),
-            duration_us: 0,
+            spent: Spent::default(),
         };
         match self.with_store(move |store| store.put_result(&record)).await {
             Ok(()) => Some(name),

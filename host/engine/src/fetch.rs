@@ -16,9 +16,9 @@ use wharf_graph::{
     plan::{self, Tree},
     source::{FetchRequest, FetchSecret},
 };
-use wharf_http::{Fetched, Request, Secret, Sink, Validators};
+use wharf_http::{Fetched, Kept, Partial, Request, Secret, Sink, Validators};
 use wharf_proto::v1::Kind;
-use wharf_store::{LogDraft, ResultRecord, Snapshot, Store};
+use wharf_store::{LogDraft, ResultRecord, Snapshot, Spent, Store};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -105,16 +105,12 @@ impl Engine {
             to_send.unless(remembered.validators.clone());
         }
         let title = format!("fetch {}", request.shown());
-        let fetched = self.download(request, &to_send);
+        let fetched = self.download(name, request, &to_send);
         let fetched = audience.during(event, &title, Kind::Pull, fetched).await?;
-        let Some((content, snapshot, validators)) = fetched else {
+        let Some((digest, snapshot, validators)) = fetched else {
             let lost = || Error::Unavailable(format!("{} did not change, and is not known", request.shown()));
             return remembered.map(|remembered| remembered.digest).ok_or_else(lost);
         };
-        let digest = request
-            .digest
-            .clone()
-            .unwrap_or_else(|| format!("blake3:{}", content.to_hex()));
         let tree = plan::fetched(request, &digest).tree;
         let remembered = Remembered {
             digest: digest.clone(),
@@ -144,7 +140,8 @@ impl Engine {
                     .parse()
                     .map_err(|error: wharf_http::ExpectedError| Error::Invalid(error.to_string()))?,
             );
-            let fetched = self.download(request, &to_send).await?;
+            let name = self.name_of(request, &values).await?;
+            let fetched = self.download(name, request, &to_send).await?;
             let (_, snapshot, _) =
                 fetched.ok_or_else(|| Error::other("defect", "a fetch without a condition was refused"))?;
             Ok::<_, Error>(snapshot)
@@ -154,12 +151,19 @@ impl Engine {
             .await
     }
 
-    /// Makes a request: the content and the tree of it; none when it is the one that is known.
+    /// Makes a request: the digest of the content and the tree of it; none when it is the one that is known. What comes of a
+    /// file whose digest is known is kept under this name until all of it is there.
     async fn download(
         self: &Arc<Self>,
+        name: Digest,
         request: &FetchRequest,
         to_send: &Request,
-    ) -> Result<Option<(Digest, Snapshot, Validators)>, Error> {
+    ) -> Result<Option<(String, Snapshot, Validators)>, Error> {
+        if let Some(digest) = to_send.expected()
+            && let Some((snapshot, validators)) = self.download_kept(name, request, to_send).await?
+        {
+            return Ok(Some((digest.to_string(), snapshot, validators)));
+        }
         let mut sink = IntoStore {
             store: Arc::clone(&self.store),
             draft: self.store.new_log(),
@@ -176,7 +180,39 @@ impl Engine {
         let (content, snapshot) = self
             .with_store(move |store| store.publish_as_file(sink.draft, &name, MODE))
             .await?;
-        Ok(Some((content, snapshot, validators)))
+        let digest = match &request.digest {
+            Some(digest) => digest.clone(),
+            None => format!("blake3:{}", content.to_hex()),
+        };
+        Ok(Some((digest, snapshot, validators)))
+    }
+
+    /// Goes on with what came of a file before; none when it has to be fetched as any other.
+    async fn download_kept(
+        self: &Arc<Self>,
+        name: Digest,
+        request: &FetchRequest,
+        to_send: &Request,
+    ) -> Result<Option<(Snapshot, Validators)>, Error> {
+        let directory = self.store.partial_directory(&name);
+        let partial = match Partial::open(&directory) {
+            Ok(Some(partial)) => partial,
+            // Somebody else fetches it, or removed it just now.
+            Ok(None) => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(http_error(&wharf_http::Error::Io(error))),
+        };
+        let kept = self.fetcher.fetch_kept(to_send, &partial).await;
+        let Kept::Whole(validators) = kept.map_err(|error| http_error(&error))? else {
+            return Ok(None);
+        };
+        let file = request.name();
+        let publish = move |store: &Store| {
+            // Held until the file is out of the directory.
+            let _alone = partial;
+            store.publish_partial(&directory, &file, MODE)
+        };
+        Ok(Some((self.with_store(publish).await?, validators)))
     }
 
     /// What is remembered of a URL and is still in the store.
@@ -195,7 +231,8 @@ impl Engine {
         .await
     }
 
-    /// Under which name a URL's content is remembered: for those who ask the same with the same secrets' values.
+    /// Under which name a URL's content is remembered: for those who ask the same with the same secrets' values. A content that
+    /// was given is the same wherever that server has it.
     async fn name_of(
         &self,
         session: &Session,
@@ -204,7 +241,15 @@ impl Engine {
     ) -> Result<Digest, Error> {
         let private = self.private_key().await?;
         let mut hasher = Hasher::in_domain("what a URL holds");
-        hasher.field(&private).field(&wharf_proto::encode(request));
+        hasher.field(&private);
+        match &request.digest {
+            None => hasher.field(&wharf_proto::encode(request)),
+            Some(digest) => {
+                let server: Vec<_> = request.url.splitn(4, '/').take(3).collect();
+                let asked = (digest, request.name(), server, &request.secrets);
+                hasher.field(&wharf_proto::encode(&asked))
+            }
+        };
         for value in values {
             hasher.field(value);
         }
@@ -260,7 +305,7 @@ fn record(tree: &Tree, output: Snapshot) -> ResultRecord {
         stdout: None,
         stderr: None,
         log: None,
-        duration_us: 0,
+        spent: Spent::default(),
     }
 }
 

@@ -28,7 +28,6 @@ mod possession;
 mod private;
 mod publish;
 mod remote;
-mod scrub;
 mod search;
 mod server;
 mod service;

@@ -9,11 +9,11 @@ use std::{
 
 use tokio::{io::AsyncReadExt, net::unix::pipe};
 use wharf_digest::Digest;
+use wharf_scrub::Scrubber;
 use wharf_store::LogDraft;
 
 use crate::{
     audience::Audience,
-    scrub::Scrubber,
     session::{Logged, lock},
 };
 

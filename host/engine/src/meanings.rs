@@ -59,19 +59,9 @@ impl Meanings {
         repository: &Repository<S>,
         reference: &Reference,
     ) -> Result<Option<Moving>, Error> {
-        let reference = match reference {
-            Reference::Head => "HEAD".to_owned(),
-            Reference::Branch(name) => format!("refs/heads/{name}"),
-            Reference::Tag(name) => format!("refs/tags/{name}"),
-            Reference::LatestVersion => "the latest version".to_owned(),
-            Reference::Any(name) if is_commit(name) => return Ok(None),
-            Reference::Any(name) => name.clone(),
-            Reference::Commit(_) => return Ok(None),
-        };
-        if repository.directory().is_some() {
+        let Some(name) = repository.name_in_lock(reference) else {
             return Ok(None);
-        }
-        let name = format!("{}#{reference}", repository.shown());
+        };
         self.find(name.clone(), "commit", &name).map(Some)
     }
 
@@ -84,11 +74,6 @@ impl Meanings {
             None => Ok(Moving::Free(name)),
         }
     }
-}
-
-/// Is it a commit's whole name?
-fn is_commit(name: &str) -> bool {
-    matches!(name.len(), 40 | 64) && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// That a reference means this, as a client is told.

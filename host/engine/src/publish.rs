@@ -105,7 +105,7 @@ impl Engine {
                 outcome: outcome.into(),
                 microseconds: started.elapsed().as_micros() as u64,
                 error,
-                gpus: 0,
+                ..Finished::default()
             }),
         );
         pushed?;

@@ -25,7 +25,7 @@ use wharf_proto::v1::{
     CredentialRequest, Event, Explained, Finished, Kind, Log, Outcome, ReadReply, SecretRequest, SessionOpen,
     Started, event, session_down,
 };
-use wharf_store::Seen;
+use wharf_store::{Seen, Spent};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -406,7 +406,7 @@ impl Session {
     }
 
     /// Reports a remembered result: the tree's own step and all below it that were not reported yet.
-    pub(crate) fn tell_hit(&self, tree: &Arc<Tree>, microseconds: u64) {
+    pub(crate) fn tell_hit(&self, tree: &Arc<Tree>, spent: Spent, below: &dyn Fn(&[Digest]) -> Vec<Spent>) {
         let mut new_steps = Vec::new();
         {
             let mut reported = lock(&self.reported);
@@ -421,8 +421,19 @@ impl Session {
                 }
             }
         }
-        for step in new_steps {
-            let own_time = if step.key == tree.key { microseconds } else { 0 };
+        let keys: Vec<_> = new_steps.iter().map(|step| step.key).collect();
+        // One that is alone is known already, and most are.
+        let all = if keys == [tree.key] {
+            Vec::new()
+        } else {
+            below(&keys)
+        };
+        for (at, step) in new_steps.into_iter().enumerate() {
+            let spent = if step.key == tree.key {
+                spent
+            } else {
+                all.get(at).copied().unwrap_or_default()
+            };
             self.tell(
                 step.key,
                 event::What::Started(Started {
@@ -432,9 +443,11 @@ impl Session {
             );
             let finished = Finished {
                 outcome: Outcome::Hit.into(),
-                microseconds: own_time,
+                microseconds: spent.duration_us,
                 error: String::new(),
-                gpus: 0,
+                gpus: spent.gpus,
+                cpu_microseconds: spent.cpu_us,
+                peak_memory: spent.peak_memory,
             };
             self.tell(step.key, event::What::Finished(finished));
         }

@@ -15,7 +15,7 @@ use wharf_proto::{
     manifest::EntryKind,
     v1::{MissingReply, MissingRequest, UploadRequest, WholeFile, upload_request},
 };
-use wharf_store::{LogDraft, ManifestEntry, ManifestKind, ResultRecord, Store};
+use wharf_store::{LogDraft, ManifestEntry, ManifestKind, ResultRecord, Spent, Store};
 
 use crate::{
     engine::{Engine, store_error},
@@ -190,7 +190,7 @@ impl Engine {
                 stdout: None,
                 stderr: None,
                 log: None,
-                duration_us: 0,
+                spent: Spent::default(),
             })?;
             store.put_note(&stamp_name(content), stamp.as_bytes())?;
             possession::sent_tree(store, &peer, &content)?;

@@ -11,7 +11,7 @@ use crate::{node::NodeId, op::SecretId};
 pub struct FetchRequest {
     /// Of `https` or `http`.
     pub url: String,
-    /// What the content must be: `sha256:…`, `sha512:…` or `blake3:…`.
+    /// What the content must be: `sha256:…`, `sha512:…`, `blake3:…` or `gitoid:blob:sha1:…`.
     pub digest: Option<String>,
     /// Headers by name, in the order in which they were given.
     pub headers: Vec<(String, String)>,
@@ -202,6 +202,11 @@ pub struct Checkout {
     pub depth: Option<u32>,
 }
 
+/// Is it a commit's whole name?
+pub fn is_commit(name: &str) -> bool {
+    matches!(name.len(), 40 | 64) && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 impl<S> Repository<S> {
     /// What people call it.
     pub fn shown(&self) -> &str {
@@ -209,6 +214,23 @@ impl<S> Repository<S> {
             RepositoryPlace::Url(url) => url,
             RepositoryPlace::Directory(_) => "a repository in a directory",
         }
+    }
+
+    /// What a lock calls one of its references; nothing for what means one commit, whatever happens elsewhere: a commit's whole
+    /// name, and all that is in a directory, which is content.
+    pub fn name_in_lock(&self, reference: &Reference) -> Option<String> {
+        let name = match reference {
+            Reference::Head => "HEAD",
+            Reference::Branch(name) => &format!("refs/heads/{name}"),
+            Reference::Tag(name) => &format!("refs/tags/{name}"),
+            Reference::LatestVersion => "the latest version",
+            Reference::Any(name) if is_commit(name) => return None,
+            Reference::Any(name) => name,
+            Reference::Commit(_) => return None,
+        };
+        self.directory()
+            .is_none()
+            .then(|| format!("{}#{name}", self.shown()))
     }
 
     /// The directory that it is in.

@@ -2,9 +2,14 @@
 
 use std::{fmt, str::FromStr};
 
+use sha1::Sha1;
 use sha2::{Digest as _, Sha256, Sha512};
 
-/// A digest that a file should have: `sha256:…`, `sha512:…` or `blake3:…`, in lower-case hexadecimal digits.
+/// What stands before the digits of git's name for a file's content.
+const GIT: &str = "gitoid:blob:sha1";
+
+/// A digest that a file should have: `sha256:…`, `sha512:…`, `blake3:…` or `gitoid:blob:sha1:…`, in lower-case hexadecimal
+/// digits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expected {
     algorithm: Algorithm,
@@ -16,12 +21,14 @@ enum Algorithm {
     Sha256,
     Sha512,
     Blake3,
+    /// SHA-1 of `blob`, the size, and the content.
+    Git,
 }
 
 /// Text that is no digest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no digest of a file: write `sha256:` and 64 hexadecimal digits (or `sha512:` and 128, or `blake3:` and 64)"
+    "{0:?} is no digest of a file: write `sha256:` and 64 hexadecimal digits (or `sha512:` and 128, `blake3:` and 64, `gitoid:blob:sha1:` and 40)"
 )]
 pub struct ExpectedError(String);
 
@@ -29,10 +36,11 @@ impl FromStr for Expected {
     type Err = ExpectedError;
 
     fn from_str(text: &str) -> Result<Self, ExpectedError> {
-        let (algorithm, hex, digits) = match text.split_once(':') {
+        let (algorithm, hex, digits) = match text.rsplit_once(':') {
             Some(("sha256", hex)) => (Algorithm::Sha256, hex, 64),
             Some(("sha512", hex)) => (Algorithm::Sha512, hex, 128),
             Some(("blake3", hex)) => (Algorithm::Blake3, hex, 64),
+            Some((GIT, hex)) => (Algorithm::Git, hex, 40),
             _ => return Err(ExpectedError(text.to_owned())),
         };
         if hex.len() != digits || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -51,18 +59,21 @@ impl fmt::Display for Expected {
             Algorithm::Sha256 => "sha256",
             Algorithm::Sha512 => "sha512",
             Algorithm::Blake3 => "blake3",
+            Algorithm::Git => GIT,
         };
         write!(f, "{name}:{}", self.hex)
     }
 }
 
 impl Expected {
-    pub(crate) fn hasher(&self) -> Hasher {
-        match self.algorithm {
+    /// Computes such a digest of a file, of which the size is known when the server says it. None: it has to be known.
+    pub(crate) fn hasher(&self, size: Option<u64>) -> Option<Hasher> {
+        Some(match self.algorithm {
             Algorithm::Sha256 => Hasher::Sha256(Sha256::new()),
             Algorithm::Sha512 => Hasher::Sha512(Sha512::new()),
             Algorithm::Blake3 => Hasher::Blake3(Box::default()),
-        }
+            Algorithm::Git => Hasher::Git(Sha1::new_with_prefix(format!("blob {}\0", size?))),
+        })
     }
 }
 
@@ -71,6 +82,7 @@ pub(crate) enum Hasher {
     Sha256(Sha256),
     Sha512(Sha512),
     Blake3(Box<wharf_digest::Hasher>),
+    Git(Sha1),
 }
 
 impl Hasher {
@@ -81,6 +93,7 @@ impl Hasher {
             Self::Blake3(hasher) => {
                 hasher.update(bytes);
             }
+            Self::Git(hasher) => hasher.update(bytes),
         }
     }
 
@@ -90,6 +103,7 @@ impl Hasher {
             Self::Sha256(hasher) => (Algorithm::Sha256, hex(&hasher.finalize())),
             Self::Sha512(hasher) => (Algorithm::Sha512, hex(&hasher.finalize())),
             Self::Blake3(hasher) => (Algorithm::Blake3, hasher.finish().to_hex()),
+            Self::Git(hasher) => (Algorithm::Git, hex(&hasher.finalize())),
         };
         Expected { algorithm, hex }
     }
@@ -110,13 +124,14 @@ mod tests {
                 "blake3:6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85",
                 true,
             ),
+            ("gitoid:blob:sha1:f2ba8f84ab5c1bce84a7b441cb1959cfc7093b7f", true),
             (
                 "sha256:0000000000000000000000000000000000000000000000000000000000000000",
                 false,
             ),
         ] {
             let expected: Expected = text.parse().unwrap();
-            let mut hasher = expected.hasher();
+            let mut hasher = expected.hasher(Some(3)).unwrap();
             hasher.update(b"abc");
             assert_eq!(hasher.finish() == expected, of_abc, "{text}");
             assert_eq!(expected.to_string(), text);
@@ -131,6 +146,8 @@ mod tests {
             "md5:900150983cd24fb0d6963f7d28e17f72",
             "sha256:12",
             "sha256:zz",
+            "gitoid:blob:sha1:12",
+            "gitoid:tree:sha1:f2ba8f84ab5c1bce84a7b441cb1959cfc7093b7f",
         ] {
             assert!(
                 text.parse::<Expected>()

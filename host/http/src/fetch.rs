@@ -33,15 +33,15 @@ use crate::{
 /// A file of so many bytes is fetched in parts.
 const LARGE: u64 = 32 << 20;
 /// Bytes of one part.
-const PART: u64 = 8 << 20;
+pub(crate) const PART: u64 = 8 << 20;
 /// Parts that are on their way at once; as many are held in memory.
-const CONNECTIONS: usize = 4;
+pub(crate) const CONNECTIONS: usize = 4;
 /// A connection that carried so much was worth having: the next one starts with all attempts.
-const PROGRESS: u64 = 64 << 10;
+pub(crate) const PROGRESS: u64 = 64 << 10;
 /// Redirects that are followed.
 const REDIRECTS: usize = 10;
 /// How often a file that changes while it is fetched is begun again.
-const BEGINNINGS: usize = 3;
+pub(crate) const BEGINNINGS: usize = 3;
 /// How long a server may say nothing.
 const SILENCE: Duration = Duration::from_secs(30);
 
@@ -70,7 +70,7 @@ pub struct Fetcher {
 }
 
 /// Why a request or a connection did not do.
-enum Failure {
+pub(crate) enum Failure {
     NotFound(StatusCode),
     Refused(StatusCode),
     Unavailable(String),
@@ -89,7 +89,7 @@ impl From<io::Error> for Failure {
 
 /// What is asked for of a file.
 #[derive(Clone)]
-enum Part {
+pub(crate) enum Part {
     /// All of it, unless it is the one that is known.
     All,
     /// These bytes of the file that these tell; to its end when there is no end.
@@ -113,12 +113,17 @@ struct Arrived<'s> {
 }
 
 impl Arrived<'_> {
-    fn restart(&mut self) -> io::Result<()> {
+    /// Begins anew, with a file of this size as far as it is known.
+    fn restart(&mut self, size: Option<u64>) -> Result<(), Failure> {
         if self.size > 0 {
             self.sink.restart()?;
         }
-        self.hasher = self.expected.map(Expected::hasher);
+        self.hasher = self.expected.and_then(|expected| expected.hasher(size));
         self.size = 0;
+        if self.expected.is_some() && self.hasher.is_none() {
+            let why = "the server does not say how large it is, and git's digest of a file depends on that";
+            return Err(Failure::Unavailable(why.to_owned()));
+        }
         Ok(())
     }
 
@@ -145,7 +150,7 @@ impl Fetcher {
     }
 
     /// The same for a request that asks no other servers than these. It has connections of its own.
-    fn within(&self, hosts: &Hosts) -> Result<Self, Error> {
+    pub(crate) fn within(&self, hosts: &Hosts) -> Result<Self, Error> {
         let clients = Clients::within(
             Some(hosts),
             self.ca_bundle.as_deref(),
@@ -204,8 +209,8 @@ impl Fetcher {
             if response.status() == StatusCode::NOT_MODIFIED {
                 return Ok(None);
             }
-            arrived.restart()?;
             let facts = Facts::of(&response);
+            arrived.restart(facts.size)?;
             let can_resume = facts.ranges && (facts.validators.can_tell() || request.expected.is_some());
             let carried = match facts.size {
                 Some(size) if size >= LARGE && can_resume && beginning == 0 => {
@@ -329,13 +334,13 @@ impl Fetcher {
                     return Err(Failure::Changed);
                 }
                 // All of it again, whatever was asked for.
-                arrived.restart()?;
+                arrived.restart(facts.size)?;
             }
         }
     }
 
     /// Makes a request until it is answered for good.
-    async fn ask(&self, request: &Request, part: &Part) -> Result<Response, Failure> {
+    pub(crate) async fn ask(&self, request: &Request, part: &Part) -> Result<Response, Failure> {
         let mut patience = Patience::default();
         loop {
             let (why, asked) = match self.follow(request, part).await? {
@@ -450,7 +455,7 @@ impl Facts {
 }
 
 /// Is this answer the part that starts there?
-fn is_part(response: &Response, start: u64) -> bool {
+pub(crate) fn is_part(response: &Response, start: u64) -> bool {
     let range = response
         .headers()
         .get(CONTENT_RANGE)
@@ -471,7 +476,7 @@ impl Request {
         }
     }
 
-    fn explain(&self, failure: Failure) -> Error {
+    pub(crate) fn explain(&self, failure: Failure) -> Error {
         let url = self.shown.clone();
         match failure {
             Failure::NotFound(status) => Error::NotFound {

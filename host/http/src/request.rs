@@ -158,6 +158,11 @@ impl Request {
         self.expected = Some(expected);
     }
 
+    /// The digest that the content is checked against.
+    pub fn expected(&self) -> Option<&Expected> {
+        self.expected.as_ref()
+    }
+
     /// Asks for the content only when it is not the one that is told by these.
     pub fn unless(&mut self, known: Validators) {
         self.known = Some(known);

@@ -2,9 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test: a failure may panic")]
 
-use std::io;
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
-use wharf_http::{Error, Fetched, Fetcher, Request, Secret, Sink, Validators};
+use wharf_http::{Error, Fetched, Fetcher, Kept, Partial, Request, Secret, Sink, Validators};
 use wharf_testkit::{
     HttpServer,
     http::{Asked, Reply},
@@ -251,4 +259,110 @@ async fn secrets_go_to_the_server_that_was_asked_and_to_no_other() {
         ),
         ("", "", "seen")
     );
+}
+
+/// A request for a file with this content.
+fn expecting(url: &str, file: &[u8]) -> Request {
+    let mut request = request(url);
+    let digest = wharf_digest::Digest::of(file).to_hex();
+    request.expect(format!("blake3:{digest}").parse().unwrap());
+    request
+}
+
+async fn keep(request: &Request, directory: &Path) -> Result<Vec<u8>, Error> {
+    let partial = Partial::open(directory).unwrap().expect("nobody else has it");
+    let kept = Fetcher::new(None).unwrap().fetch_kept(request, &partial).await?;
+    assert!(matches!(kept, Kept::Whole(_)), "{kept:?}");
+    Ok(fs::read(partial.data()).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_kept_of_a_file_is_not_asked_for_again() {
+    let place = tempfile::tempdir().unwrap();
+    let file = content(200_000);
+    let (served, heals) = (file.clone(), Arc::new(AtomicBool::default()));
+    let is_healed = Arc::clone(&heals);
+    let server = serve(
+        move |asked| match (is_healed.load(Ordering::SeqCst), asked.before) {
+            (false, 0) => Reply::file(asked, &served, "one").cut_after(150_000),
+            (false, _) => Reply::status(404),
+            // Another tag for the same content: what is kept is told by its digest.
+            (true, _) => Reply::file(asked, &served, "two"),
+        },
+    );
+    let request = expecting(&server.url("/file"), &file);
+    let failed = keep(&request, place.path()).await.unwrap_err();
+    assert!(matches!(failed, Error::NotFound { .. }), "{failed}");
+    heals.store(true, Ordering::SeqCst);
+    assert!(keep(&request, place.path()).await.unwrap() == file);
+    assert_eq!(server.sent("/"), 200_000);
+    let asked = server.asked();
+    assert_eq!(asked.last().unwrap().header("range"), "bytes=150000-199999");
+    // All of it is there: nothing is asked.
+    assert!(keep(&request, place.path()).await.unwrap() == file);
+    assert_eq!(server.asked().len(), asked.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kept_files_come_in_parts_that_are_cut_off_and_from_servers_that_have_none() {
+    let file = content(LARGE);
+    for (has_parts, size) in [(true, LARGE), (false, LARGE), (true, 0), (false, 1)] {
+        let place = tempfile::tempdir().unwrap();
+        let served = file[..size].to_vec();
+        let server = serve(move |asked| {
+            let reply = if has_parts {
+                Reply::file(asked, &served, "one")
+            } else {
+                Reply::whole(served.clone())
+            };
+            if asked.before % 3 == 0 && size > 1 {
+                reply.cut_after(3_000_000)
+            } else {
+                reply
+            }
+        });
+        let request = expecting(&server.url("/file"), &file[..size]);
+        let came = keep(&request, place.path()).await.unwrap();
+        assert!(came == file[..size], "{has_parts} {size}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_what_was_expected_is_not_kept() {
+    let place = tempfile::tempdir().unwrap();
+    let file = content(100_000);
+    let served = file.clone();
+    let server = serve(move |asked| Reply::file(asked, &served, "one"));
+    let other = expecting(&server.url("/file"), b"another one");
+    let error = keep(&other, place.path()).await.unwrap_err();
+    assert!(matches!(error, Error::Digest { size: 100_000, .. }), "{error}");
+    assert_eq!(fs::metadata(place.path().join("data")).unwrap().len(), 0);
+    // What was damaged meanwhile is fetched once more.
+    let right = expecting(&server.url("/file"), &file);
+    assert!(keep(&right, place.path()).await.unwrap() == file);
+    let data = place.path().join("data");
+    File::options()
+        .write(true)
+        .open(data)
+        .unwrap()
+        .write_all(b"damage")
+        .unwrap();
+    let asked = server.asked().len();
+    assert!(keep(&right, place.path()).await.unwrap() == file);
+    assert_eq!(server.asked().len(), asked + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_checked_against_gits_digest() {
+    let server = serve(|asked| Reply::file(asked, b"abc", "one"));
+    for (digest, is_right) in [
+        ("gitoid:blob:sha1:f2ba8f84ab5c1bce84a7b441cb1959cfc7093b7f", true),
+        ("gitoid:blob:sha1:0000000000000000000000000000000000000000", false),
+    ] {
+        let place = tempfile::tempdir().unwrap();
+        let mut request = request(&server.url("/file"));
+        request.expect(digest.parse().unwrap());
+        assert_eq!(keep(&request, place.path()).await.is_ok(), is_right);
+        assert_eq!(fetch(&request).await.is_ok(), is_right);
+    }
 }

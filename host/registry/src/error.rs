@@ -163,9 +163,9 @@ pub enum Error {
         /// The registry.
         registry: String,
     },
-    /// Where a dependency is cannot be followed yet.
+    /// A module of a registry calls one that is in no registry.
     #[error(
-        "{name} is in a git repository, which this version of Wharf cannot take modules from: publish it, or check it out and depend on its path"
+        "{name} is in a git repository, and what a registry has calls modules of registries alone: it has to be published, too"
     )]
     Git {
         /// The dependency.

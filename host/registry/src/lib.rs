@@ -22,6 +22,7 @@ mod name;
 mod policy;
 mod ranges;
 mod resolve;
+mod sealed;
 mod signature;
 mod solve;
 mod wit;

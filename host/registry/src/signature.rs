@@ -17,6 +17,7 @@ use wharf_oci::{Document, Reference};
 use crate::{
     artifact::{Blob, sha256},
     error::{Error, Result},
+    sealed,
 };
 
 const LAYER: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
@@ -60,17 +61,30 @@ pub(crate) struct Signature {
 }
 
 impl SigningKey {
+    /// Is it a key that opens with a password, as `cosign generate-key-pair` writes them?
+    pub fn is_sealed(pem: &str) -> bool {
+        sealed::is_sealed(pem)
+    }
+
+    /// Reads a key that is sealed with a password.
+    pub fn open(pem: &str, password: &str) -> Result<Self> {
+        Self::of_pkcs8(&sealed::open(pem, password.as_bytes())?)
+    }
+
     /// Reads a key from PEM: PKCS #8, not encrypted.
     pub fn read(pem: &str) -> Result<Self> {
         if pem.contains("ENCRYPTED") {
             return Err(Error::Key(
-                "it is encrypted, and this version of Wharf reads keys that are not: keep it as a secret instead".to_owned(),
+                "it is encrypted, and not as cosign does: `openssl pkcs8 -topk8 -nocrypt` writes it without".to_owned(),
             ));
         }
         let der = PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| {
             Error::Key("it is no private key in PEM, as `openssl genpkey` writes it".to_owned())
         })?;
-        let der = der.secret_pkcs8_der();
+        Self::of_pkcs8(der.secret_pkcs8_der())
+    }
+
+    fn of_pkcs8(der: &[u8]) -> Result<Self> {
         let p256 = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, der).map(Pair::P256);
         let pair = p256.or_else(|_| Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map(Pair::Ed25519));
         pair.map(Self)
@@ -320,6 +334,6 @@ mod tests {
             Err(error) => error.to_string(),
         };
         assert!(refused(&keys::p256().1).contains("openssl genpkey"));
-        assert!(refused("-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----").contains("encrypted"));
+        assert!(refused("-----BEGIN ENCRYPTED PRIVATE KEY-----").contains("encrypted"));
     }
 }

@@ -1,6 +1,7 @@
 //! What a new module begins with: the files that `wharf init` writes, and the SDK that the program carries, so that the
 //! first hour needs no network and an SDK is never of another version than the host.
 
+mod ci;
 mod project;
 mod sdk;
 
@@ -9,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub use ci::{Ci, CiFile};
 pub use project::{Project, suggested_name};
 pub use sdk::{SDK, SDK_DIGEST, ensure_sdk, vendored_crates};
 
@@ -19,6 +21,12 @@ pub enum ScaffoldError {
     /// Something that would be overwritten is there.
     #[error("{0} is there already, and is left as it is")]
     Exists(PathBuf),
+    /// A module's directory whose name cannot be written into a file for others.
+    #[error(
+        "{} cannot be named in a file of a CI system: use letters, digits and . _ - + @ in the names of directories",
+        .0.display()
+    )]
+    Path(PathBuf),
     /// A file could not be written.
     #[error("cannot write {path}: {source}")]
     Io {

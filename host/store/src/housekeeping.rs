@@ -50,7 +50,7 @@ impl Store {
             (
                 "files and logs",
                 (blobs.len() + received.len()) as u64,
-                blobs.iter().chain(&received).map(|(_, size)| size).sum(),
+                blobs.iter().chain(&received).map(|(_, size)| size).sum::<u64>() + self.partial_bytes()?,
             ),
             ("cache volumes", count, disk_size(&volumes)),
         ];
@@ -92,7 +92,7 @@ impl Store {
         self.index.remove_results(&keys)?;
         let mut freed = Freed {
             count: keys.len() as u64,
-            bytes: self.collect(true)?,
+            bytes: self.collect(true)? + self.drop_partials(keep)?,
         };
         if volumes {
             let more = self.remove_volumes()?;
@@ -130,6 +130,7 @@ impl Store {
         }
         // What nothing names goes before any result does.
         self.collect(true)?;
+        self.drop_partials(Duration::ZERO)?;
         let bytes = self.bytes()?;
         if bytes <= limit {
             return Ok(());
@@ -149,7 +150,7 @@ impl Store {
         let layers: u64 = self.layer_sizes()?.values().sum();
         let (blobs, received) = (self.blobs()?, self.digests_in("received")?);
         let files: u64 = blobs.iter().chain(&received).map(|(_, size)| size).sum();
-        Ok(layers + files)
+        Ok(layers + files + self.partial_bytes()?)
     }
 
     /// The results not used for longest that together, and they alone, need so many bytes.

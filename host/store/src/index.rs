@@ -43,8 +43,21 @@ pub struct ResultRecord {
     pub stderr: Option<Digest>,
     /// Of a step: the blob with both, in the order of their arrival.
     pub log: Option<Digest>,
+    /// What it took to make it.
+    pub spent: Spent,
+}
+
+/// What it took to make a result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spent {
     /// How long it took, in microseconds.
     pub duration_us: u64,
+    /// Of a step: processor time in microseconds, where it was counted.
+    pub cpu_us: Option<u64>,
+    /// Of a step: the most memory it had at once, in bytes, where it was counted.
+    pub peak_memory: Option<u64>,
+    /// Of a step: how many GPUs it had for all of that time.
+    pub gpus: u32,
 }
 
 /// What of a record is looked at only when it is found: one column.
@@ -77,6 +90,10 @@ create table if not exists notes (name blob primary key, body blob not null) str
 create table if not exists files (
     digest blob primary key, layer integer not null, path blob not null, size integer not null
 ) strict, without rowid;
+create table if not exists spent (key blob primary key, body blob not null) strict, without rowid;
+create trigger if not exists spent_goes_along after delete on results begin
+    delete from spent where key = old.key;
+end;
 ";
 
 /// Connections to the index.
@@ -163,7 +180,10 @@ impl Index {
 
     pub(crate) fn result(&self, key: &Digest) -> Result<Option<ResultRecord>> {
         self.read(|index| {
-            let mut query = index.prepare_cached("select key, op_key, body from results where key = ?1")?;
+            let mut query = index.prepare_cached(
+                "select results.key, op_key, results.body, spent.body from results left join spent using (key) \
+                 where results.key = ?1",
+            )?;
             Ok(query
                 .query_row([key.as_bytes().as_slice()], record)
                 .optional()?
@@ -174,7 +194,8 @@ impl Index {
     pub(crate) fn results_with_op(&self, op_key: &Digest) -> Result<Vec<ResultRecord>> {
         self.read(|index| {
             let mut query = index.prepare_cached(
-                "select key, op_key, body from results where op_key = ?1 order by created desc limit ?2",
+                "select results.key, op_key, results.body, spent.body from results left join spent using (key) \
+                 where op_key = ?1 order by created desc limit ?2",
             )?;
             let rows = query.query_map(params![op_key.as_bytes().as_slice(), CANDIDATES as i64], record)?;
             Ok(rows
@@ -200,12 +221,14 @@ impl Index {
             stdout: record.stdout,
             stderr: record.stderr,
             log: record.log,
-            duration_us: record.duration_us,
+            duration_us: record.spent.duration_us,
         };
         let body = postcard::to_stdvec(&body).expect("records always encode");
+        let spent = postcard::to_stdvec(&record.spent).expect("numbers always encode");
         let now = now();
         self.write(|index| {
-            index
+            let transaction = index.transaction()?;
+            transaction
                 .prepare_cached(
                     "insert or replace into results (key, op_key, body, synced, created, used) values (?1, ?2, ?3, 0, ?4, ?4)",
                 )?
@@ -215,7 +238,28 @@ impl Index {
                     body,
                     now
                 ])?;
+            transaction
+                .prepare_cached("insert or replace into spent (key, body) values (?1, ?2)")?
+                .execute(params![record.key.as_bytes().as_slice(), spent])?;
+            transaction.commit()?;
             Ok(())
+        })
+    }
+
+    /// What it took to make each of these; nothing is said of what is not there.
+    pub(crate) fn spent(&self, keys: &[Digest]) -> Result<Vec<Spent>> {
+        self.read(|index| {
+            let mut query = index.prepare_cached("select body from spent where key = ?1")?;
+            let mut all = Vec::with_capacity(keys.len());
+            for key in keys {
+                let spent = query
+                    .query_row([key.as_bytes().as_slice()], |row| {
+                        Ok(postcard::from_bytes(row.get_ref(0)?.as_blob()?).ok())
+                    })
+                    .optional()?;
+                all.push(spent.flatten().unwrap_or_default());
+            }
+            Ok(all)
         })
     }
 
@@ -249,9 +293,11 @@ impl Index {
     /// All results with the time of their last use in milliseconds since 1970, the longest unused first.
     pub(crate) fn all_results(&self) -> Result<Vec<(ResultRecord, i64)>> {
         self.read(|index| {
-            let mut query =
-                index.prepare("select key, op_key, body, used from results order by used, created")?;
-            let rows = query.query_map([], |row| Ok((record(row)?, row.get(3)?)))?;
+            let mut query = index.prepare(
+                "select results.key, op_key, results.body, spent.body, used \
+                     from results left join spent using (key) order by used, created",
+            )?;
+            let rows = query.query_map([], |row| Ok((record(row)?, row.get(4)?)))?;
             let rows = rows.collect::<std::result::Result<Vec<_>, _>>()?;
             Ok(rows
                 .into_iter()
@@ -422,6 +468,14 @@ fn record(row: &Row<'_>) -> rusqlite::Result<Option<ResultRecord>> {
         log,
         duration_us,
     } = body;
+    let spent = row.get_ref(3)?.as_blob_or_null()?;
+    // What an earlier version remembered has its time alone.
+    let spent = spent
+        .and_then(|body| postcard::from_bytes(body).ok())
+        .unwrap_or(Spent {
+            duration_us,
+            ..Spent::default()
+        });
     Ok(Some(ResultRecord {
         key,
         op_key,
@@ -431,7 +485,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<Option<ResultRecord>> {
         stdout,
         stderr,
         log,
-        duration_us,
+        spent,
     }))
 }
 

@@ -15,8 +15,9 @@ use wharf_digest::Digest;
 
 use crate::{
     error::{Context, Error, Result},
-    index::{Index, ResultRecord},
+    index::{Index, ResultRecord, Spent},
     layer::{LayerDraft, LayerId, Snapshot, Top},
+    partial,
     pins::{Pin, Pins},
     remove::{self, Remover},
     tree,
@@ -90,7 +91,7 @@ impl Store {
         wait_for(&lock, directory)?;
         check_version(directory)?;
         for part in [
-            "layers", "drafts", "received", "work", "blobs", "volumes", "flat", "trash",
+            "layers", "drafts", "received", "partial", "work", "blobs", "volumes", "flat", "trash",
         ] {
             std::fs::create_dir_all(directory.join(part)).context(said)?;
         }
@@ -138,6 +139,7 @@ impl Store {
             self.empty_part(part)?;
         }
         self.drop_half_received()?;
+        self.drop_partials(partial::KEPT)?;
         let highest = self
             .layer_ids()?
             .into_iter()
@@ -292,6 +294,11 @@ impl Store {
         self.made.fetch_add(1, Ordering::Relaxed);
         self.pins.recorded(record);
         Ok(())
+    }
+
+    /// What it took to make each of these results, in their order; nothing of what is not there.
+    pub fn spent(&self, keys: &[Digest]) -> Result<Vec<Spent>> {
+        self.index.spent(keys)
     }
 
     /// Is there any result of this operation, whole or not? Quicker than to get them.

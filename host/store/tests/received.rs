@@ -13,7 +13,7 @@ use std::{
 use common::{open, shown_by_us};
 use wharf_digest::Digest;
 use wharf_store::{
-    Error, ManifestEntry, ManifestKind, ResultRecord, Snapshot, Store, StoreOptions, edit, tree::View,
+    Error, ManifestEntry, ManifestKind, ResultRecord, Snapshot, Spent, Store, StoreOptions, edit, tree::View,
 };
 
 /// Large enough to be shared by a hard link.
@@ -59,7 +59,7 @@ fn remember(store: &Store, key: &str, output: &Snapshot) {
         stdout: None,
         stderr: None,
         log: None,
-        duration_us: 0,
+        spent: Spent::default(),
     };
     store.put_result(&record).unwrap();
 }

@@ -14,7 +14,9 @@ use std::{
 
 use common::{file, open, shown_by_us};
 use wharf_digest::Digest;
-use wharf_store::{Error, ResultRecord, Sharing, Snapshot, Store, StoreOptions, VolumeId, edit, tree::View};
+use wharf_store::{
+    Error, ResultRecord, Sharing, Snapshot, Spent, Store, StoreOptions, VolumeId, edit, tree::View,
+};
 
 fn record(key: &str, output: Snapshot) -> ResultRecord {
     ResultRecord {
@@ -26,7 +28,10 @@ fn record(key: &str, output: Snapshot) -> ResultRecord {
         stdout: None,
         stderr: None,
         log: None,
-        duration_us: 1,
+        spent: Spent {
+            duration_us: 1,
+            ..Spent::default()
+        },
     }
 }
 

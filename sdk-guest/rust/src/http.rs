@@ -37,8 +37,8 @@ pub struct Fetch {
 }
 
 impl Fetch {
-    /// What the content must be: `sha256:` and 64 hexadecimal digits (or `sha512:`, `blake3:`). Anything else is an error, and a
-    /// file that is known by its digest is not asked for again.
+    /// What the content must be: `sha256:` and 64 hexadecimal digits (or `sha512:`, `blake3:`, git's
+    /// `gitoid:blob:sha1:`). Anything else is an error, and a file that is known by its digest is not asked for again.
     ///
     /// ```
     /// # use wharf_sdk::prelude::*;

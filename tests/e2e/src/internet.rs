@@ -21,6 +21,7 @@ use hickory_proto::{
     op::{Message, ResponseCode},
     rr::{RData, Record, RecordType, rdata::A},
 };
+use rustix::net::{AddressFamily, RecvFlags, SocketType, ipproto, recv, socket};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// The last byte of the address of the server of names.
@@ -41,6 +42,8 @@ pub struct Seen {
     pub connections: Vec<SocketAddr>,
     /// Places at which a datagram arrived, other than the server of names.
     pub datagrams: Vec<SocketAddr>,
+    /// Addresses that were asked for an echo.
+    pub pings: Vec<Ipv4Addr>,
 }
 
 /// The network; gone when it is dropped.
@@ -184,6 +187,15 @@ impl Internet {
                 }
             });
         }
+        let seen = Arc::clone(&self.seen);
+        self.inside(move |ready| {
+            let socket = socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::ICMP)).expect("a raw socket");
+            ready.send(()).expect("a test");
+            let mut packet = [0; 2048];
+            while let Ok((length, _)) = recv(&socket, &mut packet[..], RecvFlags::empty()) {
+                lock(&seen).pings.extend(asked_for_echo(&packet[..length]));
+            }
+        });
         let place = (self.address(NAMES), 53);
         let (seen, zone) = (Arc::clone(&self.seen), Arc::clone(&self.zone));
         self.inside(move |ready| {
@@ -213,6 +225,13 @@ impl Drop for Internet {
             .status()
             .ok();
     }
+}
+
+/// Where a packet of ICMP asks for an echo.
+fn asked_for_echo(packet: &[u8]) -> Option<Ipv4Addr> {
+    let header = usize::from(packet.first()? & 15) * 4;
+    let to: [u8; 4] = packet.get(16..20)?.try_into().ok()?;
+    (*packet.get(header)? == 8).then(|| Ipv4Addr::from(to))
 }
 
 /// What the server of names says.

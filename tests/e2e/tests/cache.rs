@@ -1,8 +1,15 @@
 //! Behaviours 27 to 29 and 33 to 35: what is remembered, for whom, and through what.
 
-use std::{path::Path, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+    time::Duration,
+};
 
-use wharf_client::SessionOptions;
+use wharf_client::{
+    SessionOptions,
+    proto::{Finished, Kind, Outcome, event::What},
+};
 use wharf_e2e::{
     TestEngine,
     engine::{Run, busybox, script},
@@ -56,6 +63,49 @@ async fn b27_same_inputs_same_key_in_another_directory() {
         assert_eq!(counts(&mut run).await, expected, "{name}");
         assert_eq!(first.get_or_insert_with(|| text.clone()), &text);
     }
+}
+
+/// How steps ended, by key.
+async fn endings(run: &mut Run) -> HashMap<Vec<u8>, Finished> {
+    let (mut steps, mut endings) = (HashSet::new(), HashMap::new());
+    while let Some(event) = run.next_event().await {
+        match event.what {
+            Some(What::Started(started)) if started.kind() == Kind::Step => {
+                steps.insert(event.key);
+            }
+            Some(What::Finished(finished)) if steps.contains(&event.key) => {
+                endings.insert(event.key, finished);
+            }
+            _ => {}
+        }
+    }
+    endings
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hits_tell_what_they_took_and_those_below_them() {
+    let engine = TestEngine::start();
+    let below = script(
+        &busybox(),
+        "i=0; while [ $i -lt 5000 ]; do i=$((i+1)); done; echo a > /a",
+    );
+    let chain = script(&script(&below, "cat /a > /b"), "cat /b");
+    let mut run = engine.run();
+    assert_eq!(stdout(&run, &chain).await, "a\n");
+    let ran = endings(&mut run).await;
+    let mut again = engine.run();
+    assert_eq!(stdout(&again, &chain).await, "a\n");
+    let hits = endings(&mut again).await;
+    assert_eq!((ran.len(), hits.len()), (3, 3));
+    for (key, ran) in &ran {
+        let hit = &hits[key];
+        assert_eq!((ran.outcome(), hit.outcome()), (Outcome::Done, Outcome::Hit));
+        assert_eq!(hit.cpu_microseconds, ran.cpu_microseconds);
+        assert_eq!(hit.peak_memory, ran.peak_memory);
+        // What is told of a run has its publication in it, what is remembered does not.
+        assert!(hit.microseconds > 0 && hit.microseconds <= ran.microseconds);
+    }
+    assert!(ran.values().any(|step| step.cpu_microseconds > Some(0)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -344,6 +344,20 @@ fn what_is_said_of_a_component_has_to_be_so() {
 }
 
 #[test]
+fn a_module_is_shown_although_what_it_calls_cannot_be_had() {
+    let docks = Docks::new();
+    docks.map("acme");
+    let tool = Component::new("acme:tool", "0.2.0", 7).calling(&[("acme:gone", "1")]);
+    let reference = docks.published(&tool, "acme/tool");
+    let shown = docks.world.wharf(["inspect", &reference]);
+    assert!(shown.ok().contains("Counts for tests."), "{}", shown.text());
+    shown.says("acme:gone").says("cannot be told");
+    let said = docks.inspected(&reference);
+    assert!(said["dependencies"].is_null(), "{said}");
+    assert!(said["unresolved"].as_str().is_some_and(|why| why.contains("acme:gone")), "{said}");
+}
+
+#[test]
 fn names_are_mapped_to_registries_and_versions_chosen() {
     let docks = Docks::new();
     let inspect = |name: &str| docks.world.wharf(["inspect", "--json", name]);

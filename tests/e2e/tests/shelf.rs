@@ -28,6 +28,15 @@ fn published(world: &World, name: &str) -> (Registry, String) {
     (registry, reference)
 }
 
+/// A registry with an image that has cargo, and the image's reference.
+fn rust_image(world: &World) -> (Registry, String) {
+    let registry = Registry::start(&world.path("images")).expect("a registry");
+    let image = fixtures::rust().expect("an image with cargo");
+    registry.push(&image, "library/rust", "1-slim").expect("a push");
+    let reference = format!("{}/library/rust:1-slim", registry.address());
+    (registry, reference)
+}
+
 /// A small Python package with a test of its own.
 fn python_package(world: &World) {
     world.write(
@@ -120,11 +129,8 @@ fn a_python_project_is_tested_and_its_wheel_built() {
 
 #[test]
 fn a_rust_project_is_built_where_an_image_has_cargo() {
-    let Ok(image) = std::env::var("WHARF_TEST_RUST_IMAGE") else {
-        eprintln!("skipped: no fixture has cargo; WHARF_TEST_RUST_IMAGE names an image that has");
-        return;
-    };
     let world = World::new().expect("a world");
+    let (_registry, image) = rust_image(&world);
     world.write(
         "crate/Cargo.toml",
         "[package]\nname = \"tide\"\nversion = \"0.1.0\"\nedition = \"2021\"\n",

@@ -8,6 +8,7 @@ mod busybox;
 mod debian;
 mod mirror;
 mod python;
+mod rust;
 
 use std::fs;
 use std::path::Path;
@@ -40,6 +41,12 @@ pub fn base_image() -> Result<Image> {
 /// A small image with busybox and a few users, for tests that want a shell and nothing else.
 pub fn busybox() -> Result<Image> {
     ready(&busybox::RECIPE)
+}
+
+/// An image with cargo and Rust's target for WebAssembly, out of this machine's own toolchain. Only tests that build Rust in steps
+/// make it: it is large.
+pub fn rust() -> Result<Image> {
+    ready(&rust::RECIPE)
 }
 
 /// Both base images.

@@ -11,10 +11,13 @@ use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use crate::{Error, Result};
+
+/// Bytes that are sent at once.
+const PIECE: usize = 64 * 1024;
 
 /// A request.
 #[derive(Clone, Debug)]
@@ -44,7 +47,15 @@ pub struct Reply {
     status: u16,
     headers: Vec<(String, String)>,
     body: Body,
-    cut: Option<u64>,
+    cut: Option<Cut>,
+}
+
+/// Where an answer ends before its body does.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    after: u64,
+    /// Nothing more comes, and the connection stays open.
+    holds: bool,
 }
 
 /// What an answer brings.
@@ -67,15 +78,24 @@ impl Body {
         }
     }
 
-    /// Sends its first bytes, so many.
-    fn send(&self, stream: &mut TcpStream, length: u64) -> std::io::Result<()> {
-        match self {
-            Self::Bytes(bytes) => stream.write_all(&bytes[..length as usize]),
+    /// Sends its first bytes, so many, and says of each piece that it was sent.
+    fn send(&self, stream: &mut TcpStream, length: u64, sent: &dyn Fn(u64)) -> std::io::Result<()> {
+        let mut source: Box<dyn Read + '_> = match self {
+            Self::Bytes(bytes) => Box::new(&bytes[..length as usize]),
             Self::Part { file, from, .. } => {
                 let mut file = File::open(file)?;
                 file.seek(SeekFrom::Start(*from))?;
-                std::io::copy(&mut file.take(length), stream).map(drop)
+                Box::new(file.take(length))
             }
+        };
+        let mut piece = vec![0; PIECE];
+        loop {
+            let read = source.read(&mut piece)?;
+            if read == 0 {
+                return Ok(());
+            }
+            stream.write_all(&piece[..read])?;
+            sent(read as u64);
         }
     }
 }
@@ -221,8 +241,27 @@ impl Reply {
     /// Ends the connection after so many bytes of the body.
     #[must_use]
     pub fn cut_after(mut self, bytes: u64) -> Self {
-        self.cut = Some(bytes);
+        self.cut = Some(Cut {
+            after: bytes,
+            holds: false,
+        });
         self
+    }
+
+    /// Sends nothing after so many bytes of the body, until the client hangs up.
+    #[must_use]
+    pub fn held_after(mut self, bytes: u64) -> Self {
+        self.cut = Some(Cut {
+            after: bytes,
+            holds: true,
+        });
+        self
+    }
+
+    /// How many bytes of a body it sends.
+    pub fn length(&self) -> u64 {
+        let length = self.body.length();
+        self.cut.map_or(length, |cut| cut.after.min(length))
     }
 
     /// How many bytes this brings of a file on disk before the one at this place; nothing when it does not bring that one.
@@ -233,7 +272,7 @@ impl Reply {
         }
     }
 
-    fn send(&self, stream: &mut TcpStream) -> std::io::Result<()> {
+    fn send(&self, stream: &mut TcpStream, asked: &Asked, sent: &dyn Fn(u64)) -> std::io::Result<()> {
         let mut head = format!("HTTP/1.1 {} as told\r\nConnection: close\r\n", self.status);
         for (name, value) in &self.headers {
             let _ = write!(head, "{name}: {value}\r\n");
@@ -243,8 +282,15 @@ impl Reply {
         }
         head.push_str("\r\n");
         stream.write_all(head.as_bytes())?;
-        let length = self.body.length();
-        self.body.send(stream, self.cut.unwrap_or(length).min(length))?;
+        if asked.method != "HEAD" {
+            self.body.send(stream, self.length(), sent)?;
+        }
+        if self
+            .cut
+            .is_some_and(|cut| cut.holds && cut.after < self.body.length())
+        {
+            return Ok(());
+        }
         stream.shutdown(Shutdown::Write)
     }
 }
@@ -253,7 +299,15 @@ impl Reply {
 #[derive(Clone, Debug)]
 pub struct HttpServer {
     address: SocketAddr,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    log: Arc<Mutex<Log>>,
+}
+
+/// What a server did.
+#[derive(Debug, Default)]
+struct Log {
+    asked: Vec<Asked>,
+    /// Bytes of bodies by the path that was asked for.
+    sent: HashMap<String, u64>,
 }
 
 impl HttpServer {
@@ -267,8 +321,8 @@ impl HttpServer {
         let place = PathBuf::from(address.to_string());
         let listener = TcpListener::bind((address, 0)).map_err(Error::io("listening on", &place))?;
         let address = listener.local_addr().map_err(Error::io("listening on", &place))?;
-        let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
-        let (seen, rule) = (Arc::clone(&asked), Arc::new(rule));
+        let log: Arc<Mutex<Log>> = Arc::default();
+        let (seen, rule) = (Arc::clone(&log), Arc::new(rule));
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (seen, rule) = (Arc::clone(&seen), Arc::clone(&rule));
@@ -276,7 +330,7 @@ impl HttpServer {
                 thread::spawn(move || serve(stream, &seen, &*rule).ok());
             }
         });
-        Ok(Self { address, asked })
+        Ok(Self { address, log })
     }
 
     /// The address of a path on it.
@@ -291,13 +345,24 @@ impl HttpServer {
 
     /// What it was asked so far.
     pub fn asked(&self) -> Vec<Asked> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.log).asked.clone()
     }
+
+    /// How many bytes of bodies it sent so far in answers for paths that begin so.
+    pub fn sent(&self, path: &str) -> u64 {
+        let log = lock(&self.log);
+        let of_path = log.sent.iter().filter(|(asked, _)| asked.starts_with(path));
+        of_path.map(|(_, bytes)| bytes).sum()
+    }
+}
+
+fn lock(log: &Mutex<Log>) -> MutexGuard<'_, Log> {
+    log.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn serve(
     stream: TcpStream,
-    seen: &Mutex<Vec<Asked>>,
+    log: &Mutex<Log>,
     rule: &(dyn Fn(&Asked) -> Reply + Send + Sync),
 ) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
@@ -323,7 +388,8 @@ fn serve(
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
     let asked = {
-        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut log = lock(log);
+        let seen = &mut log.asked;
         let before = seen.iter().filter(|other| other.path == path).count();
         let asked = Asked {
             method,
@@ -336,7 +402,8 @@ fn serve(
         asked
     };
     let mut stream = stream;
-    rule(&asked).send(&mut stream)?;
+    let sent = |bytes| *lock(log).sent.entry(asked.path.clone()).or_default() += bytes;
+    rule(&asked).send(&mut stream, &asked, &sent)?;
     // What the client still sends is read, so that what was written reaches it.
     std::io::copy(&mut reader, &mut std::io::sink()).map(|_| ())
 }

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use wharf_manifest::GitReference;
 
 use super::{Loudness, ModuleArg};
+use crate::error::Report;
 
 /// Whom connections to registries trust.
 #[derive(Debug, Args)]
@@ -31,14 +33,80 @@ pub(crate) struct ProjectArgs {
     after_help = "Comments and order of wharf.toml stay as they are. Nothing is written when the modules do not go together."
 )]
 pub(crate) struct AddArgs {
-    /// What is called: acme:tool, acme:tool@1.2, registry.example/acme/tool:1.2.0, or a path
-    #[arg(value_name = "REF|PATH")]
+    /// What is called: acme:tool, acme:tool@1.2, registry.example/acme/tool:1.2.0, a path, or the https:// address of a git
+    /// repository
+    #[arg(value_name = "REF|PATH|URL")]
     pub(crate) reference: String,
     /// The name that it is called by, when it gives itself none
     #[arg(long, value_name = "NAMESPACE:NAME")]
     pub(crate) name: Option<String>,
     #[command(flatten)]
+    pub(crate) git: GitArgs,
+    #[command(flatten)]
     pub(crate) project: ProjectArgs,
+}
+
+/// Which module of a git repository.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct GitArgs {
+    /// A branch of the repository; its main one by default
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["tag", "commit"])]
+    branch: Option<String>,
+    /// A tag of the repository
+    #[arg(long, value_name = "NAME", conflicts_with = "commit")]
+    tag: Option<String>,
+    /// A commit of the repository, by its whole name
+    #[arg(long, value_name = "HEX")]
+    commit: Option<String>,
+    /// Where the module is in the repository; its root by default
+    #[arg(long, value_name = "DIR")]
+    directory: Option<String>,
+}
+
+impl GitArgs {
+    /// Refuses them for what is in no repository.
+    pub(crate) fn only_of_repositories(&self) -> Result<(), Report> {
+        let set = [
+            ("branch", self.branch.is_some()),
+            ("tag", self.tag.is_some()),
+            ("commit", self.commit.is_some()),
+            ("directory", self.directory.is_some()),
+        ];
+        match set.iter().find(|(_, is_set)| *is_set) {
+            Some((name, _)) => Err(Report::usage(format!(
+                "--{name} goes with the address of a git repository, as in https://git.example/acme/tools"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Which commit is meant.
+    pub(crate) fn reference(&self) -> GitReference {
+        match (&self.branch, &self.tag, &self.commit) {
+            (Some(branch), ..) => GitReference::Branch(branch.clone()),
+            (_, Some(tag), _) => GitReference::Tag(tag.clone()),
+            (.., Some(commit)) => GitReference::Commit(commit.clone()),
+            _ => GitReference::Head,
+        }
+    }
+
+    /// Where the module is in the repository; nothing for its root.
+    pub(crate) fn directory(&self) -> Option<String> {
+        let plain = self.directory.as_deref()?.trim_start_matches("./").trim_end_matches('/');
+        (!plain.is_empty() && plain != ".").then(|| plain.to_owned())
+    }
+
+    /// What wharf.toml says about it.
+    pub(crate) fn fields(&self, url: &str) -> Vec<(&'static str, String)> {
+        let more = [
+            ("branch", self.branch.clone()),
+            ("tag", self.tag.clone()),
+            ("commit", self.commit.clone()),
+            ("directory", self.directory()),
+        ];
+        let more = more.into_iter().filter_map(|(key, value)| Some((key, value?)));
+        std::iter::once(("git", url.to_owned())).chain(more).collect()
+    }
 }
 
 #[derive(Debug, Args)]

@@ -8,9 +8,10 @@ use wharf_manifest::Manifest;
 use wharf_registry::{Entry, Found, Lock, ManifestText, ModuleRef, Modules, Moved, Wanted};
 
 use crate::{
-    args::{AddArgs, PinningArgs, RemoveArgs, UpdateArgs},
+    args::{AddArgs, GitArgs, PinningArgs, ProjectArgs, RemoveArgs, UpdateArgs},
     composition::{self, lock_file},
     error::Report,
+    git_modules::{self, Checkouts, is_address},
     module::Place,
     output, pins,
     places::Places,
@@ -21,18 +22,24 @@ use crate::{
 
 /// Adds a dependency.
 pub(crate) fn add(args: &AddArgs) -> Result<(), Report> {
-    let project = Project::open(&args.project.module)?;
-    let modules = reach(args.project.certificates.ca_cert.as_deref())?;
+    let project = Project::open(&args.project)?;
     let runtime = super::runtime()?;
-    let (name, entry, found) = match Place::of(Path::new(&args.reference))? {
-        Place::Path(path) => {
-            let (name, entry) = project.by_path(&path)?;
-            (name, entry, None)
-        }
-        Place::Registry(wanted) => {
-            let found = runtime.block_on(modules.find(&wanted))?;
-            let (name, entry) = by_reference(&wanted, &found, args.name.as_deref())?;
-            (name, entry, Some(found))
+    let modules = project.reach.modules(&project.places)?;
+    let (name, entry, found) = if is_address(&args.reference) {
+        let (name, entry) = project.by_address(&args.reference, &args.git)?;
+        (name, entry, None)
+    } else {
+        args.git.only_of_repositories()?;
+        match Place::of(Path::new(&args.reference))? {
+            Place::Path(path) => {
+                let (name, entry) = project.by_path(&path)?;
+                (name, entry, None)
+            }
+            Place::Registry(wanted) => {
+                let found = runtime.block_on(modules.find(&wanted))?;
+                let (name, entry) = by_reference(&wanted, &found, args.name.as_deref())?;
+                (name, entry, Some(found))
+            }
         }
     };
     let mut text = ManifestText::read(&project.text).map_err(|why| project.wrong(why))?;
@@ -40,8 +47,7 @@ pub(crate) fn add(args: &AddArgs) -> Result<(), Report> {
         output::aside(&format!("{name} is there already: nothing has changed\n"));
         return Ok(());
     }
-    let style = Style::from(&args.project.loudness);
-    project.change(&runtime, &text.text(), &modules, &[], style)?;
+    project.change(&runtime, &text.text(), &modules, &[])?;
     output::aside(&format!("{name} is added to wharf.toml\n"));
     if let Some(found) = &found {
         output::aside(&super::inspect::asked(&name, found));
@@ -51,58 +57,52 @@ pub(crate) fn add(args: &AddArgs) -> Result<(), Report> {
 
 /// Removes dependencies, and what was granted to them.
 pub(crate) fn remove(args: &RemoveArgs) -> Result<(), Report> {
-    let project = Project::open(&args.project.module)?;
+    let project = Project::open(&args.project)?;
     let mut text = ManifestText::read(&project.text).map_err(|why| project.wrong(why))?;
     for name in &args.names {
         if !text.remove(name) {
             return Err(project.unknown(name, &text.dependencies()));
         }
     }
-    let modules = reach(args.project.certificates.ca_cert.as_deref())?;
-    project.change(
-        &super::runtime()?,
-        &text.text(),
-        &modules,
-        &[],
-        Style::from(&args.project.loudness),
-    )?;
+    let modules = project.reach.modules(&project.places)?;
+    project.change(&super::runtime()?, &text.text(), &modules, &[])?;
     for name in &args.names {
         output::aside(&format!("{name} is removed from wharf.toml\n"));
     }
     Ok(())
 }
 
-/// Chooses versions anew.
+/// Chooses versions and commits anew.
 pub(crate) fn update(args: &UpdateArgs) -> Result<(), Report> {
-    let project = Project::open(&args.project.module)?;
+    let project = Project::open(&args.project)?;
     let before = Lock::load(&project.lock)?.unwrap_or_default();
+    let in_repositories = project.in_repositories()?;
     let known: Vec<String> = before.modules.iter().map(|module| module.name.clone()).collect();
     let (mut anew, mut unpinned) = (Vec::new(), Vec::new());
     for name in &args.names {
-        let pins = pins::named(&before.pins, name);
+        let mut pins: Vec<String> = pins::named(&before.pins, name).into_iter().cloned().collect();
+        let of_module = in_repositories.iter().find(|(module, _)| module == name);
+        pins.extend(of_module.map(|(_, pin)| pin.clone()));
         if known.contains(name) {
             anew.push(name.clone());
         } else if pins.is_empty() {
-            return Err(project.unknown(name, &known));
+            let names = in_repositories.iter().map(|(module, _)| module.clone());
+            return Err(project.unknown(name, &known.into_iter().chain(names).collect::<Vec<_>>()));
         }
-        unpinned.extend(pins.into_iter().cloned());
+        unpinned.extend(pins);
     }
     if args.names.is_empty() {
         anew = known;
         unpinned = before.pins.keys().cloned().collect();
     }
-    project.unpin(&unpinned)?;
-    if anew.is_empty() && !unpinned.is_empty() {
+    let of_modules = |pin: &&String| in_repositories.iter().any(|(_, known)| known == *pin);
+    let (of_modules, of_runs): (Vec<&String>, Vec<&String>) = unpinned.iter().partition(of_modules);
+    project.unpin(&of_modules, &of_runs)?;
+    if anew.is_empty() && of_modules.is_empty() && !unpinned.is_empty() {
         return Ok(());
     }
-    let modules = reach(args.project.certificates.ca_cert.as_deref())?;
-    let after = project.change(
-        &super::runtime()?,
-        &project.text.clone(),
-        &modules,
-        &anew,
-        Style::from(&args.project.loudness),
-    )?;
+    let modules = project.reach.modules(&project.places)?;
+    let after = project.change(&super::runtime()?, &project.text.clone(), &modules, &anew)?;
     let changes = changes(&before, &after);
     if changes.is_empty() {
         output::aside("everything is as new as wharf.toml allows\n");
@@ -128,16 +128,18 @@ fn changes(before: &Lock, after: &Lock) -> Vec<String> {
             None => changes.push(format!("{} {} is new", module.name, module.version)),
         }
     }
+    for (reference, commit) in &after.pins {
+        match before.pins.get(reference) {
+            Some(old) if old != commit => changes.push(format!("{reference}: {old} → {commit}")),
+            _ => {}
+        }
+    }
     let gone = before
         .modules
         .iter()
         .filter(|old| after.of_place(&old.place).is_none());
     changes.extend(gone.map(|old| format!("{} {} is not called any more", old.name, old.version)));
     changes
-}
-
-fn reach(ca_cert: Option<&Path>) -> Result<Modules, Report> {
-    Reach::new(PinningArgs::default(), ca_cert).modules(&Places::find()?)
 }
 
 /// What is written for a module of a registry.
@@ -191,22 +193,29 @@ struct Project {
     manifest: PathBuf,
     lock: PathBuf,
     text: String,
+    places: Places,
+    reach: Reach,
+    style: Style,
 }
 
 impl Project {
-    fn open(path: &Path) -> Result<Self, Report> {
+    fn open(args: &ProjectArgs) -> Result<Self, Report> {
+        let path = &args.module;
         let manifest = path.join("wharf.toml");
         if !manifest.is_file() {
-            return Err(BuildError::NotAModule(path.to_owned()).into());
+            return Err(BuildError::NotAModule(path.clone()).into());
         }
         let read =
             |error: std::io::Error| Report::usage(format!("{} cannot be read: {error}", manifest.display()));
         let text = std::fs::read_to_string(&manifest).map_err(read)?;
         Ok(Self {
-            directory: path.to_owned(),
+            directory: path.clone(),
             lock: lock_file(path),
             manifest,
             text,
+            places: Places::find()?,
+            reach: Reach::new(PinningArgs::default(), args.certificates.ca_cert.as_deref()),
+            style: Style::from(&args.loudness),
         })
     }
 
@@ -227,6 +236,29 @@ impl Project {
         Ok((name, entry))
     }
 
+    /// What is written for a module in a repository, and the name that it gives itself.
+    fn by_address(&self, url: &str, args: &GitArgs) -> Result<(String, Entry), Report> {
+        let checkouts = self.checkouts(Lock::load(&self.lock)?.as_ref());
+        let source = checkouts.find(url, &args.reference(), args.directory().as_deref())?;
+        let name = composition::name_at(&source.directory)?;
+        Ok((name, Entry::Table(args.fields(url))))
+    }
+
+    fn checkouts(&self, lock: Option<&Lock>) -> Checkouts {
+        let pins = lock.map(|lock| lock.pins.clone()).unwrap_or_default();
+        Checkouts::new(&self.places, self.style, &self.reach, pins)
+    }
+
+    /// The modules in repositories whose commits wharf.lock keeps, and by which names.
+    fn in_repositories(&self) -> Result<Vec<(String, String)>, Report> {
+        let manifest = Manifest::parse(&self.text).map_err(|why| self.wrong(why))?;
+        let pinned = manifest
+            .dependencies
+            .iter()
+            .filter_map(|(name, dependency)| Some((name.to_string(), git_modules::pin(dependency)?)));
+        Ok(pinned.collect())
+    }
+
     /// Resolves what a changed manifest says, and writes both files when that goes well. Connections of the modules' registries
     /// live in the runtime in which they were made.
     fn change(
@@ -235,34 +267,38 @@ impl Project {
         text: &str,
         modules: &Modules,
         anew: &[String],
-        style: Style,
     ) -> Result<Lock, Report> {
         let manifest = Manifest::parse(text).map_err(|why| self.wrong(why))?;
-        let sources = composition::sources(&self.directory, &manifest)?;
         let old = Lock::load(&self.lock)?;
+        let checkouts = self.checkouts(old.as_ref());
+        let sources = composition::sources(&self.directory, &manifest, &checkouts)?;
         let moved = std::sync::Arc::new(Moved::default());
         let work = modules.resolve(&sources, old.as_ref(), anew);
-        let lock = runtime.block_on(shown(style, "resolving wharf.toml", &moved, work))?;
+        let mut lock = runtime.block_on(shown(self.style, "resolving wharf.toml", &moved, work))?;
+        lock.pins = checkouts.pins();
         if text != self.text {
             let write = |error: std::io::Error| {
                 Report::failed(format!("{} cannot be written: {error}", self.manifest.display()))
             };
             std::fs::write(&self.manifest, text).map_err(write)?;
         }
-        if old.is_some() || !lock.modules.is_empty() {
+        if old.is_some() || lock != Lock::default() {
             lock.save(&self.lock)?;
         }
         Ok(lock)
     }
 
-    /// Forgets what these references mean.
-    fn unpin(&self, references: &[String]) -> Result<(), Report> {
-        if references.is_empty() {
+    /// Forgets what these references mean: those of modules, which are looked up next, and those that runs met.
+    fn unpin(&self, of_modules: &[&String], of_runs: &[&String]) -> Result<(), Report> {
+        if of_modules.is_empty() && of_runs.is_empty() {
             return Ok(());
         }
         let mut lock = Lock::load(&self.lock)?.unwrap_or_default();
-        for reference in references {
-            lock.pins.remove(reference);
+        for reference in of_modules {
+            lock.pins.remove(*reference);
+        }
+        for reference in of_runs {
+            lock.pins.remove(*reference);
             output::aside(&format!(
                 "{reference} is not pinned any more: `wharf call --pin` notes what it means then\n"
             ));

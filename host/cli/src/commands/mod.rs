@@ -13,6 +13,7 @@ pub(crate) mod init;
 pub(crate) mod inspect;
 pub(crate) mod login;
 pub(crate) mod publish;
+pub(crate) mod runs;
 
 use crate::error::Report;
 

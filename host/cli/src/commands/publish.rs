@@ -4,6 +4,7 @@ use std::{fs::File, path::PathBuf, sync::Arc};
 
 use serde_json::json;
 use wharf_oci::Reference;
+use wharf_manifest::Dependency;
 use wharf_registry::{Contents, Destination, Error, Modules, Moved, Package, Publication, SigningKey};
 use zeroize::Zeroizing;
 
@@ -19,6 +20,9 @@ use crate::{
     table::{bytes, columns},
 };
 
+/// Where the password of a key is, as cosign has it.
+const KEY_PASSWORD: &str = "COSIGN_PASSWORD";
+
 /// Publishes a module, or shows what would be published.
 pub(crate) fn run(args: &PublishArgs) -> Result<(), Report> {
     let places = Places::find()?;
@@ -31,6 +35,7 @@ pub(crate) fn run(args: &PublishArgs) -> Result<(), Report> {
         what: path.display().to_string(),
         why,
     })?;
+    check_calls(&contents)?;
     let destination = Destination::read(args.reference.as_deref(), &contents)?;
     check_tags(&args.tags)?;
     let key = args.sign_key.as_deref().map(signing_key).transpose()?;
@@ -110,7 +115,32 @@ fn signing_key(written: &str) -> Result<SigningKey, Report> {
                 .map_err(|error| Report::usage(format!("--sign-key: {path} cannot be read: {error}")))?
         }
     };
-    Ok(SigningKey::read(&Zeroizing::new(pem))?)
+    let pem = Zeroizing::new(pem);
+    if !SigningKey::is_sealed(&pem) {
+        return Ok(SigningKey::read(&pem)?);
+    }
+    let password = std::env::var(KEY_PASSWORD).map(Zeroizing::new).map_err(|_| {
+        Report::usage("--sign-key: the key is sealed with a password")
+            .with_hint(format!("put the password into the variable {KEY_PASSWORD}, as for cosign"))
+    })?;
+    Ok(SigningKey::open(&pem, &password)?)
+}
+
+/// What is published calls what others can have, too.
+fn check_calls(contents: &Contents) -> Result<(), Report> {
+    let about = contents.about();
+    for (name, dependency) in about.iter().flat_map(|about| &about.dependencies) {
+        let place = match dependency {
+            Dependency::Path(path) => format!("at {}", path.display()),
+            Dependency::Git { url, .. } => format!("in the repository {url}"),
+            Dependency::Registry { .. } | Dependency::Oci { .. } => continue,
+        };
+        return Err(Report::usage(format!(
+            "it calls {name}, which is {place}: whoever pulls it would not have that"
+        ))
+        .with_hint(format!("publish {name} first, and call it by its version")));
+    }
+    Ok(())
 }
 
 /// Tags that follow are words: what is published under a version stays.

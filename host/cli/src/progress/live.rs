@@ -393,7 +393,7 @@ impl View for Live {
 
     fn end(&mut self, tally: &Tally, out: &mut Vec<u8>) {
         self.erase(out);
-        if tally.steps() > 0 {
+        if tally.totals().steps() > 0 {
             let _ = writeln!(out, "{tally}");
         }
     }
@@ -447,7 +447,7 @@ mod tests {
             outcome: outcome.into(),
             microseconds: 1_200_000,
             error: String::new(),
-            gpus: 0,
+            ..Finished::default()
         };
         tell(live, key, What::Finished(finished))
     }

@@ -3,6 +3,7 @@
 //! What happens arrives as events of the engine and words of modules. A [`View`] turns them into lines; nothing here waits
 //! for a terminal.
 
+mod github;
 mod json;
 mod live;
 mod plain;
@@ -15,6 +16,7 @@ use tokio::{
     task::JoinHandle,
 };
 use wharf_client::proto::Event;
+use wharf_record::Prices;
 
 pub(crate) use self::tally::Tally;
 use crate::{
@@ -113,11 +115,11 @@ pub(crate) struct Ending(JoinHandle<Tally>);
 
 impl Progress {
     /// Starts to show.
-    pub(crate) fn start(style: Style) -> Self {
+    pub(crate) fn start(style: Style, prices: Option<Prices>) -> Self {
         let (events, events_in) = mpsc::unbounded_channel();
         let (words, words_in) = mpsc::unbounded_channel();
         let (stage, changes) = mpsc::unbounded_channel();
-        let shown = tokio::spawn(show(view(style), events_in, words_in, changes));
+        let shown = tokio::spawn(show(view(style), prices, events_in, words_in, changes));
         Self {
             events,
             words,
@@ -202,6 +204,7 @@ impl Style {
 fn view(style: Style) -> Box<dyn View> {
     match style.kind {
         ProgressKind::Json => Box::new(json::Json::default()),
+        _ if crate::github::is_here() && !style.quiet => Box::new(github::Actions::default()),
         _ if style.is_live() => Box::new(live::Live::new(live::Screen::of_terminal())),
         _ => Box::new(plain::Plain::new(style, Paint::of_stderr())),
     }
@@ -209,12 +212,16 @@ fn view(style: Style) -> Box<dyn View> {
 
 async fn show(
     mut view: Box<dyn View>,
+    prices: Option<Prices>,
     mut events: mpsc::UnboundedReceiver<Event>,
     mut words: mpsc::UnboundedReceiver<Word>,
     mut changes: mpsc::UnboundedReceiver<Change>,
 ) -> Tally {
     let started = Instant::now();
-    let mut tally = Tally::default();
+    let mut tally = Tally {
+        prices,
+        ..Tally::default()
+    };
     let mut out = Vec::new();
     let mut is_away = false;
     let (mut events_open, mut words_open) = (true, true);

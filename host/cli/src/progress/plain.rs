@@ -174,7 +174,7 @@ impl View for Plain {
     }
 
     fn end(&mut self, tally: &Tally, out: &mut Vec<u8>) {
-        if !self.style.quiet && (tally.steps() > 0 || self.style.verbose) {
+        if !self.style.quiet && (tally.totals().steps() > 0 || self.style.verbose) {
             let _ = writeln!(out, "{tally}");
         }
     }
@@ -227,7 +227,7 @@ mod tests {
             outcome: outcome.into(),
             microseconds: 1_234_000,
             error: error.to_owned(),
-            gpus: 0,
+            ..Finished::default()
         })
     }
 

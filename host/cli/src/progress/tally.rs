@@ -1,69 +1,49 @@
-//! Counts what a run did.
+//! Counts what a run did, used and saved.
 
-use std::{collections::HashMap, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
-use wharf_client::proto::{Event, Finished, Kind, Outcome, event::What};
+use wharf_client::proto::{self, Event, Finished, event::What};
+use wharf_record::{Amount, Collector, Ended, Kind, Outcome, Prices, Totals};
 
-/// How many steps were remembered, run and failed, and which were cut short.
+/// Less than this is not worth a word in the sum.
+const WORTH_A_WORD: u64 = 50_000;
+
+/// What happened in a run, and what it was worth.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
-    pub(crate) remembered: usize,
-    pub(crate) run: usize,
-    pub(crate) failed: usize,
-    /// Titles of steps that an interruption ended.
-    pub(crate) stopped: Vec<String>,
-    /// How long steps and services had GPUs: each counts by itself.
-    pub(crate) gpu_seconds: f64,
+    /// All of it, for the run's record.
+    pub(crate) run: Collector,
+    /// What an hour costs, where the user has said so.
+    pub(crate) prices: Option<Prices>,
     /// How long the run took.
     pub(crate) took: Duration,
-    /// Steps that have started and not ended.
-    running: HashMap<Vec<u8>, String>,
-    /// Services that have started and not ended.
-    serving: HashMap<Vec<u8>, String>,
 }
 
 impl Tally {
     /// Takes an event into account.
     pub(crate) fn count(&mut self, event: &Event) {
         match &event.what {
-            Some(What::Started(started)) if started.kind() == Kind::Step => {
-                self.running.insert(event.key.clone(), started.title.clone());
+            Some(What::Started(started)) => {
+                self.run.begin(&event.key, kind(started.kind()), &started.title);
             }
-            Some(What::Started(started)) if started.kind() == Kind::Service => {
-                let title = format!("service: {}", started.title);
-                self.serving.insert(event.key.clone(), title);
-            }
-            Some(What::Finished(finished)) => {
-                self.gpu_seconds += gpu_seconds(finished);
-                self.serving.remove(&event.key);
-                let Some(title) = self.running.remove(&event.key) else {
-                    return;
-                };
-                match finished.outcome() {
-                    Outcome::Hit => self.remembered += 1,
-                    Outcome::Done => self.run += 1,
-                    Outcome::Failed => self.failed += 1,
-                    Outcome::Cancelled => self.stopped.push(title),
-                }
-            }
+            Some(What::Finished(finished)) => self.run.end(&event.key, ended(finished)),
             _ => {}
         }
     }
 
-    /// All steps that came to an end.
-    pub(crate) fn steps(&self) -> usize {
-        self.remembered + self.run + self.failed
+    /// The sums.
+    pub(crate) fn totals(&self) -> &Totals {
+        self.run.totals()
     }
 
     /// Titles of the steps and services that did not end by themselves.
-    pub(crate) fn cut_short(&self) -> Vec<&str> {
-        let mut titles: Vec<_> = self
-            .stopped
-            .iter()
-            .chain(self.running.values())
-            .chain(self.serving.values())
-            .map(String::as_str)
-            .collect();
+    pub(crate) fn cut_short(&self) -> Vec<String> {
+        let running = self.run.running().filter_map(|(kind, title)| match kind {
+            Kind::Step => Some(title.to_owned()),
+            Kind::Service => Some(format!("service: {title}")),
+            _ => None,
+        });
+        let mut titles: Vec<_> = self.run.stopped().map(str::to_owned).chain(running).collect();
         titles.sort_unstable();
         titles
     }
@@ -71,26 +51,75 @@ impl Tally {
 
 /// How long a step had GPUs, those of it together. What is remembered has used none.
 pub(super) fn gpu_seconds(finished: &Finished) -> f64 {
-    f64::from(finished.gpus) * finished.microseconds as f64 / 1e6
+    match finished.outcome() {
+        proto::Outcome::Hit => 0.0,
+        _ => f64::from(finished.gpus) * finished.microseconds as f64 / 1e6,
+    }
+}
+
+fn kind(kind: proto::Kind) -> Kind {
+    match kind {
+        proto::Kind::Step => Kind::Step,
+        proto::Kind::Service => Kind::Service,
+        proto::Kind::Pull => Kind::Pull,
+        proto::Kind::Upload => Kind::Upload,
+        proto::Kind::Files => Kind::Files,
+        proto::Kind::Push => Kind::Push,
+    }
+}
+
+fn ended(finished: &Finished) -> Ended {
+    Ended {
+        outcome: match finished.outcome() {
+            proto::Outcome::Done => Outcome::Done,
+            proto::Outcome::Hit => Outcome::Remembered,
+            proto::Outcome::Failed => Outcome::Failed,
+            proto::Outcome::Cancelled => Outcome::Stopped,
+        },
+        microseconds: finished.microseconds,
+        cpu_microseconds: finished.cpu_microseconds,
+        peak_memory: finished.peak_memory,
+        gpus: finished.gpus,
+    }
 }
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
+        let totals = self.totals();
+        let Totals {
             remembered,
             run,
             failed,
+            used,
+            saved,
             ..
-        } = self;
-        let steps = self.steps();
+        } = totals;
+        let steps = totals.steps();
         let plural = if steps == 1 { "" } else { "s" };
-        let seconds = self.took.as_secs_f64();
+        let took = self.took.as_secs_f64();
         write!(
             f,
-            "{steps} step{plural}: {remembered} remembered, {run} run, {failed} failed in {seconds:.1}s"
+            "{steps} step{plural}: {remembered} remembered, {run} run, {failed} failed in {took:.1}s"
         )?;
-        if self.gpu_seconds > 0.0 {
-            write!(f, ", {:.1} GPU seconds", self.gpu_seconds)?;
+        let seconds = |microseconds: u64| microseconds as f64 / 1e6;
+        if used.cpu_microseconds >= WORTH_A_WORD {
+            write!(f, ", {:.1} CPU seconds", seconds(used.cpu_microseconds))?;
+        }
+        if used.gpu_microseconds > 0 {
+            write!(f, ", {:.1} GPU seconds", seconds(used.gpu_microseconds))?;
+        }
+        let money = |amount: Amount| {
+            let prices = self.prices.as_ref().filter(|_| amount != Amount::default());
+            prices.map(|prices| prices.show(amount))
+        };
+        if let Some(cost) = money(*used) {
+            write!(f, ", {cost}")?;
+        }
+        if saved.microseconds >= WORTH_A_WORD {
+            write!(f, "; saved {:.1}s", seconds(saved.microseconds))?;
+            if let Some(cost) = money(*saved) {
+                write!(f, ", {cost}")?;
+            }
         }
         if steps > 0 && *remembered == steps {
             write!(f, " (all remembered)")?;
@@ -101,11 +130,11 @@ impl fmt::Display for Tally {
 
 #[cfg(test)]
 mod tests {
-    use wharf_client::proto::Started;
+    use wharf_client::proto::{Kind, Outcome, Started};
 
     use super::*;
 
-    fn tell(tally: &mut Tally, key: u8, kind: Kind, outcome: Option<Outcome>) {
+    fn start(tally: &mut Tally, key: u8, kind: Kind) {
         let started = What::Started(Started {
             title: format!("step {key}"),
             kind: kind.into(),
@@ -114,30 +143,35 @@ mod tests {
             key: vec![key],
             what: Some(started),
         });
-        if let Some(outcome) = outcome {
-            let finished = Finished {
-                outcome: outcome.into(),
-                microseconds: 1,
-                error: String::new(),
-                gpus: 0,
-            };
-            tally.count(&Event {
-                key: vec![key],
-                what: Some(What::Finished(finished)),
-            });
-        }
+    }
+
+    fn finish(tally: &mut Tally, key: u8, finished: Finished) {
+        tally.count(&Event {
+            key: vec![key],
+            what: Some(What::Finished(finished)),
+        });
+    }
+
+    fn tell(tally: &mut Tally, key: u8, kind: Kind, outcome: Outcome) {
+        start(tally, key, kind);
+        let finished = Finished {
+            outcome: outcome.into(),
+            microseconds: 1,
+            ..Finished::default()
+        };
+        finish(tally, key, finished);
     }
 
     #[test]
     fn counts_steps_only() {
         let mut tally = Tally::default();
-        tell(&mut tally, 1, Kind::Step, Some(Outcome::Hit));
-        tell(&mut tally, 2, Kind::Pull, Some(Outcome::Done));
+        tell(&mut tally, 1, Kind::Step, Outcome::Hit);
+        tell(&mut tally, 2, Kind::Pull, Outcome::Done);
         assert_eq!(
             tally.to_string(),
             "1 step: 1 remembered, 0 run, 0 failed in 0.0s (all remembered)"
         );
-        tell(&mut tally, 3, Kind::Step, Some(Outcome::Done));
+        tell(&mut tally, 3, Kind::Step, Outcome::Done);
         assert_eq!(
             tally.to_string(),
             "2 steps: 1 remembered, 1 run, 0 failed in 0.0s"
@@ -145,31 +179,42 @@ mod tests {
     }
 
     #[test]
-    fn counts_how_long_steps_had_gpus() {
+    fn says_what_was_used_and_what_was_saved() {
         let mut tally = Tally::default();
-        for (key, gpus) in [(1, 2), (2, 0), (3, 1)] {
-            tell(&mut tally, key, Kind::Step, None);
+        for (key, outcome, gpus) in [(1, Outcome::Done, 2), (2, Outcome::Done, 0), (3, Outcome::Hit, 1)] {
+            start(&mut tally, key, Kind::Step);
             let finished = Finished {
+                outcome: outcome.into(),
                 microseconds: 1_500_000,
                 gpus,
+                cpu_microseconds: Some(900_000),
                 ..Finished::default()
             };
-            tally.count(&Event {
-                key: vec![key],
-                what: Some(What::Finished(finished)),
-            });
+            finish(&mut tally, key, finished);
         }
         assert_eq!(
             tally.to_string(),
-            "3 steps: 0 remembered, 3 run, 0 failed in 0.0s, 4.5 GPU seconds"
+            "3 steps: 1 remembered, 2 run, 0 failed in 0.0s, 1.8 CPU seconds, 3.0 GPU seconds; saved 1.5s"
+        );
+        tally.prices = Some(Prices {
+            currency: "EUR".to_owned(),
+            cpu_hour: 1.0,
+            gpu_hour: 3600.0,
+        });
+        assert_eq!(
+            tally.to_string(),
+            "3 steps: 1 remembered, 2 run, 0 failed in 0.0s, 1.8 CPU seconds, 3.0 GPU seconds, 3.00 EUR; \
+             saved 1.5s, 1.50 EUR"
         );
     }
 
     #[test]
     fn knows_what_was_cut_short() {
         let mut tally = Tally::default();
-        tell(&mut tally, 2, Kind::Step, None);
-        tell(&mut tally, 1, Kind::Step, Some(Outcome::Cancelled));
-        assert_eq!(tally.cut_short(), ["step 1", "step 2"]);
+        start(&mut tally, 2, Kind::Step);
+        start(&mut tally, 3, Kind::Service);
+        start(&mut tally, 4, Kind::Upload);
+        tell(&mut tally, 1, Kind::Step, Outcome::Cancelled);
+        assert_eq!(tally.cut_short(), ["service: step 3", "step 1", "step 2"]);
     }
 }

@@ -1,6 +1,7 @@
 //! One run of a module's functions: its session with an engine, what is shown of it meanwhile, and how it ends.
 
 mod pipeline;
+mod record;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -12,9 +13,11 @@ use tokio_util::sync::CancellationToken;
 use wharf_client::{Meanings, Session, SessionOptions};
 use wharf_graph::Error;
 use wharf_manifest::{Origin, Rights};
+use wharf_record::Work;
 use wharf_wasm::{CallContext, CallError, Given, Limits, Pipeline, Value};
 
-use self::pipeline::ToEngine;
+pub(crate) use self::record::Judged;
+use self::{pipeline::ToEngine, record::Keeper};
 use crate::{
     engine_choice::EngineSettings,
     error::{Ended, Report},
@@ -37,6 +40,8 @@ pub(crate) struct RunOptions {
     pub(crate) meanings: Meanings,
     /// Refuse those that have no meaning there.
     pub(crate) locked: bool,
+    /// What is run, for its record.
+    pub(crate) work: Work,
 }
 
 /// What calls need of the run that they are part of. The run ends when the last clone is gone.
@@ -85,7 +90,7 @@ impl Within {
 
 /// Does the work of a command on a runtime of its own. What still blocks at the end, such as a command that makes a secret,
 /// is not waited for.
-pub(crate) fn run<T, W>(
+pub(crate) fn run<T: Judged, W>(
     settings: EngineSettings,
     style: Style,
     options: RunOptions,
@@ -110,7 +115,7 @@ where
     outcome
 }
 
-async fn to_its_end<T, W>(
+async fn to_its_end<T: Judged, W>(
     settings: EngineSettings,
     style: Style,
     options: RunOptions,
@@ -120,7 +125,8 @@ async fn to_its_end<T, W>(
 where
     W: Future<Output = Result<T, Report>>,
 {
-    let progress = Progress::start(style);
+    let mut keeper = Keeper::new(&settings.places, options.work);
+    let progress = Progress::start(style, keeper.prices());
     let options = SessionOptions {
         no_cache: options.no_cache,
         explain: options.explain,
@@ -145,6 +151,7 @@ where
     });
     let session = Session::new(connector, options, progress.events.clone());
     session.offer_docker(Box::new(|name, to| pipeline::save_image(name, to).boxed()));
+    keeper.masks(session.secrets_read());
     let lender = Lender::new(progress.stage.clone());
     session.offer_terminal(lender.terminals());
     let pipeline: Arc<dyn Pipeline> =
@@ -156,14 +163,26 @@ where
     };
     // The run is over when its last session is gone; its last events come then.
     let tally = ending.tally().await;
+    let outcome = told(outcome, &tally, &unreached, style);
+    keeper.keep(&tally, &outcome);
+    outcome
+}
+
+/// The outcome as whoever started the run is told of it.
+fn told<T>(
+    outcome: Result<T, Report>,
+    tally: &Tally,
+    unreached: &Mutex<Option<Report>>,
+    style: Style,
+) -> Result<T, Report> {
     match outcome {
-        Err(report) if report.ended() == Ended::Interrupted => Err(interruption(&tally)),
+        Err(report) if report.ended() == Ended::Interrupted => Err(interruption(tally)),
         Err(report) if report.ended() == Ended::Unreachable => {
             let unreached = unreached.lock().unwrap_or_else(PoisonError::into_inner).take();
             Err(unreached.unwrap_or(report))
         }
         // The picture keeps what a failed step printed, above: it is not said twice.
-        Err(report) if style.is_live() && tally.failed > 0 => Err(report.without_log()),
+        Err(report) if style.is_live() && tally.totals().failed > 0 => Err(report.without_log()),
         outcome => outcome,
     }
 }

@@ -85,7 +85,7 @@ impl Uploader {
             outcome: word.into(),
             microseconds,
             error,
-            gpus: 0,
+            ..Finished::default()
         }));
         outcome.map(|(content, _)| content)
     }

@@ -14,12 +14,10 @@ use wharf_graph::{
     shell_words,
 };
 use wharf_runner::{Exit, Remote, StepIo, StepNetwork};
+use wharf_scrub::Scrubber;
 use zeroize::Zeroizing;
 
-use crate::{
-    scrub::Scrubber,
-    step::{io_error, runner_error},
-};
+use crate::step::{io_error, runner_error};
 
 /// How long to wait between two looks at the ports of a service that is not healthy yet: at first, and at most.
 const LOOKS: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(200)];

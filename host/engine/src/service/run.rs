@@ -18,7 +18,7 @@ use crate::{
     audience::Audience,
     engine::Engine,
     session::{Session, lock},
-    step::{Outputs, Prepared, failure, runner_error},
+    step::{Outputs, Prepared, Used, failure, runner_error},
 };
 
 /// The signal by which the runner ends a process.
@@ -98,8 +98,11 @@ impl Engine {
             kind: Kind::Service.into(),
         };
         audience.tell(key, &event::What::Started(started));
+        let mut used = Used::default();
         let outcome = self
-            .run_process(running, step, prepared, &bound, &network, &audience, treatment)
+            .run_process(
+                running, step, prepared, &bound, &network, &audience, treatment, &mut used,
+            )
             .await;
         let (word, error) = match &outcome {
             Ok(()) if running.session.cancelled.is_cancelled() => (Outcome::Cancelled, String::new()),
@@ -111,6 +114,8 @@ impl Engine {
             microseconds: begun.elapsed().as_micros() as u64,
             error,
             gpus: gpus.count(),
+            cpu_microseconds: used.cpu_us,
+            peak_memory: used.peak_memory,
         };
         audience.tell(key, &event::What::Finished(finished));
         outcome
@@ -126,6 +131,7 @@ impl Engine {
         network: &Arc<StepNetwork>,
         audience: &Audience,
         treatment: Treatment<'_>,
+        used: &mut Used,
     ) -> Result<(), Error> {
         let key = running.service.key;
         let (stdout, stderr, reading) =
@@ -179,6 +185,7 @@ impl Engine {
                 error = bound.ended(), if why.is_none() => why = Some(end(&failed, Why::Needed(error))),
             }
         };
+        *used = Used::from(&outcome);
         let mut printed = reading.end().await?;
         let tails = std::mem::take(&mut printed.tails);
         let exit_code = outcome.exit.code();

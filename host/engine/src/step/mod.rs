@@ -22,11 +22,11 @@ use wharf_graph::{
     plan::{Step, Tree},
 };
 use wharf_runner::{
-    Exit, Overlay, StepIo,
+    Exit, Overlay, StepIo, StepOutcome,
     passwd::User,
     spec::{self, Process},
 };
-use wharf_store::{LayerDraft, Pin, Snapshot, VolumeId};
+use wharf_store::{LayerDraft, Pin, Snapshot, Spent, VolumeId};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -81,6 +81,32 @@ pub(crate) struct Left {
     pub(crate) held: Held,
 }
 
+/// What is known of a step once it has ended, however it did.
+#[derive(Default)]
+pub(crate) struct After {
+    /// What is left of one that failed, when somebody wants to look at it.
+    pub(crate) left: Option<Box<Left>>,
+    pub(crate) used: Used,
+}
+
+/// What a process used, where it was counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Used {
+    /// Processor time in microseconds.
+    pub(crate) cpu_us: Option<u64>,
+    /// The most memory at once, in bytes.
+    pub(crate) peak_memory: Option<u64>,
+}
+
+impl From<&StepOutcome> for Used {
+    fn from(outcome: &StepOutcome) -> Self {
+        Self {
+            cpu_us: outcome.cpu_us,
+            peak_memory: outcome.peak_memory,
+        }
+    }
+}
+
 /// What a step stands on.
 struct Ground {
     user: User,
@@ -91,7 +117,7 @@ struct Ground {
 
 impl Engine {
     /// Runs a step whose inputs are made, and remembers its result. When it fails and somebody wants to look at what is left of
-    /// it, that is put into `left`.
+    /// it, that is put into `after`, as what it used is.
     #[allow(clippy::too_many_arguments)]
     pub(crate) async fn run_step(
         self: &Arc<Self>,
@@ -102,11 +128,11 @@ impl Engine {
         gpus: &Leased,
         audience: &Audience,
         cancel: &CancellationToken,
-        left: &mut Option<Box<Left>>,
+        after: &mut After,
     ) -> Result<Arc<Made>, Error> {
         self.running_steps.fetch_add(1, Ordering::Relaxed);
         let outcome = self
-            .run_step_counted(tree, step, inputs, bound, gpus, audience, cancel, left)
+            .run_step_counted(tree, step, inputs, bound, gpus, audience, cancel, after)
             .await;
         self.running_steps.fetch_sub(1, Ordering::Relaxed);
         outcome
@@ -122,7 +148,7 @@ impl Engine {
         gpus: &Leased,
         audience: &Audience,
         cancel: &CancellationToken,
-        left: &mut Option<Box<Left>>,
+        after: &mut After,
     ) -> Result<Arc<Made>, Error> {
         let started = Instant::now();
         let root = inputs[0].snapshot.clone();
@@ -151,6 +177,9 @@ impl Engine {
             }
         };
         let outcome = outcome.map_err(|error| runner_error(&error))?;
+        let used = Used::from(&outcome);
+        after.used = used;
+        let gpus = gpus.count();
         let printed = reading.end().await?;
         match judge(step, &outcome.exit, &printed.tails) {
             Ok(exit_code) => {
@@ -165,7 +194,12 @@ impl Engine {
                             None => root.with(layer),
                         },
                         output: Some(output),
-                        microseconds: started.elapsed().as_micros() as u64,
+                        spent: Spent {
+                            duration_us: started.elapsed().as_micros() as u64,
+                            cpu_us: used.cpu_us,
+                            peak_memory: used.peak_memory,
+                            gpus,
+                        },
                     };
                     store.put_result(&record(&tree, &inputs, &made))?;
                     Ok(Arc::new(made))
@@ -174,7 +208,7 @@ impl Engine {
             }
             Err(error) => {
                 if error != Error::Cancelled {
-                    *left = to_look_at.map(|step| {
+                    after.left = to_look_at.map(|step| {
                         Box::new(Left {
                             step: *step,
                             draft,

@@ -8,6 +8,7 @@ use std::{
 use tokio::{net::unix::pipe, task::JoinHandle};
 use wharf_digest::Digest;
 use wharf_graph::{Error, plan::Step};
+use wharf_scrub::Scrubber;
 use wharf_store::{LogDraft, Snapshot, Store, edit};
 use zeroize::Zeroizing;
 
@@ -16,7 +17,6 @@ use crate::{
     audience::Audience,
     evaluate::StepOutput,
     log::{Combined, Pump, Tail},
-    scrub::Scrubber,
 };
 
 /// Reading what a step prints.

@@ -28,6 +28,7 @@ use wharf_proto::v1::{
     TerminalDown, TerminalRequest, TerminalTaken, TerminalUp, session_down, terminal_down,
 };
 use wharf_runner::{Console, Exit, Overlay, TerminalSize};
+use wharf_scrub::Scrubber;
 use wharf_store::{LayerDraft, Store};
 use zeroize::Zeroizing;
 
@@ -36,7 +37,6 @@ use crate::{
     audience::Audience,
     egress::Connected,
     engine::Engine,
-    scrub::Scrubber,
     service::Bound,
     session::{Session, lock},
     step::{Held, Left, Prepared, failure, runner_error},

@@ -8,7 +8,9 @@ use tonic::Status;
 use wharf_proto::v1::{TerminalDown, TerminalSize as Sent, TerminalUp, terminal_down, terminal_up};
 use wharf_runner::{Terminal, TerminalSize};
 
-use crate::{scrub::Scrubber, session::lock};
+use wharf_scrub::Scrubber;
+
+use crate::session::lock;
 
 /// Bytes shown at once.
 const PIECE: usize = 16 * 1024;

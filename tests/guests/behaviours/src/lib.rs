@@ -172,6 +172,13 @@ mod functions {
         secret.plaintext().await
     }
 
+    /// Runs a step that has the secret's value among its arguments and fails, for whoever may see it.
+    pub async fn tells_a_secret(image: String, secret: Secret) -> Result<String> {
+        let value = secret.plaintext().await?;
+        let step = image::pull(image).with_exec(["sh", "-c", "exit 3", &value]);
+        step.stdout().await
+    }
+
     /// Opens a terminal in a container, and says what became of it and of the container.
     pub async fn stops(image: String, command: Vec<String>) -> Result<String> {
         let prepared = image::pull(image).with_new_file("/made", "by the pipeline\n");

@@ -81,7 +81,8 @@ fn dependencies(bench: &Bench<'_>) -> Result<Figures, Failure> {
     world
         .wharf(["build", "-q", "-m", &component.display().to_string()])
         .ok();
-    let component = component.join(".wharf/module.wasm");
+    // As the compiler has made it: it does not say yet which module it is.
+    let component = component.join(".wharf/target/wasm32-wasip2/wharf/words.wasm");
     let manifest = |name: &str| {
         format!(
             "[module]\nname = \"bench:{name}\"\nversion = \"1.0.0\"\nsdk = \"none\"\ncomponent = {component:?}\n"

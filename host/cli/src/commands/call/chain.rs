@@ -36,6 +36,13 @@ pub(super) enum Written {
 }
 
 impl Chain {
+    /// The function and the methods behind it, by name.
+    pub(super) fn names(&self) -> Vec<String> {
+        let methods = self.methods.iter().map(|(method, _)| &method.signature);
+        let all = std::iter::once(&self.function).chain(methods);
+        all.map(|function| function.name.clone()).collect()
+    }
+
     /// Reads the words behind a function's name.
     pub(super) fn read(loaded: &Loaded, function: Function, words: &[OsString]) -> Result<Written, Report> {
         let here = std::env::current_dir()

@@ -5,6 +5,7 @@ mod show;
 mod target;
 
 use wharf_manifest::Rights;
+use wharf_record::Work;
 use wharf_wasm::{Function, Value};
 
 use self::{
@@ -20,7 +21,7 @@ use crate::{
     pins::Pins,
     progress::Style,
     registries::Reach,
-    run::{self, RunOptions, Within},
+    run::{self, Judged, RunOptions, Within},
     terminal,
 };
 
@@ -29,7 +30,7 @@ pub(crate) fn run(args: &CallArgs) -> Result<(), Report> {
     let settings = EngineSettings::of(&args.engine)?;
     let style = Style::from(&args.loudness);
     terminal::needed(args.interactive)?;
-    let reach = Reach::new(args.pinning, args.engine.ca_cert.as_deref());
+    let reach = Reach::new(args.pinning, args.engine.ca_cert.as_deref()).by(&settings);
     let Some(FunctionCall::Words(words)) = &args.function else {
         let loaded = module::load(&args.module.module, &settings.places, style, &reach)?;
         return Err(
@@ -62,6 +63,11 @@ pub(crate) fn run(args: &CallArgs) -> Result<(), Report> {
         interactive: args.interactive,
         meanings: pins.meanings(),
         locked: pins.is_locked(),
+        work: Work {
+            command: "call".to_owned(),
+            module: loaded.module.name().to_owned(),
+            functions: chain.names(),
+        },
     };
     let shown = run::run(settings, style, options, |within| async move {
         let session = within.session.clone();
@@ -71,6 +77,8 @@ pub(crate) fn run(args: &CallArgs) -> Result<(), Report> {
     })?;
     shown.print()
 }
+
+impl Judged for Shown {}
 
 async fn call(args: &CallArgs, loaded: Loaded, chain: Chain, within: Within) -> Result<Shown, Report> {
     for value in chain.all_arguments() {

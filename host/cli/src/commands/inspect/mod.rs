@@ -30,10 +30,10 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), Report> {
         let (found, signed, calls) = super::runtime()?.block_on(async {
             let found = modules.find(&wanted).await?;
             let signed = modules.signed(&found).await?;
-            let calls = tree::of_registry(&modules, &wanted.to_string(), &found).await?;
+            let calls = tree::of_registry(&modules, &wanted.to_string(), &found).await;
             Ok::<_, Report>((found, signed, calls))
         })?;
-        return remote(args, &found, &signed, &calls);
+        return remote(args, &found, &signed, calls.as_deref());
     }
     if args.wit {
         let path = module::built_file(&args.module)?;
@@ -108,8 +108,13 @@ fn may(capabilities: &[Capability]) -> String {
     }
 }
 
-/// A module that a registry has, by what is said of it there.
-fn remote(args: &InspectArgs, found: &Found, signed: &Signed, calls: &[Called]) -> Result<(), Report> {
+/// A module that a registry has, by what is said of it there, and what it calls, as far as that can be told.
+fn remote(
+    args: &InspectArgs,
+    found: &Found,
+    signed: &Signed,
+    calls: Result<&[Called], &Report>,
+) -> Result<(), Report> {
     let artifact = &found.artifact;
     let said = artifact.said.clone().unwrap_or_default();
     if args.wit {
@@ -131,7 +136,8 @@ fn remote(args: &InspectArgs, found: &Found, signed: &Signed, calls: &[Called]) 
             "functions": said.docs.as_ref().and_then(|docs| docs.get("functions")),
             "types": said.docs.as_ref().and_then(|docs| docs.get("types")),
             "exports": said.exports, "imports": said.imports, "manifest": said.manifest,
-            "dependencies": tree::as_json(calls),
+            "dependencies": calls.ok().map(tree::as_json),
+            "unresolved": calls.err().map(Report::words),
             "capabilities": capabilities_of(said.imports.iter().map(String::as_str)).iter().map(capability).collect::<Vec<_>>(),
         }));
     }
@@ -154,7 +160,15 @@ fn remote(args: &InspectArgs, found: &Found, signed: &Signed, calls: &[Called]) 
         );
     }
     output::text(&described(&said))?;
-    output::text(&printable::lines(&tree::text(calls)))?;
+    let calls = match calls {
+        Ok(calls) => tree::text(calls),
+        Err(report) => format!(
+            "{}\nWhich versions it would call, and what these call, cannot be told: {}\n",
+            self::calls(&said),
+            report.words()
+        ),
+    };
+    output::text(&printable::lines(&calls))?;
     output::text("\nThis is what its registry says. It is compared with the component when that is pulled.\n")
 }
 

@@ -3,6 +3,8 @@
 //! A check holds when its function returns: a `Result` that is an error fails it, and so does `false`. A container, directory or
 //! file that it returns has to be made.
 
+mod junit;
+
 use std::{
     fmt::Write as _,
     sync::Arc,
@@ -17,6 +19,7 @@ use serde_json::json;
 use tokio_util::task::AbortOnDropHandle;
 use wharf_graph::read::Question;
 use wharf_manifest::Rights;
+use wharf_record::Work;
 use wharf_wasm::{Function, Module, Value, args::Place};
 
 use super::functions;
@@ -31,7 +34,7 @@ use crate::{
     pins::Pins,
     progress::Style,
     registries::Reach,
-    run::{self, RunOptions, Within},
+    run::{self, Judged, RunOptions, Within},
     suggest::nearest,
     table::{columns, seconds},
     terminal,
@@ -49,7 +52,8 @@ pub(crate) fn run(args: &CheckArgs) -> Result<(), Report> {
     let settings = EngineSettings::of(&args.engine)?;
     let style = Style::from(&args.loudness);
     terminal::needed(args.interactive)?;
-    let reach = Reach::new(args.pinning, args.engine.ca_cert.as_deref());
+    args.junit.as_deref().map(junit::needed).transpose()?;
+    let reach = Reach::new(args.pinning, args.engine.ca_cert.as_deref()).by(&settings);
     let loaded = module::load_asking(
         &args.module.module,
         &settings.places,
@@ -77,7 +81,13 @@ pub(crate) fn run(args: &CheckArgs) -> Result<(), Report> {
         interactive: args.interactive,
         meanings: pins.meanings(),
         locked: pins.is_locked(),
+        work: Work {
+            command: "check".to_owned(),
+            module: loaded.module.name().to_owned(),
+            functions: checks.iter().map(|(_, check)| check.name.clone()).collect(),
+        },
     };
+    let module = loaded.module.name().to_owned();
     let loaded = Arc::new(loaded);
     let checked = run::run(settings, style, options, |within| async move {
         let session = within.session.clone();
@@ -102,6 +112,9 @@ pub(crate) fn run(args: &CheckArgs) -> Result<(), Report> {
         pins.note(session.found_meanings())?;
         Ok(checked)
     })?;
+    if let Some(path) = &args.junit {
+        junit::write(path, &module, &checked)?;
+    }
     if args.json {
         output::json(&checked.iter().map(Checked::to_json).collect())?;
     } else {
@@ -202,6 +215,19 @@ fn make<'a>(within: &'a Within, value: &'a Value) -> BoxFuture<'a, Result<(), Re
         Ok(())
     }
     .boxed()
+}
+
+impl Judged for Vec<Checked> {
+    fn failure(&self) -> Option<(Ended, String)> {
+        let failed = self.iter().filter_map(|check| {
+            let report = check.outcome.as_ref().err()?;
+            Some((report.ended(), check.name.as_str()))
+        });
+        let failed: Vec<_> = failed.collect();
+        let (ended, _) = *failed.first()?;
+        let names: Vec<_> = failed.iter().map(|(_, name)| *name).collect();
+        Some((ended, format!("failed: {}", names.join(", "))))
+    }
 }
 
 impl Checked {

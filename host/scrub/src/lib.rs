@@ -67,7 +67,7 @@ struct Following {
 
 /// Takes secrets out of one stream.
 #[derive(Default)]
-pub(crate) struct Scrubber {
+pub struct Scrubber {
     forms: Option<Arc<Forms>>,
     held: Zeroizing<Vec<u8>>,
     following: Option<Following>,
@@ -85,7 +85,7 @@ impl Clone for Scrubber {
 
 impl Scrubber {
     /// A scrubber for these values.
-    pub(crate) fn new<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Self {
+    pub fn new<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut sorted: Vec<Form> = values.into_iter().flat_map(forms).collect();
         sorted.sort_by(|one, other| one.order().cmp(&other.order()));
         sorted.dedup();
@@ -102,23 +102,31 @@ impl Scrubber {
         }
     }
 
+    /// A whole text without the values in it; nothing that was pushed before.
+    pub fn text(&self, text: &str) -> String {
+        if self.forms.is_none() {
+            return text.to_owned();
+        }
+        String::from_utf8_lossy(&self.clone().scrub(text.as_bytes(), true)).into_owned()
+    }
+
     /// What can be shown after these bytes arrived.
-    pub(crate) fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
+    pub fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.scrub(bytes, false)
     }
 
     /// What is held back, as it may be the beginning of a secret.
-    pub(crate) fn held(&self) -> &[u8] {
+    pub fn held(&self) -> &[u8] {
         &self.held
     }
 
     /// Shows what is held back: it is known to be none.
-    pub(crate) fn release(&mut self) -> Vec<u8> {
+    pub fn release(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.held).to_vec()
     }
 
     /// The rest, when nothing more arrives.
-    pub(crate) fn finish(&mut self) -> Vec<u8> {
+    pub fn finish(&mut self) -> Vec<u8> {
         self.scrub(&[], true)
     }
 
@@ -413,5 +421,13 @@ mod tests {
         let mut scrubber = Scrubber::new([]);
         assert_eq!(scrubber.push(b"abc"), b"abc");
         assert_eq!(Scrubber::new([b"".as_slice()]).push(b"abc"), b"abc");
+    }
+
+    #[test]
+    fn a_whole_text_is_scrubbed_to_its_end() {
+        let scrubber = Scrubber::new([b"hunter22".as_slice()]);
+        assert_eq!(scrubber.text("a hunter22"), "a ***");
+        assert_eq!(scrubber.text("a hunter2"), "a hunter2");
+        assert_eq!(Scrubber::default().text("a hunter22"), "a hunter22");
     }
 }
