@@ -1,11 +1,13 @@
 //! The command line: what it takes and the words it explains itself with.
 
+mod engine;
 mod registry;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::engine::{CertsArgs, RemoteArgs, ServeArgs};
 pub(crate) use self::registry::{
     AddArgs, GitArgs, LoginArgs, LogoutArgs, ProjectArgs, PublishArgs, RemoveArgs, UpdateArgs,
 };
@@ -117,9 +119,13 @@ pub(crate) enum ProgressKind {
 
 #[derive(Debug, Args)]
 pub(crate) struct EngineArgs {
-    /// The engine: auto, docker, local or unix://PATH
+    /// The engine: auto, docker, local, unix://PATH or tcp://HOST:PORT
     #[arg(long, env = "WHARF_ENGINE", default_value = "auto", hide_env_values = true)]
     pub(crate) engine: EngineChoice,
+    /// For an engine on another machine, the directory of client.pem, client-key.pem and ca.pem; `certs` among the user's
+    /// settings by default
+    #[arg(long, env = "WHARF_ENGINE_CERTS", value_name = "DIR", hide_env_values = true)]
+    pub(crate) engine_certs: Option<PathBuf>,
     /// What runs steps: builtin, runc, crun or an OCI runtime's path
     #[arg(
         long,
@@ -353,38 +359,8 @@ pub(crate) enum EngineAction {
     },
     /// Be an engine, in the foreground
     Serve(ServeArgs),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ServeArgs {
-    /// The socket to listen on
-    #[arg(long, value_name = "PATH")]
-    pub(crate) socket: Option<PathBuf>,
-    /// The directory that holds what it remembers
-    #[arg(long, value_name = "PATH")]
-    pub(crate) store: Option<PathBuf>,
-    /// The store's size limit in bytes
-    #[arg(long, value_name = "BYTES")]
-    pub(crate) max_bytes: Option<u64>,
-    /// End after this many seconds without a client
-    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
-    pub(crate) idle: u64,
-    /// What runs steps: builtin, runc, crun or an OCI runtime's path
-    #[arg(
-        long,
-        env = "WHARF_RUNTIME",
-        default_value = "builtin",
-        hide_env_values = true
-    )]
-    pub(crate) runtime: String,
-    /// Certificates that registries and steps with network trust
-    #[arg(long, env = "WHARF_CA_CERT", value_name = "PATH", hide_env_values = true)]
-    pub(crate) ca_cert: Option<PathBuf>,
-    /// A mirror that is asked before a registry; may be repeated
-    #[arg(long = "mirror", value_name = "REGISTRY=URL")]
-    pub(crate) mirrors: Vec<String>,
-    #[command(flatten)]
-    pub(crate) gpus: GpuArgs,
+    /// Make certificates for an engine that other machines reach, and for its clients; nothing is overwritten
+    Certs(CertsArgs),
 }
 
 #[derive(Debug, Args)]
@@ -462,10 +438,13 @@ pub(crate) struct ReportArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
-    /// Look at this engine only: auto, docker, local or unix://PATH
+    /// Look at this engine only: auto, docker, local, unix://PATH or tcp://HOST:PORT
     // Read as text: what is wrong with it is a finding.
     #[arg(long)]
     pub(crate) engine: Option<String>,
+    /// For an engine on another machine, the directory of client.pem, client-key.pem and ca.pem
+    #[arg(long, env = "WHARF_ENGINE_CERTS", value_name = "DIR", hide_env_values = true)]
+    pub(crate) engine_certs: Option<PathBuf>,
     /// Certificates that registries and steps with network trust; the host's own by default
     #[arg(long, env = "WHARF_CA_CERT", value_name = "PATH", hide_env_values = true)]
     pub(crate) ca_cert: Option<PathBuf>,

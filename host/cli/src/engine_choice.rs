@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use wharf_client::{ConnectError, Connection, Launch, ensure_local, proto};
+use wharf_client::{Address, ConnectError, Connection, Launch, Remote, ensure_local, proto};
 
 use wharf_docker::{DockerOptions, Found};
 use wharf_engine::GpuOptions;
@@ -32,6 +32,8 @@ pub(crate) enum EngineChoice {
     Local,
     /// One that runs already.
     Unix(PathBuf),
+    /// One that runs on another machine.
+    Tcp(Address),
 }
 
 impl FromStr for EngineChoice {
@@ -42,9 +44,16 @@ impl FromStr for EngineChoice {
             "auto" => Ok(Self::Auto),
             "docker" => Ok(Self::Docker),
             "local" => Ok(Self::Local),
+            _ if text.starts_with("tcp://") => text
+                .parse()
+                .map(Self::Tcp)
+                .map_err(|error: wharf_tls::AddressError| error.to_string()),
             _ => match text.strip_prefix("unix://") {
                 Some(path) if path.starts_with('/') => Ok(Self::Unix(path.into())),
-                _ => Err("an engine is auto, docker, local or unix:// and an absolute path".to_owned()),
+                _ => Err(
+                    "an engine is auto, docker, local, unix:// and an absolute path, or tcp://HOST:PORT"
+                        .to_owned(),
+                ),
             },
         }
     }
@@ -57,6 +66,7 @@ impl fmt::Display for EngineChoice {
             Self::Docker => f.write_str("docker"),
             Self::Local => f.write_str("local"),
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::Tcp(address) => address.fmt(f),
         }
     }
 }
@@ -72,6 +82,8 @@ pub(crate) struct EngineSettings {
     pub(crate) gpus: GpuOptions,
     /// Does an engine in Docker get the host's GPUs?
     pub(crate) docker_gpus: bool,
+    /// What this client shows to an engine on another machine.
+    pub(crate) certificates: PathBuf,
     pub(crate) places: Places,
 }
 
@@ -84,19 +96,23 @@ pub(crate) enum Place {
     Local,
     /// Behind this socket.
     Unix(PathBuf),
+    /// On another machine.
+    Tcp(Address),
 }
 
 impl EngineSettings {
     /// From the command line and the environment.
     pub(crate) fn of(args: &EngineArgs) -> Result<Self, Report> {
+        let places = Places::find()?;
         Ok(Self {
+            certificates: certificates(args.engine_certs.clone(), &places),
             choice: args.engine.clone(),
             runtime: runtime_name(&args.runtime)?,
             ca_cert: ca_bundle(args.ca_cert.as_deref())?,
             mirrors: mirrors_of_environment()?,
             gpus: gpus_of_environment(),
             docker_gpus: args.docker_gpus,
-            places: Places::find()?,
+            places,
         })
     }
 
@@ -126,6 +142,7 @@ impl EngineSettings {
     pub(crate) async fn place(&self) -> Result<Place, ConnectError> {
         match &self.choice {
             EngineChoice::Unix(path) => Ok(Place::Unix(path.clone())),
+            EngineChoice::Tcp(address) => Ok(Place::Tcp(address.clone())),
             EngineChoice::Local => Ok(Place::Local),
             EngineChoice::Docker => Ok(Place::Docker(Box::new(self.docker_options()?))),
             EngineChoice::Auto => {
@@ -152,8 +169,14 @@ impl EngineSettings {
                 )),
                 error => error,
             }),
+            Place::Tcp(address) => Connection::open_remote(&self.remote(&address)?).await,
             Place::Local => self.connect_local().await,
         }
+    }
+
+    /// An engine on another machine, with this client's certificate.
+    pub(crate) fn remote(&self, address: &Address) -> Result<Remote, ConnectError> {
+        Remote::new(address, &self.certificates)
     }
 
     /// What an engine in Docker is made of.
@@ -278,6 +301,12 @@ impl EngineSettings {
             log: self.places.engine_log(),
         })
     }
+}
+
+/// Where a client's certificate is: as it was named, or among the user's settings.
+pub(crate) fn certificates(named: Option<PathBuf>, places: &Places) -> PathBuf {
+    let named = named.filter(|path| !path.as_os_str().is_empty());
+    named.unwrap_or_else(|| places.client_certificates())
 }
 
 /// Ends an engine that was started with other settings, if nobody uses it.
@@ -446,6 +475,9 @@ mod tests {
         assert_eq!("auto".parse(), Ok(EngineChoice::Auto));
         assert_eq!("unix:///run/x".parse(), Ok(EngineChoice::Unix("/run/x".into())));
         assert!("unix://x".parse::<EngineChoice>().is_err());
+        let remote: EngineChoice = "tcp://build.example:7420".parse().unwrap();
+        assert_eq!(remote.to_string(), "tcp://build.example:7420");
+        assert!("tcp://build.example".parse::<EngineChoice>().is_err());
         assert!("podman".parse::<EngineChoice>().is_err());
     }
 

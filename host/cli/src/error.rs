@@ -187,6 +187,7 @@ impl From<&ConnectError> for Report {
             ConnectError::Launch(LaunchError::Io { .. }) | ConnectError::Place(_) => {
                 report.with_hint("`wharf doctor` shows where an engine could run, and what is missing")
             }
+            ConnectError::Remote { next, .. } => report.with_hint(next),
             ConnectError::Version { .. } => report,
         }
     }

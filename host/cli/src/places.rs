@@ -119,6 +119,16 @@ impl Places {
         self.config.join("targets.toml")
     }
 
+    /// What a client shows to engines of other machines.
+    pub(crate) fn client_certificates(&self) -> PathBuf {
+        self.config.join("certs")
+    }
+
+    /// What an engine shows to clients of other machines, and the authority of both.
+    pub(crate) fn engine_certificates(&self) -> PathBuf {
+        self.config.join("engine-certs")
+    }
+
     /// Files that say which registry has which modules, the later over the earlier.
     pub(crate) fn registries(&self) -> Vec<PathBuf> {
         let own = self.config.join("registries.toml");

@@ -7,13 +7,16 @@ use std::{
 };
 
 use serde::Deserialize;
-use wharf_client::{Connection, gpu};
+use wharf_client::{Connection, Remote, gpu};
 use wharf_graph::{
     Error,
     gpu::{Gpu, Target},
 };
 
-use crate::{engine_choice::EngineChoice, places::Places};
+use crate::{
+    engine_choice::{EngineChoice, certificates},
+    places::Places,
+};
 
 /// How long an engine may take to say what it has.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -30,20 +33,22 @@ struct Targets {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
-    /// `unix://` and a path, as `--engine` takes it.
+    /// `unix://` and a path, or `tcp://HOST:PORT`, as `--engine` takes it.
     engine: String,
+    /// Of one on another machine: the directory of this client's certificate, when it is not the usual one.
+    certs: Option<PathBuf>,
     #[serde(default)]
     labels: Vec<String>,
 }
 
 /// All targets, each asked at once. None is started; one that does not answer says why not.
 pub(crate) async fn look() -> Result<Vec<Target>, Error> {
-    let file = Places::find()
-        .map_err(|report| Error::Invalid(report.words()))?
-        .targets();
-    let entries = read(&file)?.targets;
+    let places = Places::find().map_err(|report| Error::Invalid(report.words()))?;
+    let entries = read(&places.targets())?.targets;
+    let places = &places;
     let looks = entries.into_iter().map(|(name, entry)| async move {
-        let outcome = tokio::time::timeout(LIMIT, devices(&entry.engine)).await;
+        let certificates = certificates(entry.certs.clone(), places);
+        let outcome = tokio::time::timeout(LIMIT, devices(&entry.engine, &certificates)).await;
         let late = || Err(format!("{} said nothing for {} s", entry.engine, LIMIT.as_secs()));
         let (devices, why_not) = match outcome.unwrap_or_else(|_| late()) {
             Ok(devices) => (devices, None),
@@ -70,18 +75,20 @@ fn read(file: &Path) -> Result<Targets, Error> {
 }
 
 /// What an engine has, or why it does not say.
-async fn devices(engine: &str) -> Result<Vec<Gpu>, String> {
-    let socket: PathBuf = match engine.parse() {
-        Ok(EngineChoice::Unix(socket)) => socket,
+async fn devices(engine: &str, certificates: &Path) -> Result<Vec<Gpu>, String> {
+    let connection = match engine.parse() {
+        Ok(EngineChoice::Unix(socket)) => Connection::open(&socket).await,
+        Ok(EngineChoice::Tcp(address)) => match Remote::new(&address, certificates) {
+            Ok(remote) => Connection::open_remote(&remote).await,
+            Err(error) => Err(error),
+        },
         _ => {
             return Err(format!(
-                "`{engine}` is no target's engine: write unix:// and an absolute path"
+                "`{engine}` is no target's engine: write unix:// and an absolute path, or tcp://HOST:PORT"
             ));
         }
     };
-    let connection = Connection::open(&socket)
-        .await
-        .map_err(|error| error.to_string())?;
+    let connection = connection.map_err(|error| error.to_string())?;
     let reply = connection
         .gpus()
         .await

@@ -1,4 +1,4 @@
-//! A connection to an engine over its unix socket.
+//! A connection to an engine: over its unix socket, or over TLS to another machine.
 
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,9 @@ use wharf_proto::{
     MESSAGE_LIMIT, VERSION,
     v1::{self, GpusReply, GpusRequest, HelloRequest, engine_client::EngineClient},
 };
+use wharf_tls::Address;
+
+use crate::remote::{self, Remote};
 
 /// Why no engine could be spoken to.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +38,16 @@ pub enum ConnectError {
         socket: PathBuf,
         /// Its version.
         engine: String,
+    },
+    /// The engine of another machine cannot be used.
+    #[error("no connection to the engine on {address}: {why}")]
+    Remote {
+        /// Where.
+        address: Address,
+        /// What was tried, and what is wrong.
+        why: String,
+        /// What to do.
+        next: String,
     },
     /// It could not be started.
     #[error(transparent)]
@@ -76,9 +89,7 @@ impl Connection {
             .map_err(|error| unreachable(error.into()))?;
         let first = std::sync::Mutex::new(Some(first));
         let path = socket.to_owned();
-        let channel = Endpoint::from_static("http://engine.invalid")
-            .initial_stream_window_size(4 * 1024 * 1024)
-            .initial_connection_window_size(16 * 1024 * 1024)
+        let channel = endpoint()
             .connect_with_connector(tower::service_fn(move |_: Uri| {
                 let first = first.lock().expect("nobody panics with it").take();
                 let path = path.clone();
@@ -92,23 +103,31 @@ impl Connection {
             }))
             .await
             .map_err(|error| unreachable(error.into()))?;
-        let mut client = EngineClient::new(channel)
-            .max_decoding_message_size(MESSAGE_LIMIT)
-            .max_encoding_message_size(MESSAGE_LIMIT);
-        let hello = client
-            .hello(HelloRequest {
-                version: VERSION.to_owned(),
-            })
+        greet(channel)
             .await
-            .map_err(|status| unreachable(status.message().to_owned().into()))?
-            .into_inner();
-        Ok((
-            Self {
-                client,
-                pid: hello.pid,
-            },
-            hello.version,
-        ))
+            .map_err(|status| unreachable(status.message().to_owned().into()))
+    }
+
+    /// Connects to the engine of another machine, which has to be of this version.
+    pub async fn open_remote(remote: &Remote) -> Result<Self, ConnectError> {
+        let (connection, engine) = Self::open_remote_any_version(remote).await?;
+        if engine != VERSION {
+            let why = format!("it is version {engine}, this is {VERSION}");
+            return Err(remote.failed(why, "install the same version on both machines"));
+        }
+        Ok(connection)
+    }
+
+    /// The same with an engine of whatever version, which is returned.
+    pub async fn open_remote_any_version(remote: &Remote) -> Result<(Self, String), ConnectError> {
+        let opened = tokio::time::timeout(remote::LIMIT, remote.open()).await;
+        opened.unwrap_or_else(|_| {
+            let why = format!("it did not answer within {} s", remote::LIMIT.as_secs());
+            Err(remote.failed(
+                why,
+                "look at the engine's log on its own machine, and at firewalls on the way",
+            ))
+        })
     }
 
     /// The engine's process id, as the engine says.
@@ -125,6 +144,29 @@ impl Connection {
     pub fn client(&self) -> EngineClient<Channel> {
         self.client.clone()
     }
+}
+
+/// Asks who is there.
+pub(crate) async fn greet(channel: Channel) -> Result<(Connection, String), Status> {
+    let mut client = EngineClient::new(channel)
+        .max_decoding_message_size(MESSAGE_LIMIT)
+        .max_encoding_message_size(MESSAGE_LIMIT);
+    let hello = HelloRequest {
+        version: VERSION.to_owned(),
+    };
+    let hello = client.hello(hello).await?.into_inner();
+    let connection = Connection {
+        client,
+        pid: hello.pid,
+    };
+    Ok((connection, hello.version))
+}
+
+/// How calls to an engine are made.
+pub(crate) fn endpoint() -> Endpoint {
+    Endpoint::from_static("http://engine.invalid")
+        .initial_stream_window_size(4 * 1024 * 1024)
+        .initial_connection_window_size(16 * 1024 * 1024)
 }
 
 /// A GPU as modules see it.

@@ -8,6 +8,7 @@ mod connect;
 mod export;
 mod forward;
 mod launch;
+mod remote;
 mod secrets;
 mod session;
 mod terminal;
@@ -18,10 +19,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use connect::{ConnectError, Connection, gpu};
 pub use launch::{Launch, LaunchError, ensure_local, local_socket};
+pub use remote::Remote;
 pub use secrets::{SecretError, SecretsRead};
 pub use session::{Connector, DockerImages, Meanings, Session, SessionOptions};
 pub use terminal::{Line, Occasion, Showing, Terminals, Typing};
 pub use wharf_proto::v1 as proto;
+pub use wharf_tls::Address;
 
 /// A lock that a panic elsewhere does not spoil: what it guards is whole at every moment.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

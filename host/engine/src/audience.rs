@@ -92,7 +92,7 @@ impl Audience {
         }
         waiting.sessions.push(Arc::clone(session));
         if let Some((turns, place)) = &waiting.line {
-            turns.stand(session.id, place);
+            turns.stand(session.line, place);
         }
         waiting
             .inputs
@@ -118,7 +118,7 @@ impl Audience {
     pub(crate) fn stand_in_line(&self, turns: &Arc<Turns>, place: &Arc<Place>) {
         let mut waiting = lock(&self.0);
         for session in &waiting.sessions {
-            turns.stand(session.id, place);
+            turns.stand(session.line, place);
         }
         waiting.line = Some((Arc::clone(turns), Arc::clone(place)));
     }

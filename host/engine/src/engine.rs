@@ -16,8 +16,8 @@ use tokio::{
     net::UnixListener,
     sync::{OnceCell, mpsc},
 };
-use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 use wharf_egress::Gate;
 use wharf_git::Git;
 use wharf_gpu::{GpuOptions, Gpus};
@@ -37,10 +37,12 @@ use crate::{
     egress::name_servers,
     evaluate::Flights,
     image::{Images, registry_error},
+    peer::{Peer, PeerLimits, Peers},
+    remote::{Door, RemoteConfig, RemoteError, connections},
     server::{Service, until_idle},
     service::Services,
     session::{Outgoing, Session, SessionId, lock},
-    turns::Turns,
+    turns::{Line, Turns},
     upload::CHANGED_WHILE_SENT,
     users::Users,
     volumes::Volumes,
@@ -68,6 +70,8 @@ pub struct EngineConfig {
     pub gpus: GpuOptions,
     /// End after this long without a client.
     pub idle: Duration,
+    /// How other machines reach it; they do not when absent.
+    pub remote: Option<RemoteConfig>,
 }
 
 /// Why an engine did not start or did not go on.
@@ -93,6 +97,9 @@ pub enum EngineError {
         /// Why.
         source: io::Error,
     },
+    /// Other machines cannot reach it.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
     /// The protocol's server ended.
     #[error("the engine's server ended: {0}")]
     Server(#[from] tonic::transport::Error),
@@ -126,6 +133,9 @@ pub(crate) struct Engine {
     pub(crate) gpus: Arc<Gpus>,
     pub(crate) running_steps: AtomicUsize,
     pub(crate) sessions: Mutex<HashMap<SessionId, Arc<Session>>>,
+    /// What clients of other machines have of it, and how much one of them may.
+    pub(crate) peers: Peers,
+    pub(crate) peer_limits: PeerLimits,
     pub(crate) stopping: CancellationToken,
     next_session: AtomicU64,
     started: Instant,
@@ -133,6 +143,10 @@ pub(crate) struct Engine {
 
 /// Runs an engine until it is told to stop or nobody needed it for the idle time. The socket appears when it is ready.
 pub async fn serve(config: EngineConfig, stop: CancellationToken) -> Result<(), EngineError> {
+    let door = match &config.remote {
+        Some(remote) => Some(Door::open(remote).await?),
+        None => None,
+    };
     let options = StoreOptions {
         max_bytes: config.max_bytes,
         ..StoreOptions::default()
@@ -165,6 +179,8 @@ pub async fn serve(config: EngineConfig, stop: CancellationToken) -> Result<(), 
         gpus: Gpus::new(config.gpus),
         running_steps: AtomicUsize::new(0),
         sessions: Mutex::default(),
+        peers: Peers::default(),
+        peer_limits: config.remote.map_or(PeerLimits::NONE, |remote| remote.limits),
         stopping: stop,
         next_session: AtomicU64::new(1),
         started: Instant::now(),
@@ -175,6 +191,10 @@ pub async fn serve(config: EngineConfig, stop: CancellationToken) -> Result<(), 
     };
     let listener = listen(&config.socket).map_err(socket_error)?;
     tracing::info!("engine {VERSION} listens on {}", config.socket.display());
+    if let Some(door) = &door {
+        tracing::info!("engine {VERSION} listens on {door}, for those with a certificate of its authority");
+    }
+    let incoming = connections(listener, door, &engine.stopping);
     let service = EngineServer::new(Service(Arc::clone(&engine)))
         .max_decoding_message_size(MESSAGE_LIMIT)
         .max_encoding_message_size(MESSAGE_LIMIT);
@@ -183,7 +203,7 @@ pub async fn serve(config: EngineConfig, stop: CancellationToken) -> Result<(), 
         .initial_connection_window_size(16 * 1024 * 1024)
         .max_frame_size(Some(1024 * 1024))
         .add_service(service)
-        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), {
+        .serve_with_incoming_shutdown(incoming, {
             let ended = until_idle(Arc::clone(&engine), config.idle);
             let (engine, socket) = (Arc::clone(&engine), config.socket.clone());
             async move {
@@ -256,23 +276,34 @@ impl Engine {
 
     pub(crate) fn open_session(
         &self,
+        peer: Peer,
         open: &SessionOpen,
         down: mpsc::UnboundedSender<Outgoing>,
-    ) -> Arc<Session> {
+    ) -> Result<Arc<Session>, Status> {
+        self.peers.enter(&peer, &self.peer_limits)?;
         let id = self.next_session.fetch_add(1, Ordering::Relaxed);
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
             .as_nanos() as u64;
-        let session = Session::new(id, now ^ id, open, &self.registry, down);
+        let line = match &peer {
+            Peer::Local { .. } => Line::local(id),
+            Peer::Remote(subject) => Line {
+                session: id,
+                peer: Some(subject.id),
+                most: self.peer_limits.steps,
+            },
+        };
+        let session = Session::new(line, peer, now ^ id, open, &self.registry, down);
         lock(&self.sessions).insert(id, Arc::clone(&session));
-        session
+        Ok(session)
     }
 
     pub(crate) fn close_session(&self, id: SessionId) {
         let session = lock(&self.sessions).remove(&id);
         if let Some(session) = session {
             session.close();
+            self.peers.leave(&session.peer);
         }
         self.services.session_closed(id);
     }
@@ -284,8 +315,21 @@ impl Engine {
         }
     }
 
-    pub(crate) fn status(&self) -> StatusReply {
+    /// What it is and has; for a client of another machine what that one has of it.
+    pub(crate) fn status(&self, peer: &Peer) -> StatusReply {
+        if peer.is_remote() {
+            return StatusReply {
+                version: VERSION.to_owned(),
+                runtime: self.runtime_name.clone(),
+                sessions: self.peers.sessions(peer) as u64,
+                running_steps: self.turns.running(peer) as u64,
+                missing: self.runner.missing(),
+                client: peer.to_string(),
+                ..StatusReply::default()
+            };
+        }
         StatusReply {
+            client: String::new(),
             version: VERSION.to_owned(),
             pid: std::process::id(),
             store: self.store_path.display().to_string(),

@@ -65,12 +65,15 @@ impl Engine {
                 },
             )
             .await?;
-        file.ok_or_else(|| {
-            Error::NotFound(format!(
-                "there is no log {name}: it was pruned, or another engine's step printed it"
-            ))
-        })
+        file.ok_or_else(|| no_log(name))
     }
+}
+
+/// There is none, or none for who asks: the two look alike.
+pub(crate) fn no_log(name: &str) -> Error {
+    Error::NotFound(format!(
+        "there is no log {name}: it was pruned, or another engine's step printed it"
+    ))
 }
 
 /// Sends a log in pieces until its end, or until nobody listens.

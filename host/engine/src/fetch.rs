@@ -94,6 +94,8 @@ impl Engine {
         let audience = Audience::of(session);
         let values = secret_values(request, &audience).await?;
         let name = self.name_of(request, &values).await?;
+        // What the server has given to one client of another machine it has not given to the next.
+        let name = session.peer.proof("URL", name.as_bytes()).unwrap_or(name);
         let remembered = self.remembered(name, request).await?;
         if let (Some(digest), Some(remembered)) = (&request.digest, &remembered)
             && *digest == remembered.digest

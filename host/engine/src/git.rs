@@ -107,24 +107,25 @@ impl Engine {
         Ok(commit)
     }
 
-    /// May this client have what was fetched of a repository before? Everybody, of one that is asked as nobody.
+    /// May this client have what was fetched of a repository before? Everybody of this machine, of one that is asked as
+    /// nobody.
     async fn may_have(&self, session: &Arc<Session>, repository: &Repository) -> Result<bool, Error> {
-        let Some(name) = self.proof(repository, &Audience::of(session)).await? else {
+        if repository.directory().is_some() {
+            return Ok(true);
+        }
+        let Some(name) = self.proof(session, repository).await? else {
             return Ok(true);
         };
         Ok(self.look(|store| store.note(&name))?.is_some())
     }
 
-    /// Under which name it is noted that a server accepted a secret's value; none when there is no secret.
-    async fn proof<S>(
-        &self,
-        repository: &Repository<S>,
-        audience: &Audience,
-    ) -> Result<Option<Digest>, Error> {
+    /// Under which name it is noted that a server accepted a secret's value, or a client of another machine without one; none
+    /// when no proof is needed.
+    async fn proof<S>(&self, session: &Session, repository: &Repository<S>) -> Result<Option<Digest>, Error> {
         let Some(secret) = repository.access.secret() else {
-            return Ok(None);
+            return Ok(session.peer.proof("repository", repository.shown().as_bytes()));
         };
-        let value = audience.secret(secret).await?;
+        let value = session.secret(secret).await?;
         let private = self.private_key().await?;
         let mut hasher = Hasher::in_domain("who may have a repository");
         hasher
@@ -132,7 +133,10 @@ impl Engine {
             .field(repository.shown().as_bytes())
             .field(&wharf_proto::encode(&repository.access));
         hasher.field(&value);
-        Ok(Some(hasher.finish()))
+        let name = hasher.finish();
+        Ok(Some(
+            session.peer.proof("repository", name.as_bytes()).unwrap_or(name),
+        ))
     }
 
     /// What a repository has; it is asked once a run.
@@ -160,7 +164,7 @@ impl Engine {
             let title = format!("git ls-remote {}", repository.shown());
             let asking = async { git.refs(&remote).await.map_err(|error| git_error(&error)) };
             let refs = audience.during(name, &title, Kind::Pull, asking).await?;
-            if let Some(proof) = self.proof(repository, &audience).await? {
+            if let Some(proof) = self.proof(session, repository).await? {
                 self.with_store(move |store| store.put_note(&proof, b"accepted"))
                     .await?;
             }

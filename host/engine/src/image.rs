@@ -23,6 +23,7 @@ use crate::{
     engine::{Engine, store_error},
     meanings::Moving,
     origin::Origin,
+    peer::Peer,
     session::{Session, lock},
 };
 
@@ -45,6 +46,32 @@ pub(crate) struct Images {
 /// Resolutions of one session: each reference is asked for once a run.
 #[derive(Default)]
 pub(crate) struct Resolutions(Mutex<HashMap<NodeId, Arc<OnceCell<ImagePin>>>>);
+
+/// What an image is known by: its manifest's digest, and for clients of other machines where they were given it, too. A
+/// manifest can be copied to a server of one's own, the right to its layers cannot.
+struct ImageName(String);
+
+impl ImageName {
+    /// What stands between the two.
+    const FROM: &str = " from ";
+
+    fn of(peer: &Peer, manifest: &str, place: &str) -> Self {
+        if peer.is_remote() {
+            Self(format!("{manifest}{}{place}", Self::FROM))
+        } else {
+            Self(manifest.to_owned())
+        }
+    }
+
+    fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// Where the image of this name was given.
+    fn place(name: &str) -> Option<&str> {
+        name.split_once(Self::FROM).map(|(_, place)| place)
+    }
+}
 
 impl Engine {
     /// Folds a node, after resolving the images, URLs and references below it.
@@ -92,7 +119,7 @@ impl Engine {
 
     async fn resolve(self: &Arc<Self>, session: &Arc<Session>, node: &Arc<Node>) -> Result<ImagePin, Error> {
         let host = |platform: &Option<Platform>| platform.clone().unwrap_or_else(Platform::host);
-        let image = match node.op() {
+        let (name, image) = match node.op() {
             Op::Image {
                 reference,
                 platform,
@@ -104,25 +131,30 @@ impl Engine {
                     Some(Moving::Free(_)) | None => reference,
                 };
                 let registry = session.registry_as(login.as_ref()).await?;
-                let image = self.resolve_reference(&registry, meant, &host(platform)).await?;
+                let platform = host(platform);
+                let resolving = self.resolve_reference(session, &registry, meant, &platform);
+                let image = resolving.await?;
                 if let Some(Moving::Free(name)) = moving {
                     session.tell_meaning(name, &image.named);
                 }
+                let repository = image.reference.split('@').next().unwrap_or_default();
+                let name = ImageName::of(&session.peer, &image.manifest, repository);
                 if login.is_some() {
-                    session.found_in(&image.manifest, Source::Registry(registry));
+                    session.found_in(name.text(), Source::Registry(registry));
                 }
-                image
+                (name, image)
             }
             Op::ImageArchive { platform, .. } => {
-                let archive = self.opened(session, &node.inputs()[0], host(platform)).await?;
+                let (archive, place) = self.opened(session, &node.inputs()[0], host(platform)).await?;
                 let image = Arc::new(archive.image().clone());
-                session.found_in(&image.manifest, Source::Archive(archive));
-                image
+                let name = ImageName::of(&session.peer, &image.manifest, &place);
+                session.found_in(name.text(), Source::Archive(archive));
+                (name, image)
             }
             _ => return Err(Error::other("defect", "only images are resolved")),
         };
         let pin = ImagePin {
-            manifest: image.manifest.clone(),
+            manifest: name.text().to_owned(),
             reference: image.reference.clone(),
             platform: Platform {
                 os: image.platform.os.clone(),
@@ -131,40 +163,45 @@ impl Engine {
             },
             config: image_config(&image)?,
         };
-        lock(&self.images.resolved).insert(image.manifest.clone(), image);
+        lock(&self.images.resolved).insert(name.text().to_owned(), image);
         Ok(pin)
     }
 
-    /// An archive that a file holds. The file may be made of other images: what it needs is resolved first.
+    /// An archive that a file holds, and which file that is. The file may be made of other images: what it needs is resolved first.
     fn opened<'a>(
         self: &'a Arc<Self>,
         session: &'a Arc<Session>,
         file: &'a Arc<Node>,
         platform: Platform,
-    ) -> BoxFuture<'a, Result<Arc<Archive>, Error>> {
+    ) -> BoxFuture<'a, Result<(Arc<Archive>, String), Error>> {
         let opened = async move {
             let Planned::File(place) = self.plan(session, file).await? else {
                 return Err(Error::Invalid("an image archive is a file".to_owned()));
             };
             let made = self.realize(session, &place.tree).await?;
+            let shown = format!("archive {} {}", place.tree.key, place.path);
             let archive = self.with_view(&made, move |_, view| {
                 let file = of_store(view.open_file(&place.path))?;
                 Archive::open(file, &oci_platform(&platform)).map_err(|error| registry_error(&error))
             });
-            archive.await.map(Arc::new)
+            Ok((Arc::new(archive.await?), shown))
         };
         opened.boxed()
     }
 
-    /// Asks the registry, unless the reference has a digest and was resolved before: that never changes.
+    /// Asks the registry, unless the reference has a digest and was resolved before: that never changes. A client of another
+    /// machine has to have been let in by the registry itself.
     async fn resolve_reference(
         &self,
+        session: &Session,
         registry: &Registry,
         reference: &str,
         platform: &Platform,
     ) -> Result<Arc<ResolvedImage>, Error> {
         let pinned = reference.contains("@sha256:");
-        let name = Digest::of(format!("image {reference} {platform}").as_bytes());
+        let what = format!("image {reference} {platform}");
+        let name = session.peer.proof("image", what.as_bytes());
+        let name = name.unwrap_or_else(|| Digest::of(what.as_bytes()));
         if pinned
             && let Some(text) = self.look(|store| store.note(&name))?
             && let Ok(image) = serde_json::from_slice(&text)
@@ -201,10 +238,11 @@ impl Engine {
         // Whoever waits for it has resolved it, so knows where it is.
         let session = audience.sessions().into_iter().next().ok_or(Error::Cancelled)?;
         let source = session.source_of(manifest);
+        let from = ImageName::place(manifest);
         let layers = image
             .layers
             .iter()
-            .map(|layer| self.layer(&source, &image, layer));
+            .map(|layer| self.layer(&source, from, &image, layer));
         let pulling = futures::future::try_join_all(layers);
         let title = format!("pull {reference}");
         Ok(Snapshot::new(
@@ -212,18 +250,20 @@ impl Engine {
         ))
     }
 
-    /// One layer, unpacked once however many images share it.
+    /// One layer, unpacked once however many images share it: for clients of other machines, once for each place that they
+    /// have it from.
     async fn layer(
         self: &Arc<Self>,
         source: &Source,
+        from: Option<&str>,
         image: &ResolvedImage,
         layer: &LayerDescriptor,
     ) -> Result<LayerId, Error> {
-        let cell = Arc::clone(
-            lock(&self.images.layers)
-                .entry(layer.diff_id.clone())
-                .or_default(),
-        );
+        let held_as = match from {
+            Some(from) => format!("{} from {from}", layer.diff_id),
+            None => layer.diff_id.clone(),
+        };
+        let cell = Arc::clone(lock(&self.images.layers).entry(held_as.clone()).or_default());
         let known = cell.get().copied();
         if let Some(id) = known
             && self.store.layer_path(id).is_dir()
@@ -231,7 +271,7 @@ impl Engine {
             return Ok(id);
         }
         let unpack = || async {
-            let name = Digest::of(format!("layer {}", layer.diff_id).as_bytes());
+            let name = Digest::of(format!("layer {held_as}").as_bytes());
             if let Some(id) = self.unpacked_before(name).await? {
                 return Ok(id);
             }
@@ -258,7 +298,7 @@ impl Engine {
             None => cell.get_or_try_init(unpack).await.copied(),
             // It was unpacked and has been removed since.
             Some(_) => {
-                lock(&self.images.layers).remove(&layer.diff_id);
+                lock(&self.images.layers).remove(&held_as);
                 unpack().await
             }
         }

@@ -1,6 +1,6 @@
 //! Evaluates graphs in containers and remembers every result.
 //!
-//! One process owns a store and a runner and serves clients over a unix socket ([`serve`]). A client's run is a session;
+//! One process owns a store and a runner and serves clients over a unix socket, and over TLS when it is told to ([`serve`]). A client's run is a session;
 //! what it asks of a node is planned, looked up from the target backwards, and only what is missing is made, once, however
 //! many ask.
 
@@ -23,8 +23,11 @@ mod log;
 mod meanings;
 mod origin;
 mod patch;
+mod peer;
+mod possession;
 mod private;
 mod publish;
+mod remote;
 mod search;
 mod server;
 mod service;
@@ -37,6 +40,8 @@ mod users;
 mod volumes;
 
 pub use engine::{EngineConfig, EngineError, serve};
+pub use peer::PeerLimits;
+pub use remote::{RemoteConfig, RemoteError};
 pub use wharf_gpu::GpuOptions;
 pub use wharf_oci::RegistryConfig;
 pub use wharf_runner::{RunnerConfig, Runtime};

@@ -24,11 +24,11 @@ use zeroize::Zeroizing;
 
 use crate::{
     engine::Engine,
-    failure::send_log,
+    failure::{no_log, send_log},
     forward::{self, Far},
+    peer::Peer,
     session::{Session, lock},
     terminal::Taken,
-    upload::CHANGED_WHILE_SENT,
 };
 
 /// Messages of an export on their way at once.
@@ -58,13 +58,14 @@ impl v1::engine_server::Engine for Service {
         &self,
         request: Request<Streaming<v1::SessionUp>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
+        let peer = Peer::of(&request)?;
         let mut up = request.into_inner();
         let first = up.next().await.transpose()?.and_then(|message| message.message);
         let Some(session_up::Message::Open(open)) = first else {
             return Err(Status::invalid_argument("a session's first message opens it"));
         };
         let (down, messages) = mpsc::unbounded_channel();
-        let session = self.0.open_session(&open, down);
+        let session = self.0.open_session(peer, &open, down)?;
         session.send(session_down::Message::Opened(v1::SessionOpened {
             session: session.id,
         }));
@@ -114,8 +115,9 @@ impl v1::engine_server::Engine for Service {
         &self,
         request: Request<v1::MissingRequest>,
     ) -> Result<Response<v1::MissingReply>, Status> {
-        let request = request.into_inner();
-        let reply = self.0.missing(request).await.map_err(|error| internal(&error))?;
+        let peer = Peer::of(&request)?;
+        let missing = self.0.missing(&peer, request.into_inner()).await;
+        let reply = missing.map_err(|error| internal(&error))?;
         Ok(Response::new(reply))
     }
 
@@ -123,16 +125,8 @@ impl v1::engine_server::Engine for Service {
         &self,
         request: Request<Streaming<v1::UploadRequest>>,
     ) -> Result<Response<v1::UploadReply>, Status> {
-        let content = self
-            .0
-            .receive_upload(request.into_inner())
-            .await
-            .map_err(|error| match &error {
-                Error::Other { code, message } if code == CHANGED_WHILE_SENT => {
-                    Status::aborted(message.clone())
-                }
-                _ => internal(&error),
-            })?;
+        let peer = Peer::of(&request)?;
+        let content = self.0.receive_upload(&peer, request.into_inner()).await?;
         Ok(Response::new(v1::UploadReply {
             content: content.as_bytes().to_vec(),
         }))
@@ -142,17 +136,19 @@ impl v1::engine_server::Engine for Service {
         &self,
         request: Request<v1::ExportRequest>,
     ) -> Result<Response<Self::ExportStream>, Status> {
+        let peer = Peer::of(&request)?;
         let request = request.into_inner();
-        let session = self.session_of(request.session)?;
+        let session = self.session_of(&peer, request.session)?;
         let (replies, stream) = mpsc::channel(EXPORT_AHEAD);
         let engine = Arc::clone(&self.0);
         tokio::spawn(async move {
             let exported = async {
-                session.add(&request.nodes, &pins(&request.pins)?)?;
+                engine.take_in(&session, &request.nodes, &pins(&request.pins)?)?;
                 let node = session.node(node_id(&request.node)?)?;
                 engine.export(&session, &node, replies.clone()).await
             };
             if let Err(error) = cancellable(&session, exported).await {
+                engine.tells(&session.peer, &error);
                 let message = Some(export_reply::Message::Error(encode(&error)));
                 replies.send(Ok(v1::ExportReply { message })).await.ok();
             }
@@ -164,17 +160,18 @@ impl v1::engine_server::Engine for Service {
         &self,
         request: Request<Streaming<v1::Piece>>,
     ) -> Result<Response<Self::ForwardStream>, Status> {
+        let peer = Peer::of(&request)?;
         let mut up = request.into_inner();
         let first = up.next().await.transpose()?.and_then(|piece| piece.message);
         let (down, pieces) = mpsc::channel(forward::AHEAD);
         let far = Far { up, down };
         match first {
             Some(piece::Message::Dialled(dialled)) => {
-                self.session_of(dialled.session)?
+                self.session_of(&peer, dialled.session)?
                     .dialled(dialled.request, Ok(far));
             }
             Some(piece::Message::Into(into)) => {
-                let session = self.session_of(into.session)?;
+                let session = self.session_of(&peer, into.session)?;
                 let node = node_id(&into.node).and_then(|id| session.node(id));
                 let node = node.map_err(|error| internal(&error))?;
                 let port = u16::try_from(into.port).map_err(|_| Status::invalid_argument("no port"))?;
@@ -199,6 +196,7 @@ impl v1::engine_server::Engine for Service {
         &self,
         request: Request<Streaming<v1::TerminalUp>>,
     ) -> Result<Response<Self::TerminalStream>, Status> {
+        let peer = Peer::of(&request)?;
         let mut up = request.into_inner();
         let first = up.next().await.transpose()?.and_then(|message| message.message);
         let Some(terminal_up::Message::Taken(taken)) = first else {
@@ -207,7 +205,7 @@ impl v1::engine_server::Engine for Service {
             ));
         };
         let (down, shown) = mpsc::channel(forward::AHEAD);
-        let (session, request) = (self.session_of(taken.session)?, taken.request);
+        let (session, request) = (self.session_of(&peer, taken.session)?, taken.request);
         session.terminal_answered(request, Ok(Taken::new(taken, up, down)));
         Ok(Response::new(Box::pin(ReceiverStream::new(shown))))
     }
@@ -216,17 +214,21 @@ impl v1::engine_server::Engine for Service {
         &self,
         request: Request<v1::PublishRequest>,
     ) -> Result<Response<v1::PublishReply>, Status> {
+        let peer = Peer::of(&request)?;
         let request = request.into_inner();
-        let session = self.session_of(request.session)?;
+        let session = self.session_of(&peer, request.session)?;
         let publish: Publish =
             decode(&request.publish).map_err(|error| Status::invalid_argument(error.to_string()))?;
         let outcome = async {
-            session.add(&request.nodes, &pins(&request.pins)?)?;
+            self.0.take_in(&session, &request.nodes, &pins(&request.pins)?)?;
             self.0.publish(&session, &publish).await
         };
         let outcome = match cancellable(&session, outcome).await {
             Ok(reference) => publish_reply::Outcome::Reference(reference),
-            Err(error) => publish_reply::Outcome::Error(encode(&error)),
+            Err(error) => {
+                self.0.tells(&peer, &error);
+                publish_reply::Outcome::Error(encode(&error))
+            }
         };
         Ok(Response::new(v1::PublishReply {
             outcome: Some(outcome),
@@ -237,16 +239,21 @@ impl v1::engine_server::Engine for Service {
         &self,
         request: Request<v1::StepLogRequest>,
     ) -> Result<Response<Self::StepLogStream>, Status> {
+        let peer = Peer::of(&request)?;
         let name = request.into_inner().log;
         let (pieces, stream) = mpsc::channel(EXPORT_AHEAD);
-        let log = self.0.failed_log(&name).await;
+        let log = if self.0.may_read(&peer, &name).map_err(|error| internal(&error))? {
+            self.0.failed_log(&name).await
+        } else {
+            Err(no_log(&name))
+        };
         let log = log.map_err(|error| Status::not_found(error.to_string()))?;
         tokio::task::spawn_blocking(move || send_log(log, &pieces));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 
-    async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::StatusReply>, Status> {
-        Ok(Response::new(self.0.status()))
+    async fn status(&self, request: Request<v1::StatusRequest>) -> Result<Response<v1::StatusReply>, Status> {
+        Ok(Response::new(self.0.status(&Peer::of(&request)?)))
     }
 
     async fn gpus(&self, _: Request<v1::GpusRequest>) -> Result<Response<v1::GpusReply>, Status> {
@@ -255,13 +262,15 @@ impl v1::engine_server::Engine for Service {
         ))
     }
 
-    async fn usage(&self, _: Request<v1::UsageRequest>) -> Result<Response<v1::UsageReply>, Status> {
+    async fn usage(&self, request: Request<v1::UsageRequest>) -> Result<Response<v1::UsageReply>, Status> {
+        Peer::of(&request)?.administrate("see what everybody keeps in its store")?;
         Ok(Response::new(
             self.0.usage().await.map_err(|error| internal(&error))?,
         ))
     }
 
     async fn prune(&self, request: Request<v1::PruneRequest>) -> Result<Response<v1::PruneReply>, Status> {
+        Peer::of(&request)?.administrate("remove what it remembers")?;
         let request = request.into_inner();
         let keep = Duration::from_secs(request.keep_seconds);
         Ok(Response::new(
@@ -272,22 +281,26 @@ impl v1::engine_server::Engine for Service {
         ))
     }
 
-    async fn verify(&self, _: Request<v1::VerifyRequest>) -> Result<Response<v1::VerifyReply>, Status> {
+    async fn verify(&self, request: Request<v1::VerifyRequest>) -> Result<Response<v1::VerifyReply>, Status> {
+        Peer::of(&request)?.administrate("have its store read through")?;
         Ok(Response::new(
             self.0.verify().await.map_err(|error| internal(&error))?,
         ))
     }
 
-    async fn stop(&self, _: Request<v1::StopRequest>) -> Result<Response<v1::StopReply>, Status> {
+    async fn stop(&self, request: Request<v1::StopRequest>) -> Result<Response<v1::StopReply>, Status> {
+        Peer::of(&request)?.administrate("end it")?;
         self.0.stopping.cancel();
         Ok(Response::new(v1::StopReply {}))
     }
 }
 
 impl Service {
-    fn session_of(&self, id: u64) -> Result<Arc<Session>, Status> {
+    /// The client's session of this number; another's is none.
+    fn session_of(&self, peer: &Peer, id: u64) -> Result<Arc<Session>, Status> {
         lock(&self.0.sessions)
             .get(&id)
+            .filter(|session| session.peer == *peer)
             .cloned()
             .ok_or_else(|| Status::failed_precondition("the session has ended"))
     }
@@ -300,7 +313,7 @@ fn answer(engine: &Arc<Engine>, session: &Arc<Session>, question: v1::ReadReques
     let given_up = session.asked(request);
     tokio::spawn(async move {
         let work = async {
-            session.add(&question.nodes, &pins(&question.pins)?)?;
+            engine.take_in(&session, &question.nodes, &pins(&question.pins)?)?;
             let read: Read =
                 decode(&question.read).map_err(|error| Error::other("protocol", error.to_string()))?;
             engine.answer(&session, &read).await
@@ -313,7 +326,10 @@ fn answer(engine: &Arc<Engine>, session: &Arc<Session>, question: v1::ReadReques
         };
         let outcome = match outcome {
             Ok(answer) => read_reply::Outcome::Answer(encode(&answer)),
-            Err(error) => read_reply::Outcome::Error(encode(&error)),
+            Err(error) => {
+                engine.tells(&session.peer, &error);
+                read_reply::Outcome::Error(encode(&error))
+            }
         };
         session.answered(v1::ReadReply {
             request,

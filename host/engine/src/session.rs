@@ -35,7 +35,9 @@ use crate::{
     git,
     image::{Resolutions, Source},
     meanings::{self, Meanings},
+    peer::Peer,
     terminal::Terminals,
+    turns::Line,
 };
 
 /// Bytes of steps' output that wait in memory for one client; what comes while there are more waits in the step's log.
@@ -49,6 +51,10 @@ pub(crate) type SessionId = u64;
 /// One run of one client.
 pub(crate) struct Session {
     pub(crate) id: SessionId,
+    /// Whose it is.
+    pub(crate) peer: Peer,
+    /// Its place among those who want turns.
+    pub(crate) line: Line,
     pub(crate) no_cache: bool,
     pub(crate) explain: bool,
     /// A shell is opened where a step fails.
@@ -92,15 +98,18 @@ struct Graph {
 
 impl Session {
     pub(crate) fn new(
-        id: SessionId,
+        line: Line,
+        peer: Peer,
         nonce: u64,
         open: &SessionOpen,
         registry: &Registry,
         down: mpsc::UnboundedSender<Outgoing>,
     ) -> Arc<Self> {
-        let planner = Planner::new(Platform::host(), nonce);
+        let planner = Planner::new(Platform::host(), nonce).within(peer.scope());
         Arc::new_cyclic(|own| Self {
-            id,
+            id: line.session,
+            peer,
+            line,
             no_cache: open.no_cache,
             explain: open.explain,
             interactive: open.interactive,
@@ -232,10 +241,14 @@ impl Session {
 
     /// Asks the client for a secret's value.
     pub(crate) async fn secret(&self, secret: &SecretId) -> Result<Zeroizing<Vec<u8>>, Error> {
-        let own = if secret.is_value() {
-            self.own_name(secret).unwrap_or_else(|| secret.clone())
+        let named = match self.peer.scope() {
+            Some(scope) => secret.out_of(&scope),
+            None => secret.clone(),
+        };
+        let own = if named.is_value() {
+            self.own_name(&named).unwrap_or(named)
         } else {
-            secret.clone()
+            named
         };
         let (answer, answered) = oneshot::channel();
         let request = self.next_request.fetch_add(1, Ordering::Relaxed);

@@ -4,6 +4,9 @@
 //! nothing runs gets a turn even when all are taken: steps may take hours, and nobody is to wait for another's. Among the
 //! steps of one session the one that came first is first. A step that several sessions wait for stands in the line of each,
 //! and runs when the first of them comes up.
+//!
+//! Clients of other machines are peers of each other, however many sessions each has: the next turn goes to the peer of
+//! which the fewest steps run, and none has more than its limit.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -11,11 +14,34 @@ use std::{
 };
 
 use tokio::sync::oneshot;
+use wharf_digest::Digest;
 
 use crate::{
     audience::Audience,
+    peer::Peer,
     session::{SessionId, lock},
 };
+
+/// A session among those who want turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Line {
+    pub(crate) session: SessionId,
+    /// The client of another machine whose it is; this machine's are one.
+    pub(crate) peer: Option<Digest>,
+    /// How many steps of that client run at once at most.
+    pub(crate) most: usize,
+}
+
+impl Line {
+    /// Of a session of this machine's.
+    pub(crate) fn local(session: SessionId) -> Self {
+        Self {
+            session,
+            peer: None,
+            most: usize::MAX,
+        }
+    }
+}
 
 /// The turns of one engine.
 pub(crate) struct Turns(Mutex<Lines>);
@@ -24,10 +50,10 @@ struct Lines {
     /// Below zero when sessions of which nothing ran got turns beyond the count.
     free: isize,
     /// How many steps run, of each session that has any.
-    running: HashMap<SessionId, usize>,
-    waiting: HashMap<SessionId, VecDeque<Arc<Place>>>,
+    running: HashMap<Line, usize>,
+    waiting: HashMap<Line, VecDeque<Arc<Place>>>,
     /// Sessions with steps that wait, the one that is next first.
-    round: VecDeque<SessionId>,
+    round: VecDeque<Line>,
 }
 
 /// One step's place in the lines of those who wait for it; empty once it has its turn.
@@ -36,7 +62,7 @@ pub(crate) struct Place(Mutex<Option<oneshot::Sender<Turn>>>);
 /// The right to run one step; given back when it is dropped.
 pub(crate) struct Turn {
     turns: Arc<Turns>,
-    session: SessionId,
+    line: Line,
 }
 
 impl Turns {
@@ -64,25 +90,36 @@ impl Turns {
     }
 
     /// Puts a step at the end of a session's line.
-    pub(crate) fn stand(self: &Arc<Self>, session: SessionId, place: &Arc<Place>) {
+    pub(crate) fn stand(self: &Arc<Self>, line: Line, place: &Arc<Place>) {
         {
             let mut lines = lock(&self.0);
-            let line = lines.waiting.entry(session).or_default();
-            line.push_back(Arc::clone(place));
-            if line.len() == 1 {
-                lines.round.push_back(session);
+            let places = lines.waiting.entry(line).or_default();
+            places.push_back(Arc::clone(place));
+            if places.len() == 1 {
+                lines.round.push_back(line);
             }
         }
         self.give_out();
     }
 
+    /// How many steps of a client of another machine run.
+    pub(crate) fn running(&self, peer: &Peer) -> usize {
+        let Peer::Remote(subject) = peer else { return 0 };
+        let lines = lock(&self.0);
+        let own = lines
+            .running
+            .iter()
+            .filter(|(line, _)| line.peer == Some(subject.id));
+        own.map(|(_, count)| count).sum()
+    }
+
     /// Gives free turns to those who are next.
     fn give_out(self: &Arc<Self>) {
         // Sent without the lock: a turn whose step is gone meanwhile comes straight back.
-        while let Some((session, grant)) = lock(&self.0).next() {
+        while let Some((line, grant)) = lock(&self.0).next() {
             let turn = Turn {
                 turns: Arc::clone(self),
-                session,
+                line,
             };
             grant.send(turn).ok();
         }
@@ -91,40 +128,59 @@ impl Turns {
 
 impl Lines {
     /// Whoever is next, when a turn is free for them.
-    fn next(&mut self) -> Option<(SessionId, oneshot::Sender<Turn>)> {
+    fn next(&mut self) -> Option<(Line, oneshot::Sender<Turn>)> {
         loop {
-            let running = &self.running;
-            let has_none = |session: &SessionId| !running.contains_key(session);
-            let at = if self.free > 0 {
-                0
-            } else {
-                self.round.iter().position(has_none)?
-            };
-            let session = self.round.remove(at)?;
-            let line = self.waiting.entry(session).or_default();
+            let at = self.next_in_round()?;
+            let line = self.round.remove(at)?;
+            let places = self.waiting.entry(line).or_default();
             // Places of steps that were cancelled, or had their turn in another session's line, are passed over.
-            let grant = std::iter::from_fn(|| line.pop_front())
+            let grant = std::iter::from_fn(|| places.pop_front())
                 .filter_map(|place| lock(&place.0).take())
                 .find(|grant| !grant.is_closed());
-            if line.is_empty() {
-                self.waiting.remove(&session);
+            if places.is_empty() {
+                self.waiting.remove(&line);
             } else {
-                self.round.push_back(session);
+                self.round.push_back(line);
             }
             if let Some(grant) = grant {
                 self.free -= 1;
-                *self.running.entry(session).or_default() += 1;
-                return Some((session, grant));
+                *self.running.entry(line).or_default() += 1;
+                return Some((line, grant));
             }
         }
     }
 
-    fn give_back(&mut self, session: SessionId) {
+    /// Where in the round the one is who may have a turn now.
+    fn next_in_round(&self) -> Option<usize> {
+        let mut by_peer: HashMap<Digest, usize> = HashMap::new();
+        let mut local = 0_usize;
+        for (line, count) in &self.running {
+            match line.peer {
+                Some(peer) => *by_peer.entry(peer).or_default() += count,
+                None => local += count,
+            }
+        }
+        let of_peer = |line: &Line| match line.peer {
+            Some(peer) => by_peer.get(&peer).copied().unwrap_or_default(),
+            None => local,
+        };
+        // A turn beyond the count is for a session of which nothing runs, and for one such session of each peer.
+        let may = |line: &Line| match (self.free > 0, line.peer) {
+            (true, None) => true,
+            (true, Some(_)) => of_peer(line) < line.most,
+            (false, None) => !self.running.contains_key(line),
+            (false, Some(_)) => of_peer(line) == 0,
+        };
+        let candidates = self.round.iter().enumerate().filter(|(_, line)| may(line));
+        candidates.min_by_key(|(_, line)| of_peer(line)).map(|(at, _)| at)
+    }
+
+    fn give_back(&mut self, line: Line) {
         self.free += 1;
-        if let Some(count) = self.running.get_mut(&session) {
+        if let Some(count) = self.running.get_mut(&line) {
             *count -= 1;
             if *count == 0 {
-                self.running.remove(&session);
+                self.running.remove(&line);
             }
         }
     }
@@ -132,7 +188,7 @@ impl Lines {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        lock(&self.turns.0).give_back(self.session);
+        lock(&self.turns.0).give_back(self.line);
         self.turns.give_out();
     }
 }
@@ -147,9 +203,19 @@ mod tests {
     use crate::session::Session;
 
     fn session(id: SessionId) -> Arc<Session> {
+        session_of(id, None, usize::MAX)
+    }
+
+    fn session_of(id: SessionId, peer: Option<&str>, most: usize) -> Arc<Session> {
         let (down, _) = tokio::sync::mpsc::unbounded_channel();
         let registry = Registry::new(RegistryConfig::default()).expect("no settings are wrong");
-        Session::new(id, id, &SessionOpen::default(), &registry, down)
+        let line = Line {
+            session: id,
+            peer: peer.map(|name| Digest::of(name.as_bytes())),
+            most,
+        };
+        let peer = Peer::Local { uid: 0 };
+        Session::new(line, peer, id, &SessionOpen::default(), &registry, down)
     }
 
     fn wants(turns: &Arc<Turns>, audience: &Audience) -> BoxFuture<'static, Turn> {
@@ -248,5 +314,42 @@ mod tests {
         drop(busy);
         drop(granted);
         assert!(turns.acquire(&audience).now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_peer_with_many_sessions_has_one_peers_share() {
+        let turns = Turns::new(4);
+        let ann: Vec<_> = (0..3)
+            .map(|id| Audience::of(&session_of(id, Some("ann"), 100)))
+            .collect();
+        let bob = Audience::of(&session_of(9, Some("bob"), 100));
+        let mut held = Vec::new();
+        for audience in &ann {
+            held.push(turns.acquire(audience).await);
+        }
+        held.push(turns.acquire(&bob).await);
+        let mut more: Vec<_> = ann.iter().map(|audience| wants(&turns, audience)).collect();
+        let mut of_bob = wants(&turns, &bob);
+        held.remove(0);
+        assert!(
+            (&mut of_bob).now_or_never().is_some(),
+            "bob has fewer steps than ann"
+        );
+        assert!(more.iter_mut().all(|wants| wants.now_or_never().is_none()));
+    }
+
+    #[tokio::test]
+    async fn a_peer_has_no_more_than_its_limit() {
+        let turns = Turns::new(4);
+        let (first, second) = (session_of(1, Some("ann"), 2), session_of(2, Some("ann"), 2));
+        let held = (
+            turns.acquire(&Audience::of(&first)).await,
+            turns.acquire(&Audience::of(&second)).await,
+        );
+        let mut third = wants(&turns, &Audience::of(&first));
+        let other = turns.acquire(&Audience::of(&session(3))).now_or_never();
+        assert!(other.is_some(), "others go on");
+        drop(held.0);
+        assert!((&mut third).now_or_never().is_some());
     }
 }

@@ -356,6 +356,21 @@ impl SecretId {
     pub fn is_value(&self) -> bool {
         self.uri.starts_with("value:")
     }
+
+    /// The secret as a client knows it, of one that was named in a scope.
+    #[must_use]
+    pub fn out_of(&self, scope: &str) -> Self {
+        let owner = self.owner.strip_suffix(&within("", scope)).unwrap_or(&self.owner);
+        Self {
+            owner: owner.to_owned(),
+            uri: self.uri.clone(),
+        }
+    }
+}
+
+/// What a name of a client's is called where clients are told apart.
+fn within(name: &str, scope: &str) -> String {
+    format!("{name} of {scope}")
 }
 
 /// How steps share a cache volume.
@@ -726,6 +741,18 @@ impl Op {
             }
         }
         Some(op)
+    }
+
+    /// The same as one client's: its secrets and cache volumes are nobody else's, whatever others call theirs.
+    pub(crate) fn within(&self, scope: &str) -> Self {
+        let mut op = self.clone();
+        for secret in op.secrets_mut() {
+            secret.owner = within(&secret.owner, scope);
+        }
+        if let Self::Configure(_, Configure::Mount(_, Mount::Cache(volume))) = &mut op {
+            volume.scope = within(&volume.scope, scope);
+        }
+        op
     }
 
     /// The nodes that the operation names, in a fixed order.

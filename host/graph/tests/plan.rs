@@ -224,6 +224,46 @@ fn a_step_that_is_never_looked_up_has_a_key_of_this_run() {
 }
 
 #[test]
+fn what_is_one_clients_alone_has_keys_of_its_own() {
+    let key_of = |container: &Container, scope: Option<&str>| {
+        let mut planner = Planner::new(Platform::host(), 7).within(scope.map(str::to_owned));
+        let pins = pins(container.node(), "content");
+        let Planned::Container(plan) = planner.plan(container.node(), &pins).unwrap() else {
+            panic!("no container")
+        };
+        plan.root.key
+    };
+    let secret = SecretId {
+        owner: "team".to_owned(),
+        uri: "env:TOKEN".to_owned(),
+    };
+    let service = wharf_graph::Service::host(
+        "localhost",
+        &[wharf_graph::op::HostPort {
+            host: 5432,
+            service: 5432,
+        }],
+    );
+    for own in [
+        base().configure(Configure::SecretEnv("TOKEN".to_owned(), secret)),
+        base().configure(Configure::VolatileEnv("BUILD".to_owned(), "7".to_owned())),
+        base().with_mounted_cache("/cache", &Volume::new("team", "cache")),
+        base().with_service("db", &service),
+    ] {
+        let keys = [None, Some("ann"), Some("bob")].map(|scope| key_of(&run(&own), scope));
+        assert!(keys[0] != keys[1] && keys[1] != keys[2] && keys[0] != keys[2]);
+        assert_eq!(keys[1], key_of(&run(&own), Some("ann")));
+    }
+    // All else is what it is for everybody.
+    let shared = run(&base().edit(Edit::copy_directory(
+        "/src",
+        &Directory::host("/src", Filter::default()),
+        CopyOptions::default(),
+    )));
+    assert_eq!(key_of(&shared, None), key_of(&shared, Some("ann")));
+}
+
+#[test]
 fn the_operation_key_is_the_same_on_other_inputs() {
     let on = |command: &str| run(&base().with_exec(&words(command), ExecOptions::default()));
     assert_ne!(plan(&on("a")).root.key, plan(&on("b")).root.key);

@@ -421,6 +421,24 @@ impl Index {
             Ok(())
         })
     }
+
+    pub(crate) fn put_notes(&self, names: Vec<Digest>) -> Result<()> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        self.write(|index| {
+            let transaction = index.transaction()?;
+            {
+                let mut insert = transaction
+                    .prepare_cached("insert or ignore into notes (name, body) values (?1, x'')")?;
+                for name in &names {
+                    insert.execute([name.as_bytes().as_slice()])?;
+                }
+            }
+            transaction.commit()?;
+            Ok(())
+        })
+    }
 }
 
 fn connect(path: &Path) -> Result<Connection> {

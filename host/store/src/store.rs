@@ -331,6 +331,11 @@ impl Store {
         self.index.put_note(name, body)
     }
 
+    /// Notes many names at once, of which there is nothing more to say.
+    pub fn put_notes(&self, names: impl IntoIterator<Item = Digest>) -> Result<()> {
+        self.index.put_notes(names.into_iter().collect())
+    }
+
     /// Syncs what was made to the disk and notes that it was.
     pub fn sync(&self) -> Result<()> {
         self.note_use()?;

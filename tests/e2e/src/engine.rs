@@ -13,7 +13,7 @@ pub use crate::launch::How;
 use crate::launch::spawn;
 use tokio::sync::mpsc;
 use wharf_client::{
-    Connection, Session, SessionOptions,
+    Connection, Connector, Session, SessionOptions,
     proto::{Event, Outcome, event},
 };
 use wharf_graph::{
@@ -218,15 +218,11 @@ impl TestEngine {
             stat_cache: self.directory.path().join("stat"),
             ..options
         };
-        let (events, received) = mpsc::unbounded_channel();
         let connector = Box::new(move || {
             let socket = socket.clone();
             Box::pin(async move { Connection::open(&socket).await }) as futures::future::BoxFuture<'static, _>
         });
-        Run {
-            session: Session::new(connector, options, events),
-            events: received,
-        }
+        Run::over(connector, options)
     }
 }
 
@@ -284,6 +280,15 @@ pub struct Run {
 }
 
 impl Run {
+    /// A run that connects in this way.
+    pub fn over(connector: Connector, options: SessionOptions) -> Self {
+        let (events, received) = mpsc::unbounded_channel();
+        Self {
+            session: Session::new(connector, options, events),
+            events: received,
+        }
+    }
+
     /// Asks a question.
     pub async fn ask(&self, node: &Arc<Node>, question: Question) -> Result<Answer, Error> {
         self.session.read(node, question).await

@@ -233,7 +233,7 @@ fn an_engine_that_cannot_be_is_said_with_what_to_do() {
     world.set("WHARF_ENGINE", "podman");
     call(&world, &module, &["greeting", "--image", "busybox:latest"])
         .exits(2)
-        .says("auto, docker, local or unix://");
+        .says("auto, docker, local, unix://");
     world.set("WHARF_ENGINE", "local");
     let mut other_runtime = world.command(["call", "--runtime", "no-such-runtime", "-m"]);
     other_runtime

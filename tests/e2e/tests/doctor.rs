@@ -211,7 +211,7 @@ fn what_is_set_wrongly_is_found_and_no_error() {
     assert!(
         found(&findings(&done), "choice")
             .1
-            .contains("auto, docker, local or unix://")
+            .contains("auto, docker, local, unix://")
     );
     world.set("WHARF_ENGINE", "unix:///nonexistent/engine.sock");
     let done = world.wharf(["doctor", "--json"]);

@@ -7,11 +7,11 @@ use wharf_client::{
     Connection,
     proto::{StatusRequest, StepLogRequest},
 };
-use wharf_engine::{EngineConfig, RegistryConfig, RunnerConfig, Runtime};
+use wharf_engine::{EngineConfig, PeerLimits, RegistryConfig, RemoteConfig, RunnerConfig, Runtime};
 
 use crate::{
     RUNNER_HELPER,
-    args::{EngineAction, EngineArgs, EngineCommand, ServeArgs},
+    args::{CertsArgs, EngineAction, EngineArgs, EngineCommand, RemoteArgs, ServeArgs},
     engine_choice::{self, EngineChoice, EngineSettings, Place, mirror, runtime_name, this_program},
     error::Report,
     gpus, interrupt, output, places,
@@ -20,6 +20,10 @@ use crate::{
     table::columns,
 };
 
+/// Seconds without a client after which an engine of one machine ends.
+const IDLE: u64 = 600;
+/// Steps of one client of another machine that run at once, for each processor.
+const PEER_STEPS: usize = 8;
 /// How much of a long log is printed.
 const LOG_TAIL: u64 = 1024 * 1024;
 
@@ -27,6 +31,7 @@ const LOG_TAIL: u64 = 1024 * 1024;
 pub(crate) fn run(command: EngineCommand) -> Result<(), Report> {
     match command.action {
         EngineAction::Serve(args) => serve(args),
+        EngineAction::Certs(args) => certs(args),
         EngineAction::Start(args) => super::runtime()?.block_on(start(&args)),
         EngineAction::Stop(args) => super::runtime()?.block_on(stop(&args)),
         EngineAction::Status { engine, json } => super::runtime()?.block_on(status(&engine, json)),
@@ -54,6 +59,11 @@ async fn running(settings: &EngineSettings) -> Result<Option<Connection>, Report
         Place::Docker(options) => options.socket(),
         Place::Unix(path) => path,
         Place::Local => settings.places.socket(),
+        // Whoever names a machine wants to know why it cannot be reached.
+        Place::Tcp(address) => {
+            let remote = settings.remote(&address)?;
+            return Ok(Some(Connection::open_remote_any_version(&remote).await?.0));
+        }
     };
     Ok(Connection::open_any_version(&socket)
         .await
@@ -72,6 +82,11 @@ async fn stop(args: &EngineArgs) -> Result<(), Report> {
         }
         Place::Local => stop_at(&settings.places.socket()).await?,
         Place::Unix(socket) => stop_at(&socket).await?,
+        Place::Tcp(address) => {
+            let (connection, _) = Connection::open_remote_any_version(&settings.remote(&address)?).await?;
+            engine_choice::stop(&connection).await?;
+            true
+        }
     };
     output::line(if was_running {
         "the engine has ended"
@@ -105,20 +120,31 @@ async fn status(args: &EngineArgs, json: bool) -> Result<(), Report> {
         return output::json(&serde_json::json!({
             "running": true, "version": status.version, "pid": status.pid, "store": status.store,
             "runtime": status.runtime, "sessions": status.sessions, "running-steps": status.running_steps,
-            "uptime-seconds": status.uptime_seconds, "missing": status.missing, "gpus": gpus::json(&gpus),
+            "uptime-seconds": status.uptime_seconds, "client": status.client, "missing": status.missing, "gpus": gpus::json(&gpus),
         }));
     }
     let uptime = crate::table::seconds(Duration::from_secs(status.uptime_seconds));
     let row = |name: &str, value: String| [name.to_owned(), value];
-    let mut rows = vec![
-        row("version", status.version),
-        row("process", status.pid.to_string()),
-        row("store", status.store),
-        row("runtime", status.runtime),
-        row("clients", status.sessions.to_string()),
-        row("running steps", status.running_steps.to_string()),
-        row("up for", uptime),
-    ];
+    let mut rows = if status.client.is_empty() {
+        vec![
+            row("version", status.version),
+            row("process", status.pid.to_string()),
+            row("store", status.store),
+            row("runtime", status.runtime),
+            row("clients", status.sessions.to_string()),
+            row("running steps", status.running_steps.to_string()),
+            row("up for", uptime),
+        ]
+    } else {
+        // Of the engine of another machine a client sees its own part.
+        vec![
+            row("version", status.version),
+            row("you are", status.client),
+            row("runtime", status.runtime),
+            row("your runs", status.sessions.to_string()),
+            row("your running steps", status.running_steps.to_string()),
+        ]
+    };
     rows.extend(gpus.devices.into_iter().map(|device| row("GPU", device.shown)));
     if !gpus.why_none.is_empty() {
         rows.push(row("GPUs", format!("none: {}", gpus.why_none)));
@@ -130,9 +156,18 @@ async fn status(args: &EngineArgs, json: bool) -> Result<(), Report> {
 
 async fn logs(args: &EngineArgs) -> Result<(), Report> {
     let settings = EngineSettings::of(args)?;
-    if let Place::Docker(options) = settings.place().await? {
-        let daemon = wharf_docker::reach(&options).await?;
-        return output::text(&wharf_docker::logs(&daemon, &options).await?);
+    match settings.place().await? {
+        Place::Docker(options) => {
+            let daemon = wharf_docker::reach(&options).await?;
+            return output::text(&wharf_docker::logs(&daemon, &options).await?);
+        }
+        Place::Tcp(address) => {
+            return Err(
+                Report::usage(format!("the log of {address} is on its own machine"))
+                    .with_hint("`wharf engine logs LOG` prints what a failed step of yours printed"),
+            );
+        }
+        Place::Unix(_) | Place::Local => {}
     }
     let path = settings.places.engine_log();
     let failed = |error: std::io::Error| Report::failed(format!("cannot read {}: {error}", path.display()));
@@ -172,6 +207,78 @@ async fn step_log(args: &EngineArgs, log: String) -> Result<(), Report> {
         output::bytes(&piece.bytes)?;
     }
     Ok(())
+}
+
+/// Makes certificates, and says which.
+fn certs(args: CertsArgs) -> Result<(), Report> {
+    let directory = match args.directory {
+        Some(directory) => directory,
+        None => Places::find()?.engine_certificates(),
+    };
+    let wanted = wharf_tls::Wanted {
+        directory,
+        hosts: args.hosts,
+        clients: args.clients,
+        days: args.days,
+    };
+    let made = wharf_tls::make(&wanted).map_err(|error| {
+        let report = Report::usage(error.to_string());
+        match error {
+            wharf_tls::Error::Exists(path) => report.with_hint(format!(
+                "remove {} first, or make it in another directory",
+                path.display()
+            )),
+            wharf_tls::Error::Nothing(_) => {
+                report.with_hint("--client NAME makes one for a client, --host HOST the engine's own")
+            }
+            wharf_tls::Error::Half { .. } => {
+                report.with_hint("bring the other one back, or begin with another directory")
+            }
+            _ => report,
+        }
+    })?;
+    for path in made {
+        output::line(&path.display().to_string())?;
+    }
+    Ok(())
+}
+
+/// How other machines reach the engine, when they are to.
+fn remote(args: RemoteArgs) -> Result<Option<RemoteConfig>, Report> {
+    let Some(listen) = args.listen else {
+        return Ok(None);
+    };
+    let certificates = match args.certs {
+        Some(directory) => directory,
+        None => Places::find()?.engine_certificates(),
+    };
+    // Looked at before anything is started: usually they were not made yet.
+    wharf_tls::server_config(&certificates).map_err(|error| {
+        let host = &listen.host;
+        let report = Report::usage(format!(
+            "{listen} is not listened on without certificates: {error}"
+        ));
+        match error {
+            wharf_tls::Error::Open(key) => report.with_hint(format!("`chmod 600 {}`", key.display())),
+            _ => report.with_hint(format!(
+                "`wharf engine certs {} --host {host} --client NAME` makes them",
+                certificates.display()
+            )),
+        }
+    })?;
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let limits = PeerLimits {
+        steps: args
+            .peer_steps
+            .map_or(processors * PEER_STEPS, |steps| steps as usize),
+        sessions: args.peer_runs as usize,
+        upload: args.peer_upload,
+    };
+    Ok(Some(RemoteConfig {
+        listen,
+        certificates,
+        limits,
+    }))
 }
 
 fn serve(args: ServeArgs) -> Result<(), Report> {
@@ -220,6 +327,9 @@ fn config(args: ServeArgs) -> Result<EngineConfig, Report> {
     }
     let ca_bundle = engine_choice::ca_bundle(args.ca_cert.as_deref())?;
     let runtime = runtime_name(&args.runtime)?;
+    let remote = remote(args.remote)?;
+    // An engine for other machines is not started again by those who find none.
+    let usual = if remote.is_some() { u64::MAX } else { IDLE };
     let mirrors = args
         .mirrors
         .iter()
@@ -245,7 +355,8 @@ fn config(args: ServeArgs) -> Result<EngineConfig, Report> {
         max_bytes: args.max_bytes,
         ca_bundle,
         gpus: args.gpus.into(),
-        idle: Duration::from_secs(args.idle),
+        idle: Duration::from_secs(args.idle.unwrap_or(usual)),
+        remote,
         socket,
         store,
     })

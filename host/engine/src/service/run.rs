@@ -53,7 +53,7 @@ impl Engine {
                 };
                 self.serve_process(&running, step, treatment).await
             }
-            Provider::Host { host, ports } => self.serve_host(&running, host, ports).await,
+            Provider::Host { host, ports, .. } => self.serve_host(&running, host, ports).await,
         };
         self.services.forget(&running);
         let error = match outcome {

@@ -35,6 +35,8 @@ pub struct ContainerPlan {
     pub secret_env: BTreeMap<String, SecretId>,
     /// Variables whose values are in no key.
     pub volatile_env: BTreeMap<String, String>,
+    /// Whose it is, where clients are told apart.
+    pub scope: Option<String>,
     /// What later steps can reach.
     pub network: Network,
     /// The services that later steps reach, by name.
@@ -76,6 +78,7 @@ impl ContainerPlan {
             mounts: BTreeMap::new(),
             secret_env: BTreeMap::new(),
             volatile_env: BTreeMap::new(),
+            scope: None,
             network: Network::None,
             services: Bound::new(),
             lends: BTreeMap::new(),
@@ -239,6 +242,7 @@ impl ContainerPlan {
             env: self.config.env.iter().cloned().collect(),
             secret_env: self.secret_env.clone(),
             volatile_env: self.volatile_env.clone(),
+            volatile_of: self.scope.clone().filter(|_| !self.volatile_env.is_empty()),
             workdir: self.at(""),
             user: self.config.user.clone(),
             stdin: options.stdin.clone(),

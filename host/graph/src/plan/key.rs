@@ -70,6 +70,8 @@ struct StepMaterial<'a> {
 enum ServiceMaterial<'a> {
     Process(Box<StepMaterial<'a>>, Option<&'a [String]>, Vec<Sharing>),
     Host(&'a str, &'a [HostPort]),
+    /// Of one client among several: each has a machine of its own.
+    HostOf(&'a str, &'a str, &'a [HostPort]),
 }
 
 #[derive(Serialize)]
@@ -115,7 +117,10 @@ pub(super) fn service_keys(provider: &Provider, ports: &[Port]) -> (Digest, Dige
                 });
                 ServiceMaterial::Process(Box::new(naming.step(step)), check, sharing.collect())
             }
-            Provider::Host { host, ports } => ServiceMaterial::Host(host, ports),
+            Provider::Host { host, ports, whose } => match whose {
+                None => ServiceMaterial::Host(host, ports),
+                Some(whose) => ServiceMaterial::HostOf(whose, host, ports),
+            },
         };
         let material = ("wharf service", SEMANTICS, material, ports);
         Digest::of(&postcard::to_stdvec(&material).expect("key material always encodes"))
@@ -185,7 +190,12 @@ impl Naming {
             args: &step.args,
             env: &step.env,
             secret_env: &step.secret_env,
-            volatile_env: step.volatile_env.keys().map(String::as_str).collect(),
+            volatile_env: step
+                .volatile_env
+                .keys()
+                .map(String::as_str)
+                .chain(step.volatile_of.as_deref())
+                .collect(),
             workdir: &step.workdir,
             user: &step.user,
             stdin: &step.stdin,

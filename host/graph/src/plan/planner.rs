@@ -21,7 +21,7 @@ use crate::{
 /// What an image reference meant when it was resolved.
 #[derive(Clone, Debug)]
 pub struct ImagePin {
-    /// Digest of the manifest of the platform, `sha256:…`.
+    /// Digest of the manifest of the platform, `sha256:…`; where clients are told apart, also where it was given to them.
     pub manifest: String,
     /// The reference with that digest.
     pub reference: String,
@@ -87,6 +87,8 @@ pub struct ChangesetPlan {
 pub struct Planner {
     platform: Platform,
     nonce: u64,
+    /// Whose run it is, where clients are told apart.
+    scope: Option<String>,
     memo: HashMap<NodeId, Planned>,
 }
 
@@ -97,8 +99,17 @@ impl Planner {
         Self {
             platform,
             nonce,
+            scope: None,
             memo: HashMap::new(),
         }
+    }
+
+    /// Plans for one client among several: secrets, cache volumes and services of its machine are named as its own in keys,
+    /// and files whose digests it gives are pinned as all others are.
+    #[must_use]
+    pub fn within(mut self, scope: Option<String>) -> Self {
+        self.scope = scope;
+        self
     }
 
     /// The sources below `node` that `pins` lacks.
@@ -111,7 +122,11 @@ impl Planner {
             Op::HostDirectory { .. } | Op::HostFile(_) | Op::DockerArchive(_) => {
                 !pins.uploads.contains_key(&node.id())
             }
-            Op::Fetch(request) => request.known_digest().is_none() && !pins.fetched.contains_key(&node.id()),
+            Op::Fetch(request) => {
+                // That a client knows a digest does not say that it was ever given the file.
+                let is_proof = request.known_digest().is_some() && self.scope.is_none();
+                !is_proof && !pins.fetched.contains_key(&node.id())
+            }
             Op::Git { .. } => !pins.commits.contains_key(&node.id()),
             _ => false,
         });
@@ -122,9 +137,22 @@ impl Planner {
     pub fn plan(&mut self, node: &Arc<Node>, pins: &Pins) -> Result<Planned, PlanError> {
         for node in node.closure(|id| self.memo.contains_key(&id)) {
             let planned = self.fold(&node, pins)?.unwrap_or_else(Planned::Failed);
+            let planned = self.as_ours(planned);
             self.memo.insert(node.id(), planned);
         }
         Ok(self.memo[&node.id()].clone())
+    }
+
+    /// The same, as this run's client's.
+    fn as_ours(&self, planned: Planned) -> Planned {
+        match planned {
+            Planned::Container(container) if container.scope != self.scope => {
+                let mut container = ContainerPlan::clone(&container);
+                container.scope.clone_from(&self.scope);
+                Planned::Container(Arc::new(container))
+            }
+            planned => planned,
+        }
     }
 
     fn fold(&self, node: &Node, pins: &Pins) -> Result<Result<Planned, Error>, PlanError> {
@@ -135,6 +163,14 @@ impl Planner {
             &named
         } else {
             node.op()
+        };
+        let scoped;
+        let op = match &self.scope {
+            Some(scope) => {
+                scoped = op.within(scope);
+                &scoped
+            }
+            None => op,
         };
         Ok(match op {
             Op::Image { reference, .. } => {
@@ -171,7 +207,8 @@ impl Planner {
             }
             Op::Fetch(request) => {
                 let pinned = pins.fetched.get(&node.id()).map(String::as_str);
-                let digest = request.known_digest().or(pinned).ok_or(unpinned)?;
+                let known = request.known_digest().filter(|_| self.scope.is_none());
+                let digest = pinned.or(known).ok_or(unpinned)?;
                 Ok(Planned::File(fetched(request, digest)))
             }
             Op::Git {
@@ -274,7 +311,9 @@ impl Planner {
                 self.container(container)?,
                 options,
             )?)),
-            Op::HostService { host, ports } => Planned::Service(Arc::new(Service::of_host(host, ports)?)),
+            Op::HostService { host, ports } => {
+                Planned::Service(Arc::new(Service::of_host(host, ports, self.scope.as_deref())?))
+            }
             Op::StepOutput(container, stream) => {
                 Planned::File(self.container(container)?.output_file(*stream)?)
             }

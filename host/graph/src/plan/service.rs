@@ -108,6 +108,8 @@ pub enum Provider {
         host: String,
         /// For each port of the service the caller's.
         ports: Vec<HostPort>,
+        /// Whose machine it is, where clients are told apart.
+        whose: Option<String>,
     },
 }
 
@@ -137,7 +139,7 @@ impl Service {
     }
 
     /// The service that the caller's machine offers.
-    pub(super) fn of_host(host: &str, ports: &[HostPort]) -> Result<Self, Error> {
+    pub(super) fn of_host(host: &str, ports: &[HostPort], scope: Option<&str>) -> Result<Self, Error> {
         if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/') {
             return Err(Error::Invalid(format!(
                 "{host:?} is no name or address of a host"
@@ -152,6 +154,7 @@ impl Service {
             let provider = Provider::Host {
                 host: host.to_owned(),
                 ports: ports.to_vec(),
+                whose: scope.map(str::to_owned),
             };
             let listening = ports.iter().map(|port| Port {
                 number: port.service,
@@ -203,7 +206,7 @@ impl Service {
     pub fn title(&self) -> String {
         match &self.provider {
             Provider::Process { step, .. } => step.reason.clone().unwrap_or_else(|| shell_words(&step.args)),
-            Provider::Host { host, ports } => {
+            Provider::Host { host, ports, .. } => {
                 let ports: Vec<_> = ports.iter().map(|port| port.host.to_string()).collect();
                 format!("tcp://{host}:{}", ports.join(","))
             }

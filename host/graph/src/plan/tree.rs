@@ -46,7 +46,7 @@ pub enum Make {
     Image {
         /// The node whose pin holds the manifest.
         node: NodeId,
-        /// Digest of the manifest.
+        /// The manifest, as its pin has it.
         manifest: String,
         /// For people.
         reference: String,
@@ -119,6 +119,8 @@ pub struct Step {
     pub secret_env: BTreeMap<String, SecretId>,
     /// Variables whose values are in no key.
     pub volatile_env: BTreeMap<String, String>,
+    /// Whose those are, where clients are told apart: one client's values decide no other's results.
+    pub volatile_of: Option<String>,
     /// Absolute.
     pub workdir: String,
     /// As it was set; empty is root.

@@ -51,6 +51,7 @@ fn main() {
         socket,
         store,
         idle: Duration::from_secs(600),
+        remote: None,
     };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime

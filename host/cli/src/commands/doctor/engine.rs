@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use wharf_client::{
-    Connection,
+    Address, ConnectError, Connection,
     proto::{StatusRequest, UsageRequest},
 };
 use wharf_docker::DockerError;
@@ -12,7 +12,9 @@ use wharf_runner::Found;
 use super::{Finding, Group, State, gpus, host};
 use crate::{
     args::DoctorArgs,
-    engine_choice::{EngineChoice, EngineSettings, ca_bundle, gpus_of_environment, runtime_name},
+    engine_choice::{
+        EngineChoice, EngineSettings, ca_bundle, certificates, gpus_of_environment, runtime_name,
+    },
     places::Places,
     table,
 };
@@ -29,6 +31,8 @@ pub(super) enum Seat {
     Local,
     /// One that runs already, behind this socket.
     Unix(String),
+    /// One that runs on another machine.
+    Tcp(Address),
     /// Nowhere.
     None,
 }
@@ -55,6 +59,7 @@ async fn places(settings: &EngineSettings) -> (Vec<Finding>, Seat) {
             };
             (finding, seat)
         }
+        EngineChoice::Tcp(address) => elsewhere(settings, address).await,
         EngineChoice::Docker => {
             let (findings, is_there) = docker(settings).await;
             (findings, if is_there { Seat::Docker } else { Seat::None })
@@ -100,14 +105,16 @@ fn settings(args: &DoctorArgs) -> Result<EngineSettings, Box<Finding>> {
         })?;
     let runtime = std::env::var("WHARF_RUNTIME").unwrap_or_default();
     let runtime = if runtime.is_empty() { "builtin" } else { &runtime };
+    let places = Places::find().map_err(|report| wrong("files", report.words()))?;
     Ok(EngineSettings {
         choice,
+        certificates: certificates(args.engine_certs.clone(), &places),
         runtime: runtime_name(runtime).map_err(|report| wrong("runtime", report.words()))?,
         ca_cert: ca_bundle(args.ca_cert.as_deref()).unwrap_or_default(),
         mirrors: Vec::new(),
         gpus: gpus_of_environment(),
         docker_gpus: args.docker_gpus,
-        places: Places::find().map_err(|report| wrong("files", report.words()))?,
+        places,
     })
 }
 
@@ -119,6 +126,31 @@ async fn asked_for(socket: &Path) -> (Vec<Finding>, bool) {
             let next = format!("wharf engine serve --socket {}", socket.display());
             let finding = Finding::new(Group::Engine, "socket", State::Missing, text).next(next);
             (vec![finding], false)
+        }
+    }
+}
+
+/// The engine of another machine, as far as it is seen from here.
+async fn elsewhere(settings: &EngineSettings, address: &Address) -> (Vec<Finding>, Seat) {
+    let missing = |text: String| Finding::new(Group::Engine, "remote", State::Missing, text);
+    let opened = match settings.remote(address) {
+        Ok(remote) => Connection::open_remote_any_version(&remote).await,
+        Err(error) => Err(error),
+    };
+    match opened {
+        Ok((connection, version)) => {
+            let mut findings = found(&connection, &version).await.unwrap_or_default();
+            if findings.is_empty() {
+                findings.push(missing(format!("{address} does not say what it is")));
+            }
+            (findings, Seat::Tcp(address.clone()))
+        }
+        Err(error) => {
+            let next = match &error {
+                ConnectError::Remote { next, .. } => next.clone(),
+                _ => String::new(),
+            };
+            (vec![missing(error.to_string()).next(next)], Seat::None)
         }
     }
 }
@@ -243,13 +275,25 @@ async fn local(settings: &EngineSettings) -> (Vec<Finding>, bool) {
 async fn running(socket: &Path) -> Option<Vec<Finding>> {
     let opened = tokio::time::timeout(LIMIT, Connection::open_any_version(socket)).await;
     let (connection, version) = opened.ok()?.ok()?;
+    found(&connection, &version).await
+}
+
+/// What an engine that answers says of itself.
+async fn found(connection: &Connection, version: &str) -> Option<Vec<Finding>> {
     let mut client = connection.client();
     let status = tokio::time::timeout(LIMIT, client.status(StatusRequest {})).await;
     let status = status.ok()?.ok()?.into_inner();
-    let mut text = format!(
-        "version {version} runs as process {}, its store is {}",
-        status.pid, status.store
-    );
+    let mut text = if status.client.is_empty() {
+        format!(
+            "version {version} runs as process {}, its store is {}",
+            status.pid, status.store
+        )
+    } else {
+        format!(
+            "version {version} answers, and knows this client as {}",
+            status.client
+        )
+    };
     // A large store that was never measured takes a while.
     let usage = tokio::time::timeout(LIMIT, client.usage(UsageRequest {})).await;
     if let Ok(Ok(usage)) = usage {

@@ -14,7 +14,17 @@ pub(super) async fn look(settings: &EngineSettings, seat: &Seat) -> Vec<Finding>
     match seat {
         Seat::Local => on_this_host(settings.gpus.clone()).await,
         Seat::Docker => in_docker(settings).await,
-        Seat::Unix(socket) => of_engine(Path::new(socket)).await,
+        Seat::Unix(socket) => match Connection::open_any_version(Path::new(socket)).await {
+            Ok((connection, _)) => of_engine(&connection).await,
+            Err(_) => Vec::new(),
+        },
+        Seat::Tcp(address) => match settings.remote(address) {
+            Ok(remote) => match Connection::open_remote_any_version(&remote).await {
+                Ok((connection, _)) => of_engine(&connection).await,
+                Err(_) => Vec::new(),
+            },
+            Err(_) => Vec::new(),
+        },
         Seat::None => Vec::new(),
     }
 }
@@ -51,10 +61,7 @@ async fn on_this_host(options: GpuOptions) -> Vec<Finding> {
     devices.chain(why).chain(notes).collect()
 }
 
-async fn of_engine(socket: &Path) -> Vec<Finding> {
-    let Ok((connection, _)) = Connection::open_any_version(socket).await else {
-        return Vec::new();
-    };
+async fn of_engine(connection: &Connection) -> Vec<Finding> {
     let Ok(Ok(reply)) = tokio::time::timeout(super::engine::LIMIT, connection.gpus()).await else {
         return Vec::new();
     };

@@ -51,6 +51,9 @@ fn verdict(seat: &Seat) -> String {
         Seat::Docker => "Pipelines can run: the engine is a container of the local Docker.".to_owned(),
         Seat::Local => "Pipelines can run: the engine is a process on this host.".to_owned(),
         Seat::Unix(socket) => format!("Pipelines can run: an engine answers on {socket}."),
+        Seat::Tcp(address) => {
+            format!("Pipelines can run: an engine on another machine answers on {address}.")
+        }
         Seat::None => "No pipeline can run: there is no place for an engine.".to_owned(),
     }
 }
@@ -92,6 +95,7 @@ pub(super) fn json(findings: &[Finding], seat: &Seat) -> Value {
         Seat::Docker => json!("docker"),
         Seat::Local => json!("local"),
         Seat::Unix(socket) => json!(format!("unix://{socket}")),
+        Seat::Tcp(address) => json!(address.to_string()),
         Seat::None => Value::Null,
     };
     let finding = |finding: &Finding| {
