@@ -351,6 +351,16 @@ pub(crate) enum EngineAction {
     },
     /// Be an engine, in the foreground
     Serve(ServeArgs),
+    /// Pass standard input and output on to an engine's socket
+    #[command(hide = true)]
+    Connect {
+        /// The socket.
+        #[arg(long, value_name = "PATH")]
+        socket: PathBuf,
+        /// Say whether an engine listens there, and no more.
+        #[arg(long)]
+        probe: bool,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -9,7 +9,7 @@ use std::{
 
 use wharf_client::{ConnectError, Connection, Launch, ensure_local, proto};
 
-use wharf_docker::{DockerOptions, Found};
+use wharf_docker::{Daemon, DockerOptions, Found};
 use wharf_engine::GpuOptions;
 
 use crate::{
@@ -162,7 +162,9 @@ impl EngineSettings {
         let settings = options.settings().map_err(place_error)?;
         let note = self.places.run.join("docker-engine.settings");
         // As on this host: an engine that runs and fits is found without asking Docker for it.
-        if let Ok(connection) = Connection::open(&options.socket()).await
+        let is_here = !options.is_streamed().map_err(place_error)?;
+        if is_here
+            && let Ok(connection) = Connection::open(&options.socket()).await
             && std::fs::read_to_string(&note).is_ok_and(|noted| noted == settings)
         {
             return Ok(connection);
@@ -175,6 +177,9 @@ impl EngineSettings {
             )));
         }
         let daemon = wharf_docker::reach(options).await.map_err(place_error)?;
+        if !daemon.located().shares_files() {
+            return self.connect_streamed(&daemon, options).await;
+        }
         // Many clients may find no engine at the same time: one starts it, the others wait and then find it.
         let _starting = self.lock_start().await?;
         let found = wharf_docker::find(&daemon, options).await.map_err(place_error)?;
@@ -192,6 +197,29 @@ impl EngineSettings {
         // Without the note the next command asks Docker again, which is slower and no more.
         std::fs::write(&note, settings).ok();
         Ok(connection)
+    }
+
+    /// An engine in a Docker elsewhere, which is asked for it each time.
+    async fn connect_streamed(
+        &self,
+        daemon: &Daemon,
+        options: &DockerOptions,
+    ) -> Result<Connection, ConnectError> {
+        let place_error = |error: wharf_docker::DockerError| ConnectError::Place(error.to_string());
+        let _starting = self.lock_start().await?;
+        let found = wharf_docker::find(daemon, options).await.map_err(place_error)?;
+        if found == Found::Other
+            && let Ok((connection, _)) = streamed(daemon, options).await
+        {
+            refuse_busy(&connection).await?;
+        }
+        match found {
+            Found::Fitting => wharf_docker::ready(daemon, options).await,
+            Found::None | Found::Other => wharf_docker::start(daemon, options).await,
+        }
+        .map_err(place_error)?;
+        let place = PathBuf::from(daemon.located().to_string());
+        Connection::of_this_version(streamed(daemon, options).await?, &place)
     }
 
     /// Held while an engine in Docker is looked for and started.
@@ -265,6 +293,16 @@ impl EngineSettings {
             log: self.places.engine_log(),
         })
     }
+}
+
+/// A connection to an engine in a Docker elsewhere, and its version.
+pub(crate) async fn streamed(
+    daemon: &Daemon,
+    options: &DockerOptions,
+) -> Result<(Connection, String), ConnectError> {
+    let stream = wharf_docker::dial(daemon, options).await;
+    let stream = stream.map_err(|error| ConnectError::Place(error.to_string()))?;
+    Connection::over(stream, Path::new(&daemon.located().to_string())).await
 }
 
 /// Ends an engine that was started with other settings, if nobody uses it.

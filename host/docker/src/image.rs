@@ -160,7 +160,7 @@ fn archive(program: Vec<u8>, beside: &BTreeMap<String, Vec<u8>>) -> std::io::Res
     archive.into_inner()
 }
 
-fn header(kind: tar::EntryType, mode: u32, size: u64) -> tar::Header {
+pub(crate) fn header(kind: tar::EntryType, mode: u32, size: u64) -> tar::Header {
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(kind);
     header.set_mode(mode);

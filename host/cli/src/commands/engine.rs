@@ -27,6 +27,7 @@ const LOG_TAIL: u64 = 1024 * 1024;
 pub(crate) fn run(command: EngineCommand) -> Result<(), Report> {
     match command.action {
         EngineAction::Serve(args) => serve(args),
+        EngineAction::Connect { socket, probe } => super::runtime()?.block_on(pass_on(&socket, probe)),
         EngineAction::Start(args) => super::runtime()?.block_on(start(&args)),
         EngineAction::Stop(args) => super::runtime()?.block_on(stop(&args)),
         EngineAction::Status { engine, json } => super::runtime()?.block_on(status(&engine, json)),
@@ -51,6 +52,11 @@ async fn start(args: &EngineArgs) -> Result<(), Report> {
 /// The engine that runs, of whatever version, without starting one.
 async fn running(settings: &EngineSettings) -> Result<Option<Connection>, Report> {
     let socket = match settings.place().await? {
+        Place::Docker(options) if is_streamed(&options)? => {
+            let daemon = wharf_docker::reach(&options).await?;
+            let found = engine_choice::streamed(&daemon, &options).await;
+            return Ok(found.ok().map(|(connection, _)| connection));
+        }
         Place::Docker(options) => options.socket(),
         Place::Unix(path) => path,
         Place::Local => settings.places.socket(),
@@ -78,6 +84,55 @@ async fn stop(args: &EngineArgs) -> Result<(), Report> {
     } else {
         "no engine was running"
     })
+}
+
+fn is_streamed(options: &wharf_docker::DockerOptions) -> Result<bool, Report> {
+    Ok(options.is_streamed()?)
+}
+
+/// Carries bytes between this process's caller and an engine, until either has said all.
+async fn pass_on(socket: &std::path::Path, probe: bool) -> Result<(), Report> {
+    let failed = |error: std::io::Error| {
+        Report::new(
+            crate::error::Ended::Unreachable,
+            format!("{}: {error}", socket.display()),
+        )
+    };
+    let stream = tokio::net::UnixStream::connect(socket).await.map_err(failed)?;
+    if probe {
+        return output::line("listens");
+    }
+    let (mut from, mut to) = stream.into_split();
+    let up = async {
+        tokio::io::copy(&mut tokio::io::stdin(), &mut to).await?;
+        tokio::io::AsyncWriteExt::shutdown(&mut to).await
+    };
+    let down = async {
+        let mut out = tokio::io::stdout();
+        // Each piece goes on as it comes: who waits for it has nothing else to ask.
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let count = tokio::io::AsyncReadExt::read(&mut from, &mut buffer).await?;
+            if count == 0 {
+                return Ok::<_, std::io::Error>(());
+            }
+            tokio::io::AsyncWriteExt::write_all(&mut out, &buffer[..count]).await?;
+            tokio::io::AsyncWriteExt::flush(&mut out).await?;
+        }
+    };
+    tokio::pin!(up, down);
+    let ended = tokio::select! {
+        ended = &mut down => ended,
+        sent = &mut up => match sent {
+            Ok(()) => down.await,
+            Err(error) => Err(error),
+        },
+    };
+    // Standard input is read by a thread that nothing wakes: the process ends with its work.
+    match ended {
+        Ok(()) => std::process::exit(0),
+        Err(error) => Err(failed(error)),
+    }
 }
 
 /// Ends the engine that listens on this socket; says whether there was one.
