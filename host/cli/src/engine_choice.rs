@@ -10,7 +10,7 @@ use std::{
 use wharf_client::{ConnectError, Connection, Launch, ensure_local, proto};
 
 use wharf_docker::{Daemon, DockerOptions, Found};
-use wharf_engine::GpuOptions;
+use wharf_gpu::GpuOptions;
 
 use crate::{
     args::{EngineArgs, GpuArgs},
@@ -121,7 +121,7 @@ impl EngineSettings {
                     Ok(_) => Ok(Place::Docker(options)),
                     Err(_) if may_be_local() => Ok(Place::Local),
                     Err(error) => Err(ConnectError::Place(format!(
-                        "there is no engine to use: one on this host needs root, and this is another user; {error}"
+                        "there is no engine to use: one on this host {NOT_LOCAL}; {error}"
                     ))),
                 }
             }
@@ -148,7 +148,7 @@ impl EngineSettings {
         let run = self.places.run.join("docker");
         Ok(DockerOptions {
             host: std::env::var("DOCKER_HOST").ok(),
-            program: this_program()?,
+            program: engine_program()?,
             name: name_of_store(&run).trim_start_matches("wharf-").to_owned(),
             run,
             args: self.serve_args(),
@@ -242,8 +242,9 @@ impl EngineSettings {
 
     async fn connect_local(&self) -> Result<Connection, ConnectError> {
         if !may_be_local() {
-            let why = "an engine on this host needs root, and this is another user: run this as root, or use --engine docker";
-            return Err(ConnectError::Place(why.to_owned()));
+            return Err(ConnectError::Place(format!(
+                "an engine on this host {NOT_LOCAL}: use --engine docker, or run this as root on Linux"
+            )));
         }
         let launch = self.launch()?;
         let wanted = launch.args.join("\n");
@@ -367,10 +368,32 @@ pub(crate) fn this_program() -> Result<PathBuf, ConnectError> {
         .map_err(|error| ConnectError::Place(format!("this program does not know its path: {error}")))
 }
 
-/// Can an engine run on this host? As root for now.
-fn may_be_local() -> bool {
-    rustix::process::geteuid().is_root()
+/// The program that an engine in Docker is made of: this one, unless another is named.
+fn engine_program() -> Result<PathBuf, ConnectError> {
+    let named = std::env::var_os("WHARF_ENGINE_PROGRAM").filter(|named| !named.is_empty());
+    match named.map(std::path::absolute) {
+        Some(Ok(program)) => Ok(program),
+        Some(Err(error)) => Err(ConnectError::Place(format!("WHARF_ENGINE_PROGRAM: {error}"))),
+        None if cfg!(target_os = "linux") => this_program(),
+        None => Err(ConnectError::Place(
+            "an engine in Docker is made of a build for Linux, and this is one for another system: name a static one of the \
+             same version in WHARF_ENGINE_PROGRAM"
+                .to_owned(),
+        )),
+    }
 }
+
+/// Can an engine run on this host? As root for now, on Linux.
+fn may_be_local() -> bool {
+    cfg!(target_os = "linux") && rustix::process::geteuid().is_root()
+}
+
+/// What it takes that this host does not offer.
+const NOT_LOCAL: &str = if cfg!(target_os = "linux") {
+    "needs root, and this is another user"
+} else {
+    "needs Linux, and this is another system"
+};
 
 fn text_of(path: &Path) -> Result<String, ConnectError> {
     let text = path.to_str().map(str::to_owned);

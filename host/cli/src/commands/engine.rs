@@ -7,7 +7,6 @@ use wharf_client::{
     Connection,
     proto::{StatusRequest, StepLogRequest},
 };
-use wharf_engine::{EngineConfig, RegistryConfig, RunnerConfig, Runtime};
 
 use crate::{
     RUNNER_HELPER,
@@ -26,7 +25,11 @@ const LOG_TAIL: u64 = 1024 * 1024;
 /// Runs one of its subcommands.
 pub(crate) fn run(command: EngineCommand) -> Result<(), Report> {
     match command.action {
-        EngineAction::Serve(args) => serve(args),
+        #[cfg(target_os = "linux")]
+        EngineAction::Serve(args) => super::serve::serve(args),
+        #[cfg(not(target_os = "linux"))]
+        EngineAction::Serve(_) => Err(Report::usage("an engine runs on Linux, and this is another system")
+            .with_hint("`wharf engine start` starts one in Docker")),
         EngineAction::Connect { socket, probe } => super::runtime()?.block_on(pass_on(&socket, probe)),
         EngineAction::Start(args) => super::runtime()?.block_on(start(&args)),
         EngineAction::Stop(args) => super::runtime()?.block_on(stop(&args)),
@@ -227,81 +230,4 @@ async fn step_log(args: &EngineArgs, log: String) -> Result<(), Report> {
         output::bytes(&piece.bytes)?;
     }
     Ok(())
-}
-
-fn serve(args: ServeArgs) -> Result<(), Report> {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("WHARF_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(false)
-        .with_writer(std::io::stderr)
-        .init();
-    let config = config(args)?;
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    // These threads pass messages; steps, and work on files, have processes and threads of their own. To wake one more of
-    // them for a message takes longer than the message.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(processors.div_ceil(2))
-        .enable_all()
-        .build()
-        .map_err(|error| Report::failed(format!("this process cannot start its runtime: {error}")))?;
-    runtime.block_on(async {
-        let stop: CancellationToken = interrupt::watch()
-            .map_err(|error| Report::failed(format!("this process cannot be told of signals: {error}")))?;
-        Ok(wharf_engine::serve(config, stop).await?)
-    })
-}
-
-fn config(args: ServeArgs) -> Result<EngineConfig, Report> {
-    let (socket, store) = match (args.socket, args.store) {
-        (Some(socket), Some(store)) => (socket, store),
-        (socket, store) => {
-            let places = Places::find()?;
-            (
-                socket.unwrap_or_else(|| places.socket()),
-                store.unwrap_or(places.store),
-            )
-        }
-    };
-    let absolute = |path: std::path::PathBuf| {
-        std::path::absolute(&path).map_err(|error| Report::usage(format!("{}: {error}", path.display())))
-    };
-    let (socket, store) = (absolute(socket)?, absolute(store)?);
-    let run = socket.parent().unwrap_or(std::path::Path::new("/")).to_owned();
-    for directory in [&run, &store] {
-        std::fs::create_dir_all(directory)
-            .map_err(|error| Report::usage(format!("cannot make {}: {error}", directory.display())))?;
-    }
-    let ca_bundle = engine_choice::ca_bundle(args.ca_cert.as_deref())?;
-    let runtime = runtime_name(&args.runtime)?;
-    let mirrors = args
-        .mirrors
-        .iter()
-        .map(|text| mirror(text))
-        .collect::<Result<_, _>>()?;
-    Ok(EngineConfig {
-        runner: RunnerConfig {
-            runtime: if runtime == "builtin" {
-                Runtime::BuiltIn
-            } else {
-                Runtime::Binary(runtime.into())
-            },
-            helper: (this_program()?, vec![RUNNER_HELPER.to_owned()]),
-            state: places::runner_state(&store, &run),
-            ground: store.join("ground"),
-            name: places::name_of_store(&store),
-            resolv_conf: resolver::resolv_conf(),
-        },
-        registries: RegistryConfig {
-            mirrors,
-            ca_bundle: ca_bundle.clone(),
-        },
-        max_bytes: args.max_bytes,
-        ca_bundle,
-        gpus: args.gpus.into(),
-        idle: Duration::from_secs(args.idle),
-        socket,
-        store,
-    })
 }

@@ -14,6 +14,8 @@ pub(crate) mod inspect;
 pub(crate) mod login;
 pub(crate) mod publish;
 pub(crate) mod runs;
+#[cfg(target_os = "linux")]
+pub(crate) mod serve;
 
 use crate::error::Report;
 
