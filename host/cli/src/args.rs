@@ -361,6 +361,16 @@ pub(crate) enum EngineAction {
     Serve(ServeArgs),
     /// Make certificates for an engine that other machines reach, and for its clients; nothing is overwritten
     Certs(CertsArgs),
+    /// Pass standard input and output on to an engine's socket
+    #[command(hide = true)]
+    Connect {
+        /// The socket.
+        #[arg(long, value_name = "PATH")]
+        socket: PathBuf,
+        /// Say whether an engine listens there, and no more.
+        #[arg(long)]
+        probe: bool,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -9,8 +9,8 @@ use std::{
 
 use wharf_client::{Address, ConnectError, Connection, Launch, Remote, ensure_local, proto};
 
-use wharf_docker::{DockerOptions, Found};
-use wharf_engine::GpuOptions;
+use wharf_docker::{Daemon, DockerOptions, Found};
+use wharf_gpu::GpuOptions;
 
 use crate::{
     args::{EngineArgs, GpuArgs},
@@ -151,7 +151,7 @@ impl EngineSettings {
                     Ok(_) => Ok(Place::Docker(options)),
                     Err(_) if may_be_local() => Ok(Place::Local),
                     Err(error) => Err(ConnectError::Place(format!(
-                        "there is no engine to use: one on this host needs root, and this is another user; {error}"
+                        "there is no engine to use: one on this host {NOT_LOCAL}; {error}"
                     ))),
                 }
             }
@@ -184,7 +184,7 @@ impl EngineSettings {
         let run = self.places.run.join("docker");
         Ok(DockerOptions {
             host: std::env::var("DOCKER_HOST").ok(),
-            program: this_program()?,
+            program: engine_program()?,
             name: name_of_store(&run).trim_start_matches("wharf-").to_owned(),
             run,
             args: self.serve_args(),
@@ -198,7 +198,9 @@ impl EngineSettings {
         let settings = options.settings().map_err(place_error)?;
         let note = self.places.run.join("docker-engine.settings");
         // As on this host: an engine that runs and fits is found without asking Docker for it.
-        if let Ok(connection) = Connection::open(&options.socket()).await
+        let is_here = !options.is_streamed().map_err(place_error)?;
+        if is_here
+            && let Ok(connection) = Connection::open(&options.socket()).await
             && std::fs::read_to_string(&note).is_ok_and(|noted| noted == settings)
         {
             return Ok(connection);
@@ -211,6 +213,9 @@ impl EngineSettings {
             )));
         }
         let daemon = wharf_docker::reach(options).await.map_err(place_error)?;
+        if !daemon.located().shares_files() {
+            return self.connect_streamed(&daemon, options).await;
+        }
         // Many clients may find no engine at the same time: one starts it, the others wait and then find it.
         let _starting = self.lock_start().await?;
         let found = wharf_docker::find(&daemon, options).await.map_err(place_error)?;
@@ -228,6 +233,29 @@ impl EngineSettings {
         // Without the note the next command asks Docker again, which is slower and no more.
         std::fs::write(&note, settings).ok();
         Ok(connection)
+    }
+
+    /// An engine in a Docker elsewhere, which is asked for it each time.
+    async fn connect_streamed(
+        &self,
+        daemon: &Daemon,
+        options: &DockerOptions,
+    ) -> Result<Connection, ConnectError> {
+        let place_error = |error: wharf_docker::DockerError| ConnectError::Place(error.to_string());
+        let _starting = self.lock_start().await?;
+        let found = wharf_docker::find(daemon, options).await.map_err(place_error)?;
+        if found == Found::Other
+            && let Ok((connection, _)) = streamed(daemon, options).await
+        {
+            refuse_busy(&connection).await?;
+        }
+        match found {
+            Found::Fitting => wharf_docker::ready(daemon, options).await,
+            Found::None | Found::Other => wharf_docker::start(daemon, options).await,
+        }
+        .map_err(place_error)?;
+        let place = PathBuf::from(daemon.located().to_string());
+        Connection::of_this_version(streamed(daemon, options).await?, &place)
     }
 
     /// Held while an engine in Docker is looked for and started.
@@ -250,8 +278,9 @@ impl EngineSettings {
 
     async fn connect_local(&self) -> Result<Connection, ConnectError> {
         if !may_be_local() {
-            let why = "an engine on this host needs root, and this is another user: run this as root, or use --engine docker";
-            return Err(ConnectError::Place(why.to_owned()));
+            return Err(ConnectError::Place(format!(
+                "an engine on this host {NOT_LOCAL}: use --engine docker, or run this as root on Linux"
+            )));
         }
         let launch = self.launch()?;
         let wanted = launch.args.join("\n");
@@ -307,6 +336,16 @@ impl EngineSettings {
 pub(crate) fn certificates(named: Option<PathBuf>, places: &Places) -> PathBuf {
     let named = named.filter(|path| !path.as_os_str().is_empty());
     named.unwrap_or_else(|| places.client_certificates())
+}
+
+/// A connection to an engine in a Docker elsewhere, and its version.
+pub(crate) async fn streamed(
+    daemon: &Daemon,
+    options: &DockerOptions,
+) -> Result<(Connection, String), ConnectError> {
+    let stream = wharf_docker::dial(daemon, options).await;
+    let stream = stream.map_err(|error| ConnectError::Place(error.to_string()))?;
+    Connection::over(stream, Path::new(&daemon.located().to_string())).await
 }
 
 /// Ends an engine that was started with other settings, if nobody uses it.
@@ -371,10 +410,32 @@ pub(crate) fn this_program() -> Result<PathBuf, ConnectError> {
         .map_err(|error| ConnectError::Place(format!("this program does not know its path: {error}")))
 }
 
-/// Can an engine run on this host? As root for now.
-fn may_be_local() -> bool {
-    rustix::process::geteuid().is_root()
+/// The program that an engine in Docker is made of: this one, unless another is named.
+fn engine_program() -> Result<PathBuf, ConnectError> {
+    let named = std::env::var_os("WHARF_ENGINE_PROGRAM").filter(|named| !named.is_empty());
+    match named.map(std::path::absolute) {
+        Some(Ok(program)) => Ok(program),
+        Some(Err(error)) => Err(ConnectError::Place(format!("WHARF_ENGINE_PROGRAM: {error}"))),
+        None if cfg!(target_os = "linux") => this_program(),
+        None => Err(ConnectError::Place(
+            "an engine in Docker is made of a build for Linux, and this is one for another system: name a static one of the \
+             same version in WHARF_ENGINE_PROGRAM"
+                .to_owned(),
+        )),
+    }
 }
+
+/// Can an engine run on this host? As root for now, on Linux.
+fn may_be_local() -> bool {
+    cfg!(target_os = "linux") && rustix::process::geteuid().is_root()
+}
+
+/// What it takes that this host does not offer.
+const NOT_LOCAL: &str = if cfg!(target_os = "linux") {
+    "needs root, and this is another user"
+} else {
+    "needs Linux, and this is another system"
+};
 
 fn text_of(path: &Path) -> Result<String, ConnectError> {
     let text = path.to_str().map(str::to_owned);

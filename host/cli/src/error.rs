@@ -208,12 +208,6 @@ impl From<tonic::Status> for Report {
     }
 }
 
-impl From<wharf_engine::EngineError> for Report {
-    fn from(error: wharf_engine::EngineError) -> Self {
-        Self::new(Ended::Unreachable, format!("the engine cannot go on: {error}"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use wharf_graph::Denial;

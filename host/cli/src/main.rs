@@ -24,6 +24,7 @@ mod printable;
 mod progress;
 mod reference;
 mod registries;
+#[cfg(target_os = "linux")]
 mod resolver;
 mod run;
 mod suggest;
@@ -38,11 +39,13 @@ use clap::Parser;
 
 use crate::args::{Command, Wharf};
 
+#[cfg(target_os = "linux")]
 /// The subcommand that a runner starts to fork steps from. It is read before anything else: that process has to stay
 /// small and have one thread.
 pub(crate) const RUNNER_HELPER: &str = "__runner-helper";
 
 fn main() -> ExitCode {
+    #[cfg(target_os = "linux")]
     if std::env::args_os()
         .nth(1)
         .is_some_and(|first| first == RUNNER_HELPER)

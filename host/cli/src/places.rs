@@ -10,6 +10,7 @@ use crate::error::Report;
 const SOCKET_PATH_LIMIT: usize = 100;
 
 /// The kernel's number for file systems in memory.
+#[cfg(target_os = "linux")]
 const TMPFS: u64 = 0x0102_1994;
 
 /// The directories of one user, or of one `WHARF_HOME`.
@@ -157,6 +158,7 @@ pub(crate) fn name_of_store(store: &Path) -> String {
     )
 }
 
+#[cfg(target_os = "linux")]
 /// A directory for the runner's short-lived files, in memory where there is memory to be had: secrets lie in it while a
 /// step uses them.
 pub(crate) fn runner_state(store: &Path, run: &Path) -> PathBuf {

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use hyper_util::rt::TokioIo;
-use tokio::net::UnixStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::UnixStream,
+};
 use tonic::{
     Status,
     transport::{Channel, Endpoint, Uri},
@@ -67,7 +70,14 @@ pub struct Connection {
 impl Connection {
     /// Connects and checks that the engine is of this version.
     pub async fn open(socket: &Path) -> Result<Self, ConnectError> {
-        let (connection, version) = Self::open_any_version(socket).await?;
+        Self::of_this_version(Self::open_any_version(socket).await?, socket)
+    }
+
+    /// Refuses an engine of another version.
+    pub fn of_this_version(
+        (connection, version): (Self, String),
+        socket: &Path,
+    ) -> Result<Self, ConnectError> {
         if version != VERSION {
             return Err(ConnectError::Version {
                 socket: socket.to_owned(),
@@ -87,16 +97,43 @@ impl Connection {
         let first = UnixStream::connect(socket)
             .await
             .map_err(|error| unreachable(error.into()))?;
-        let first = std::sync::Mutex::new(Some(first));
         let path = socket.to_owned();
+        let again = move || UnixStream::connect(path.clone());
+        Self::over_streams(first, again, socket).await
+    }
+
+    /// Speaks to an engine over a stream that leads to it, from whatever version, which is returned. `place` says where it is.
+    pub async fn over<S>(stream: S, place: &Path) -> Result<(Self, String), ConnectError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let again = || async { Err(std::io::Error::other("the way to the engine is closed")) };
+        Self::over_streams(stream, again, place).await
+    }
+
+    async fn over_streams<S, F>(
+        first: S,
+        again: impl Fn() -> F + Send + Sync + 'static,
+        place: &Path,
+    ) -> Result<(Self, String), ConnectError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        F: Future<Output = std::io::Result<S>> + Send + 'static,
+    {
+        let unreachable = |source: Box<dyn std::error::Error + Send + Sync>| ConnectError::Unreachable {
+            socket: place.to_owned(),
+            source,
+        };
+        let first = std::sync::Mutex::new(Some(first));
         let channel = endpoint()
             .connect_with_connector(tower::service_fn(move |_: Uri| {
                 let first = first.lock().expect("nobody panics with it").take();
-                let path = path.clone();
+                let next = first.is_none().then(&again);
                 async move {
-                    let stream = match first {
-                        Some(stream) => stream,
-                        None => UnixStream::connect(path).await?,
+                    let stream = match (first, next) {
+                        (Some(stream), _) => stream,
+                        (None, Some(next)) => next.await?,
+                        (None, None) => return Err(std::io::Error::other("there is no stream")),
                     };
                     Ok::<_, std::io::Error>(TokioIo::new(stream))
                 }

@@ -4,16 +4,22 @@
 //! passed through. What arrives does so under another name and is renamed, so that what was there is whole until its
 //! successor is. What is there and not in the tree stays.
 
-use std::{fs::File, io, os::fd::OwnedFd, path::Path};
+use std::{
+    fs::File,
+    hash::{BuildHasher, Hasher, RandomState},
+    io,
+    os::fd::OwnedFd,
+    path::Path,
+};
 
 use rustix::{
-    fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps},
+    fs::{AtFlags, FileType, Mode, OFlags, RawMode, Timespec, Timestamps},
     io::Errno,
 };
 use wharf_archive::{Entries, Entry, EntryType};
 
 /// A directory's bits while it is filled.
-const FILLING: u32 = 0o700;
+const FILLING: RawMode = 0o700;
 
 /// Unpacks the stream into `to`, which is there.
 ///
@@ -22,11 +28,10 @@ const FILLING: u32 = 0o700;
 /// Of the disk and of the stream, and of what cannot be unpacked, by name.
 pub(crate) fn unpack(stream: &mut dyn io::Read, to: &Path) -> io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let mut random = [0; 8];
-    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
     let mut unpacker = Unpacker {
         root: rustix::fs::open(to, flags, Mode::empty())?,
-        draft: format!(".wharf-{:016x}", u64::from_ne_bytes(random)),
+        // The standard library's maps have a key of the system's random numbers.
+        draft: format!(".wharf-{:016x}", RandomState::new().build_hasher().finish()),
         last: None,
         directories: Vec::new(),
     };
@@ -88,7 +93,7 @@ impl Unpacker {
 
     /// Makes what is no directory, under the draft's name.
     fn make(&mut self, entry: &Entry, content: &mut dyn io::Read, parent: &OwnedFd) -> io::Result<()> {
-        let mode = Mode::from_raw_mode(entry.mode);
+        let mode = Mode::from_raw_mode(entry.mode as RawMode);
         match entry.kind {
             EntryType::Regular | EntryType::Continuous => {
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
@@ -114,6 +119,7 @@ impl Unpacker {
                 )?);
             }
             EntryType::Symlink => rustix::fs::symlinkat(target(entry)?, parent, &self.draft)?,
+            #[cfg(target_os = "linux")]
             EntryType::Fifo => {
                 rustix::fs::mknodat(parent, &self.draft, FileType::Fifo, mode, 0)?;
                 rustix::fs::chmodat(parent, &self.draft, mode, AtFlags::empty())?;
@@ -161,7 +167,7 @@ impl Unpacker {
     fn finish(mut self) -> io::Result<()> {
         for (path, mode, modified) in std::mem::take(&mut self.directories).into_iter().rev() {
             let directory = self.open(&path)?;
-            rustix::fs::fchmod(&directory, Mode::from_raw_mode(mode))?;
+            rustix::fs::fchmod(&directory, Mode::from_raw_mode(mode as RawMode))?;
             rustix::fs::futimens(&directory, &times(modified))?;
         }
         Ok(())

@@ -3,20 +3,26 @@
 use std::{collections::HashMap, fs, path::Path, time::Duration};
 
 use bollard::{
+    body_full,
     models::{ContainerCreateBody, HostConfig},
     query_parameters::{
         CreateContainerOptionsBuilder, InspectContainerOptions, LogsOptionsBuilder,
         RemoveContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
+        UploadToContainerOptionsBuilder,
     },
 };
 use futures::TryStreamExt;
 
-use crate::{Daemon, DockerError, DockerOptions, gpus, image};
+use crate::{Daemon, DockerError, DockerOptions, gpus, image, stream};
 
 /// Where the host's directory for the socket is mounted.
 const RUN: &str = "/run/wharf";
 /// Where the volume is mounted.
 const STORE: &str = "/var/lib/wharf";
+/// The engine's socket in the container.
+pub(crate) const SOCKET: &str = "/run/wharf/engine.sock";
+/// Certificates, in the container.
+const CERTIFICATES: &str = "/run/wharf/ca-certificates.crt";
 /// What the engine needs beside Docker's usual capabilities: mounts and namespaces; networks of steps; looking into steps'
 /// processes; device nodes of images.
 const CAPABILITIES: [&str; 4] = ["SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE", "MKNOD"];
@@ -70,10 +76,12 @@ pub async fn find(daemon: &Daemon, options: &DockerOptions) -> Result<Found, Doc
 pub async fn start(daemon: &Daemon, options: &DockerOptions) -> Result<(), DockerError> {
     let image = image::ensure(daemon, options).await?;
     remove(daemon, options).await?;
-    let socket = options.socket();
+    let is_streamed = !daemon.located().shares_files();
     fs::create_dir_all(&options.run).map_err(|source| DockerError::io("make", &options.run, source))?;
-    fs::remove_file(&socket).ok();
-    let mut body = body(options, image)?;
+    if !is_streamed {
+        fs::remove_file(options.socket()).ok();
+    }
+    let mut body = body(options, image, is_streamed)?;
     if options.gpus
         && let Some(driver) = daemon.gpus().await?
     {
@@ -86,6 +94,9 @@ pub async fn start(daemon: &Daemon, options: &DockerOptions) -> Result<(), Docke
         .create_container(Some(named), body)
         .await
         .map_err(DockerError::refused("make the engine's container"))?;
+    if let Some(bundle) = options.ca_bundle.as_ref().filter(|_| is_streamed) {
+        send_certificates(daemon, &name, bundle).await?;
+    }
     daemon
         .docker
         .start_container(&name, None::<StartContainerOptions>)
@@ -96,9 +107,8 @@ pub async fn start(daemon: &Daemon, options: &DockerOptions) -> Result<(), Docke
 
 /// Waits until the engine in a container that was started listens.
 pub async fn ready(daemon: &Daemon, options: &DockerOptions) -> Result<(), DockerError> {
-    let socket = options.socket();
     let listening = async {
-        while tokio::net::UnixStream::connect(&socket).await.is_err() {
+        while !listens(daemon, options).await {
             if find(daemon, options).await? == Found::None {
                 return Ok(false);
             }
@@ -117,6 +127,38 @@ pub async fn ready(daemon: &Daemon, options: &DockerOptions) -> Result<(), Docke
         container: options.container(),
         log: log.trim_end().to_owned(),
     })
+}
+
+/// Does the engine listen? Asked in the container where its socket is not here.
+async fn listens(daemon: &Daemon, options: &DockerOptions) -> bool {
+    if daemon.located().shares_files() {
+        return tokio::net::UnixStream::connect(options.socket()).await.is_ok();
+    }
+    stream::listens(daemon, options).await
+}
+
+/// Puts certificates into a container that has not started.
+async fn send_certificates(daemon: &Daemon, container: &str, bundle: &Path) -> Result<(), DockerError> {
+    let unread = |source| DockerError::io("read", bundle, source);
+    let bytes = fs::read(bundle).map_err(unread)?;
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut directory = image::header(tar::EntryType::Directory, 0o755, 0);
+    archive
+        .append_data(&mut directory, "run/wharf/", std::io::empty())
+        .map_err(unread)?;
+    let mut file = image::header(tar::EntryType::Regular, 0o644, bytes.len() as u64);
+    archive
+        .append_data(&mut file, CERTIFICATES.trim_start_matches('/'), bytes.as_slice())
+        .map_err(unread)?;
+    let archive = archive.into_inner().map_err(unread)?;
+    let to_root = UploadToContainerOptionsBuilder::new().path("/").build();
+    daemon
+        .docker
+        .upload_to_container(container, Some(to_root), body_full(archive.into()))
+        .await
+        .map_err(DockerError::refused(
+            "take certificates into the engine's container",
+        ))
 }
 
 /// Ends the engine and removes its container; says whether there was one. The volume stays.
@@ -171,41 +213,41 @@ async fn remove(daemon: &Daemon, options: &DockerOptions) -> Result<(), DockerEr
     }
 }
 
-fn body(options: &DockerOptions, image: String) -> Result<ContainerCreateBody, DockerError> {
-    let mut args: Vec<String> = [
-        "engine",
-        "serve",
-        "--socket",
-        &format!("{RUN}/engine.sock"),
-        "--store",
-        STORE,
-    ]
-    .map(str::to_owned)
-    .into();
+fn body(
+    options: &DockerOptions,
+    image: String,
+    is_streamed: bool,
+) -> Result<ContainerCreateBody, DockerError> {
+    let mut args: Vec<String> = ["engine", "serve", "--socket", SOCKET, "--store", STORE]
+        .map(str::to_owned)
+        .into();
     if let Some(bundle) = &options.ca_bundle {
-        // A copy, as the bundle may lie where the daemon cannot look.
-        let copy = options.run.join("ca-certificates.crt");
-        fs::copy(bundle, &copy).map_err(|source| DockerError::io("copy", bundle, source))?;
-        args.extend(["--ca-cert".to_owned(), format!("{RUN}/ca-certificates.crt")]);
+        if !is_streamed {
+            // A copy, as the bundle may lie where the daemon cannot look.
+            let copy = options.run.join("ca-certificates.crt");
+            fs::copy(bundle, &copy).map_err(|source| DockerError::io("copy", bundle, source))?;
+        }
+        args.extend(["--ca-cert".to_owned(), CERTIFICATES.to_owned()]);
     }
     args.extend(options.args.iter().cloned());
     Ok(ContainerCreateBody {
         image: Some(image),
         cmd: Some(args),
         labels: Some(HashMap::from([(SETTINGS_LABEL.to_owned(), options.settings()?)])),
-        host_config: Some(host_config(options)),
+        host_config: Some(host_config(options, is_streamed)),
         ..ContainerCreateBody::default()
     })
 }
 
 /// Everything that `--privileged` would give, less what the engine does not need.
-fn host_config(options: &DockerOptions) -> HostConfig {
+fn host_config(options: &DockerOptions, is_streamed: bool) -> HostConfig {
     let text = |path: &Path| path.to_string_lossy().into_owned();
+    let mut binds = vec![format!("{}:{STORE}", options.volume())];
+    if !is_streamed {
+        binds.push(format!("{}:{RUN}", text(&options.run)));
+    }
     HostConfig {
-        binds: Some(vec![
-            format!("{}:{RUN}", text(&options.run)),
-            format!("{}:{STORE}", options.volume()),
-        ]),
+        binds: Some(binds),
         cap_add: Some(CAPABILITIES.map(str::to_owned).into()),
         security_opt: Some(vec![
             "seccomp=unconfined".to_owned(),
@@ -222,7 +264,7 @@ fn host_config(options: &DockerOptions) -> HostConfig {
     }
 }
 
-fn is_missing(error: &bollard::errors::Error) -> bool {
+pub(crate) fn is_missing(error: &bollard::errors::Error) -> bool {
     matches!(
         error,
         bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }

@@ -1,17 +1,20 @@
 //! Finds the daemon and sees whether it can be used.
 
-use std::{io::ErrorKind, path::PathBuf, time::Duration};
+use std::{io::ErrorKind, path::Path, time::Duration};
 
 use bollard::{ClientVersion, Docker};
 
-use crate::{DockerError, DockerOptions};
+use crate::{
+    DockerError, DockerOptions,
+    address::{Address, Located, Tls},
+    ssh::Tunnel,
+};
 
-/// Where Docker listens unless it is told otherwise.
-const USUAL_SOCKET: &str = "/var/run/docker.sock";
 /// The oldest version of the API that is spoken.
 const OLDEST: (usize, usize) = (1, 41);
-/// How long the daemon may take to say that it is there.
+/// How long a daemon of this host may take to say that it is there, and one elsewhere.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+const FAR_ANSWER_LIMIT: Duration = Duration::from_secs(15);
 /// How long it may take for anything else, in seconds: it takes an image's bytes in, and starts containers.
 const WORK_LIMIT: u64 = 120;
 
@@ -19,6 +22,9 @@ const WORK_LIMIT: u64 = 120;
 #[derive(Debug)]
 pub struct Daemon {
     pub(crate) docker: Docker,
+    located: Located,
+    /// Kept for as long as the daemon is spoken to.
+    _tunnel: Option<Tunnel>,
 }
 
 impl Daemon {
@@ -26,7 +32,7 @@ impl Daemon {
     pub async fn version(&self) -> String {
         let api = self.docker.client_version();
         let api = format!("API {}.{}", api.major_version, api.minor_version);
-        let version = tokio::time::timeout(ANSWER_LIMIT, self.docker.version()).await;
+        let version = tokio::time::timeout(limit(&self.located.address), self.docker.version()).await;
         match version
             .ok()
             .and_then(Result::ok)
@@ -36,6 +42,11 @@ impl Daemon {
             None => api,
         }
     }
+
+    /// Where it is.
+    pub fn located(&self) -> &Located {
+        &self.located
+    }
 }
 
 /// The daemon that the options name, when it is there, lets this user in and is new enough.
@@ -43,54 +54,122 @@ pub async fn reach(options: &DockerOptions) -> Result<Daemon, DockerError> {
     reach_at(options.host.as_deref()).await
 }
 
-/// The daemon at `unix://PATH`, as in `DOCKER_HOST`, or at the usual socket.
+/// The daemon at an address as `DOCKER_HOST` has it, or where the user's context or the usual socket leads.
 pub async fn reach_at(host: Option<&str>) -> Result<Daemon, DockerError> {
-    let socket = socket(host)?;
-    match tokio::net::UnixStream::connect(&socket).await {
-        Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            return Err(DockerError::Forbidden(socket));
+    let located = Located::find(host)?;
+    let (docker, tunnel) = match &located.address {
+        Address::Unix(socket) => (on_socket(socket, &located).await?, None),
+        Address::Tcp { authority, tls } => (on_port(authority, tls.as_ref(), &located).await?, None),
+        Address::Ssh { destination, port } => {
+            let tunnel = Tunnel::open(destination, *port)?;
+            let docker = client_of(&tunnel.socket(), &located)?;
+            (docker, Some(tunnel))
         }
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
-            return Err(DockerError::Absent(socket));
-        }
-        Err(error) => {
-            return Err(DockerError::Silent {
-                socket,
-                why: error.to_string(),
-            });
-        }
-    }
-    let silent = |why: String| DockerError::Silent {
-        socket: socket.clone(),
-        why,
     };
-    let path = socket.to_string_lossy();
-    let docker = Docker::connect_with_unix(&path, WORK_LIMIT, bollard::API_DEFAULT_VERSION)
-        .map_err(|error| silent(error.to_string()))?;
-    let docker = tokio::time::timeout(ANSWER_LIMIT, docker.negotiate_version())
+    let silent = |why: String| DockerError::Silent {
+        // What ssh says of it tells more than that nothing came.
+        why: tunnel.as_ref().and_then(Tunnel::words).unwrap_or(why),
+        place: located.to_string(),
+    };
+    let limit = limit(&located.address);
+    let docker = tokio::time::timeout(limit, docker.negotiate_version())
         .await
-        .map_err(|_| silent(format!("nothing for {} s", ANSWER_LIMIT.as_secs())))?
-        .map_err(|error| silent(error.to_string()))?;
+        .map_err(|_| silent(format!("nothing for {} s", limit.as_secs())))?
+        .map_err(|error| silent(innermost(&error)))?;
     let ClientVersion {
         major_version,
         minor_version,
     } = docker.client_version();
     if (major_version, minor_version) < OLDEST {
         return Err(DockerError::Old {
-            socket,
+            place: located.to_string(),
             found: format!("{major_version}.{minor_version}"),
         });
     }
-    Ok(Daemon { docker })
+    Ok(Daemon {
+        docker,
+        located,
+        _tunnel: tunnel,
+    })
 }
 
-fn socket(host: Option<&str>) -> Result<PathBuf, DockerError> {
-    match host.filter(|host| !host.is_empty()) {
-        None => Ok(USUAL_SOCKET.into()),
-        Some(host) => match host.strip_prefix("unix://") {
-            Some(path) => Ok(path.into()),
-            None => Err(DockerError::Elsewhere(host.to_owned())),
-        },
+fn limit(address: &Address) -> Duration {
+    match address {
+        Address::Unix(_) => ANSWER_LIMIT,
+        Address::Tcp { .. } | Address::Ssh { .. } => FAR_ANSWER_LIMIT,
+    }
+}
+
+fn client_of(socket: &Path, located: &Located) -> Result<Docker, DockerError> {
+    let client = Docker::connect_with_unix(
+        &socket.to_string_lossy(),
+        WORK_LIMIT,
+        bollard::API_DEFAULT_VERSION,
+    );
+    client.map_err(|error| DockerError::Silent {
+        place: located.to_string(),
+        why: error.to_string(),
+    })
+}
+
+/// A daemon of this host. Its socket is tried by hand, so that what is wrong is told apart.
+async fn on_socket(socket: &Path, located: &Located) -> Result<Docker, DockerError> {
+    let place = located.to_string();
+    match tokio::net::UnixStream::connect(socket).await {
+        Ok(_) => client_of(socket, located),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(DockerError::Forbidden(place)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+            Err(DockerError::Absent(place))
+        }
+        Err(error) => Err(DockerError::Silent {
+            place,
+            why: error.to_string(),
+        }),
+    }
+}
+
+/// A daemon that listens on a port.
+async fn on_port(authority: &str, tls: Option<&Tls>, located: &Located) -> Result<Docker, DockerError> {
+    let silent = |why: String| DockerError::Silent {
+        place: located.to_string(),
+        why,
+    };
+    let connected = tokio::time::timeout(FAR_ANSWER_LIMIT, tokio::net::TcpStream::connect(authority));
+    match connected.await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => {
+            return Err(DockerError::Absent(located.to_string()));
+        }
+        Ok(Err(error)) => return Err(silent(error.to_string())),
+        Err(_) => {
+            return Err(silent(format!(
+                "no connection within {} s",
+                FAR_ANSWER_LIMIT.as_secs()
+            )));
+        }
+    }
+    let version = bollard::API_DEFAULT_VERSION;
+    let address = format!("tcp://{authority}");
+    let client = match tls {
+        None => Docker::connect_with_http(&address, WORK_LIMIT, version),
+        Some(Tls { ca, certificate, key }) => {
+            Docker::connect_with_ssl(&address, key, certificate, ca, WORK_LIMIT, version)
+        }
+    };
+    client.map_err(|error| silent(innermost(&error)))
+}
+
+/// What an error comes from in the end: that a connection failed says little, that a certificate is another authority's much.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        words = error.to_string();
+        cause = error.source();
+    }
+    // Some end in the address of a page for programmers.
+    match words.split_once(": https://") {
+        Some((words, _)) => words.to_owned(),
+        None => words,
     }
 }

@@ -9,33 +9,30 @@ use std::{
 #[derive(Debug, thiserror::Error)]
 pub enum DockerError {
     /// There is no daemon.
-    #[error("there is no Docker at {}: start it, or use `--engine local` as root", .0.display())]
-    Absent(PathBuf),
+    #[error("there is no Docker at {0}: start it, or use `--engine local` as root")]
+    Absent(String),
     /// There is one, for others.
     #[error(
-        "this user may not use the Docker at {}: join the group that owns the socket (usually `docker`), or use \
-         `--engine local` as root", .0.display()
+        "this user may not use the Docker at {0}: join the group that owns the socket (usually `docker`), or use \
+         `--engine local` as root"
     )]
-    Forbidden(PathBuf),
-    /// The daemon is not on this host.
-    #[error(
-        "DOCKER_HOST is {0}, and the engine can only be started in a Docker of this host yet: set it to unix:// and a \
-         socket's path, or use `--engine local` as root"
-    )]
-    Elsewhere(String),
+    Forbidden(String),
+    /// It is not known where it is, or how it is spoken to.
+    #[error("{0}")]
+    Address(String),
     /// It is there and says nothing.
-    #[error("the Docker at {socket} does not answer: {why}", socket = socket.display())]
+    #[error("the Docker at {place} does not answer: {why}")]
     Silent {
-        /// Its socket.
-        socket: PathBuf,
+        /// Where it is, and who says so.
+        place: String,
         /// What it did instead.
         why: String,
     },
     /// It is older than what the engine needs.
-    #[error("the Docker at {socket} speaks API {found}, and 1.41 (Docker 20.10) or newer is needed", socket = socket.display())]
+    #[error("the Docker at {place} speaks API {found}, and 1.41 (Docker 20.10) or newer is needed")]
     Old {
-        /// Its socket.
-        socket: PathBuf,
+        /// Where it is, and who says so.
+        place: String,
         /// The newest version it speaks.
         found: String,
     },

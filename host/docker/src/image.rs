@@ -17,7 +17,7 @@ use wharf_digest::Digest;
 
 use crate::{
     Daemon, DockerError, DockerOptions,
-    elf::{interpreter_of, library_name},
+    elf::{interpreter_of, is_program, library_name},
     git,
 };
 
@@ -33,9 +33,7 @@ pub(crate) const LIBRARIES: &str = "/lib";
 /// The image of this program, made when the daemon has none.
 pub(crate) async fn ensure(daemon: &Daemon, options: &DockerOptions) -> Result<String, DockerError> {
     let program = read(&options.program)?;
-    let mut beside = git::files();
-    // What the engine itself has loaded is what it gets, whatever git would.
-    beside.extend(loaded_libraries(&options.program)?);
+    let beside = beside(&options.program, &program)?;
     let mut identity = program.clone();
     for (path, bytes) in &beside {
         identity.extend_from_slice(path.as_bytes());
@@ -71,6 +69,30 @@ pub(crate) async fn ensure(daemon: &Daemon, options: &DockerOptions) -> Result<S
         .map_err(refused)?;
     remove_replaced(daemon, &name).await;
     Ok(name)
+}
+
+/// What lies beside the program in the image. Another program than this one has to do with nothing: what it would load is not
+/// known here.
+fn beside(path: &Path, program: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, DockerError> {
+    let own = std::env::current_exe().and_then(fs::canonicalize);
+    let is_own = own.is_ok_and(|own| fs::canonicalize(path).is_ok_and(|path| path == own));
+    if is_own && cfg!(target_os = "linux") {
+        let mut files = git::files();
+        // What the engine itself has loaded is what it gets, whatever git would.
+        files.extend(loaded_libraries(path)?);
+        return Ok(files);
+    }
+    let refused = |why: &str| DockerError::Refused {
+        doing: "run an engine that is made of another program",
+        why: format!("{} {why}", path.display()),
+    };
+    if !is_program(program) {
+        return Err(refused("is no program of Linux"));
+    }
+    if interpreter_of(program).is_some() {
+        return Err(refused("needs libraries: name one that is linked statically"));
+    }
+    Ok(BTreeMap::new())
 }
 
 /// Removes images of programs that were replaced by others, unless a container uses them. Those that somebody gave a name of
@@ -160,7 +182,7 @@ fn archive(program: Vec<u8>, beside: &BTreeMap<String, Vec<u8>>) -> std::io::Res
     archive.into_inner()
 }
 
-fn header(kind: tar::EntryType, mode: u32, size: u64) -> tar::Header {
+pub(crate) fn header(kind: tar::EntryType, mode: u32, size: u64) -> tar::Header {
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(kind);
     header.set_mode(mode);

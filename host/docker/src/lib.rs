@@ -1,9 +1,10 @@
-//! Runs the engine in one container of a local Docker daemon, started through the Docker API.
+//! Runs the engine in one container of a Docker daemon, here or elsewhere, started through the Docker API.
 //!
 //! The container's image is made of the running program and the shared libraries it has loaded, so that engine and client
 //! are always the same build. Images go to and come from the same daemon. Its store is a named volume that outlives it; its socket lies in a directory of the host
-//! that is mounted into it. What the engine says and does is `wharf-engine`'s; what speaks to it is `wharf-client`'s.
+//! that is mounted into it, where that can be, and is reached by a process in the container otherwise. What the engine says and does is `wharf-engine`'s; what speaks to it is `wharf-client`'s.
 
+mod address;
 mod container;
 mod daemon;
 mod elf;
@@ -12,19 +13,23 @@ mod git;
 mod gpus;
 mod image;
 mod images;
+mod ssh;
+mod stream;
 
+pub use address::{Address, Located, Tls};
 pub use container::{Found, find, logs, ready, start, stop};
 pub use daemon::{Daemon, reach, reach_at};
 pub use error::DockerError;
 pub use gpus::GpuDriver;
 pub use images::{load, save};
+pub use stream::{Stream, dial};
 
 use std::path::PathBuf;
 
 /// What the engine's container is made of.
 #[derive(Clone, Debug)]
 pub struct DockerOptions {
-    /// The daemon: `unix://PATH`, as in `DOCKER_HOST`; the usual socket when there is none.
+    /// The daemon, as in `DOCKER_HOST`; where the user's context or the usual socket leads when there is none.
     pub host: Option<String>,
     /// This program.
     pub program: PathBuf,
@@ -51,7 +56,12 @@ impl DockerOptions {
         format!("wharf-store-{}", self.name)
     }
 
-    /// The engine's socket on the host.
+    /// Is the engine reached through its daemon, as no directory of this host can be mounted?
+    pub fn is_streamed(&self) -> Result<bool, DockerError> {
+        Ok(!Located::find(self.host.as_deref())?.shares_files())
+    }
+
+    /// The engine's socket on the host, where a directory can be mounted.
     pub fn socket(&self) -> PathBuf {
         self.run.join("engine.sock")
     }

@@ -166,13 +166,13 @@ impl Engine {
         {
             return Ok(Some((digest.to_string(), snapshot, validators)));
         }
-        let mut sink = IntoStore {
+        let sink = IntoStore {
             store: Arc::clone(&self.store),
             draft: self.store.new_log(),
         };
-        let fetched = self
+        let (fetched, sink) = self
             .fetcher
-            .fetch(to_send, &mut sink)
+            .fetch(to_send, sink)
             .await
             .map_err(|error| http_error(&error))?;
         let Fetched::Whole(validators) = fetched else {

@@ -23,8 +23,8 @@ use reqwest::{
 use wharf_hosts::Hosts;
 
 use crate::{
+    arriving::{Arriving, Sink},
     clients::{Clients, SettingsError, is_loopback},
-    digest::{Expected, Hasher},
     error::{Error, innermost},
     patience::{Patience, may_pass, retry_after},
     request::{Request, Validators},
@@ -34,7 +34,7 @@ use crate::{
 const LARGE: u64 = 32 << 20;
 /// Bytes of one part.
 pub(crate) const PART: u64 = 8 << 20;
-/// Parts that are on their way at once; as many are held in memory.
+/// Parts that are on their way at once; as many are held in memory, beside those that wait to be taken.
 pub(crate) const CONNECTIONS: usize = 4;
 /// A connection that carried so much was worth having: the next one starts with all attempts.
 pub(crate) const PROGRESS: u64 = 64 << 10;
@@ -44,14 +44,6 @@ const REDIRECTS: usize = 10;
 pub(crate) const BEGINNINGS: usize = 3;
 /// How long a server may say nothing.
 const SILENCE: Duration = Duration::from_secs(30);
-
-/// Takes a file's bytes in order.
-pub trait Sink: Send {
-    /// Forget all that came: the file begins anew.
-    fn restart(&mut self) -> io::Result<()>;
-    /// The next bytes.
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
-}
 
 /// How a request ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,38 +96,6 @@ struct Facts {
     ranges: bool,
 }
 
-/// Where the bytes go, and what they have been so far.
-struct Arrived<'s> {
-    sink: &'s mut dyn Sink,
-    expected: Option<&'s Expected>,
-    hasher: Option<Hasher>,
-    size: u64,
-}
-
-impl Arrived<'_> {
-    /// Begins anew, with a file of this size as far as it is known.
-    fn restart(&mut self, size: Option<u64>) -> Result<(), Failure> {
-        if self.size > 0 {
-            self.sink.restart()?;
-        }
-        self.hasher = self.expected.and_then(|expected| expected.hasher(size));
-        self.size = 0;
-        if self.expected.is_some() && self.hasher.is_none() {
-            let why = "the server does not say how large it is, and git's digest of a file depends on that";
-            return Err(Failure::Unavailable(why.to_owned()));
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if let Some(hasher) = &mut self.hasher {
-            hasher.update(bytes);
-        }
-        self.size += bytes.len() as u64;
-        self.sink.write(bytes)
-    }
-}
-
 impl Fetcher {
     /// A fetcher that trusts the certificates of this file beside the host's own.
     ///
@@ -163,38 +123,35 @@ impl Fetcher {
         })
     }
 
-    /// Fetches a file into a sink that has nothing in it.
+    /// Fetches a file into a sink that has nothing in it, and gives it back.
     ///
     /// # Errors
-    /// What the server said in the end, or that the content is not the one that was expected. What the sink has then is of no
-    /// use.
-    pub async fn fetch(&self, request: &Request, sink: &mut dyn Sink) -> Result<Fetched, Error> {
-        let mut arrived = Arrived {
-            sink,
-            hasher: None,
-            expected: request.expected.as_ref(),
-            size: 0,
-        };
+    /// What the server said in the end, or that the content is not the one that was expected.
+    pub async fn fetch<S: Sink + 'static>(&self, request: &Request, sink: S) -> Result<(Fetched, S), Error> {
         let own = request
             .hosts
             .as_ref()
             .map(|hosts| self.within(hosts))
             .transpose()?;
         let fetcher = own.as_ref().unwrap_or(self);
-        let validators = match fetcher.fetch_whole(request, &mut arrived).await {
-            Ok(Some(validators)) => validators,
-            Ok(None) => return Ok(Fetched::Unchanged),
-            Err(failure) => return Err(request.explain(failure)),
+        let (mut arriving, taker) = Arriving::into(sink, request.expected.clone());
+        let fetched = fetcher.fetch_whole(request, &mut arriving).await;
+        drop(arriving);
+        // What went wrong with the sink is why the rest could not go on.
+        let arrived = taker.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        let arrived = arrived.map_err(Error::Io)?;
+        let validators = match fetched.map_err(|failure| request.explain(failure))? {
+            Some(validators) => validators,
+            None => return Ok((Fetched::Unchanged, arrived.sink)),
         };
-        let found = arrived.hasher.map(Hasher::finish);
-        match (&request.expected, found) {
+        match (&request.expected, arrived.digest) {
             (Some(expected), Some(found)) if *expected != found => Err(Error::Digest {
                 url: request.shown.clone(),
                 expected: expected.to_string(),
                 found: found.to_string(),
                 size: arrived.size,
             }),
-            _ => Ok(Fetched::Whole(validators)),
+            _ => Ok((Fetched::Whole(validators), arrived.sink)),
         }
     }
 
@@ -202,7 +159,7 @@ impl Fetcher {
     async fn fetch_whole(
         &self,
         request: &Request,
-        arrived: &mut Arrived<'_>,
+        arriving: &mut Arriving,
     ) -> Result<Option<Validators>, Failure> {
         for beginning in 0..BEGINNINGS {
             let response = self.ask(request, &Part::All).await?;
@@ -210,14 +167,14 @@ impl Fetcher {
                 return Ok(None);
             }
             let facts = Facts::of(&response);
-            arrived.restart(facts.size)?;
+            arriving.restart(facts.size).await?;
             let can_resume = facts.ranges && (facts.validators.can_tell() || request.expected.is_some());
             let carried = match facts.size {
                 Some(size) if size >= LARGE && can_resume && beginning == 0 => {
-                    self.in_parts(request, response, size, &facts.validators, arrived)
+                    self.in_parts(request, response, size, &facts.validators, arriving)
                         .await
                 }
-                _ => self.in_order(request, response, &facts, arrived).await,
+                _ => self.in_order(request, response, &facts, arriving).await,
             };
             match carried {
                 Err(Failure::Changed) => {}
@@ -236,14 +193,14 @@ impl Fetcher {
         first: Response,
         size: u64,
         validators: &Validators,
-        arrived: &mut Arrived<'_>,
+        arriving: &mut Arriving,
     ) -> Result<(), Failure> {
         let mut first = Some(first);
         let ranges = (0..size.div_ceil(PART)).map(|part| part * PART..size.min((part + 1) * PART));
         let parts = ranges.map(|range| self.part(request, range, validators, first.take()));
         let mut parts = futures::stream::iter(parts).buffered(CONNECTIONS);
         while let Some(bytes) = parts.next().await {
-            arrived.take(&bytes?)?;
+            arriving.take(bytes?.into()).await?;
         }
         Ok(())
     }
@@ -300,41 +257,41 @@ impl Fetcher {
         request: &Request,
         first: Response,
         facts: &Facts,
-        arrived: &mut Arrived<'_>,
+        arriving: &mut Arriving,
     ) -> Result<(), Failure> {
         let can_resume = facts.validators.can_tell() || request.expected.is_some();
         let mut patience = Patience::default();
         let mut response = first;
         loop {
-            let before = arrived.size;
+            let before = arriving.size;
             let why = loop {
                 match response.chunk().await {
-                    Ok(Some(bytes)) => arrived.take(&bytes)?,
-                    Ok(None) if facts.size.is_none_or(|size| size == arrived.size) => return Ok(()),
+                    Ok(Some(bytes)) => arriving.take(bytes).await?,
+                    Ok(None) if facts.size.is_none_or(|size| size == arriving.size) => return Ok(()),
                     Ok(None) => break "the connection was closed".to_owned(),
-                    Err(_) if facts.size == Some(arrived.size) => return Ok(()),
+                    Err(_) if facts.size == Some(arriving.size) => return Ok(()),
                     Err(error) => break innermost(&error),
                 }
             };
-            if arrived.size - before >= PROGRESS {
+            if arriving.size - before >= PROGRESS {
                 patience = Patience::default();
             }
-            let cut = format!("cut off after {} bytes: {why}", arrived.size);
+            let cut = format!("cut off after {} bytes: {why}", arriving.size);
             tracing::debug!("{}: {cut}", request.shown);
             patience.wait(cut, None).await.map_err(Failure::Unavailable)?;
-            let part = if can_resume && arrived.size > 0 {
-                Part::Bytes(arrived.size, None, facts.validators.clone())
+            let part = if can_resume && arriving.size > 0 {
+                Part::Bytes(arriving.size, None, facts.validators.clone())
             } else {
                 Part::All
             };
             response = self.ask(request, &part).await?;
-            if !is_part(&response, arrived.size) {
+            if !is_part(&response, arriving.size) {
                 let now = Facts::of(&response);
                 if (now.size, now.validators) != (facts.size, facts.validators.clone()) {
                     return Err(Failure::Changed);
                 }
                 // All of it again, whatever was asked for.
-                arrived.restart(facts.size)?;
+                arriving.restart(facts.size).await?;
             }
         }
     }

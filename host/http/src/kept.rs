@@ -1,6 +1,8 @@
 //! Files whose digest is known, into what is kept of them: no byte that came once is asked for again, whatever ended the
 //! process that it came to.
 
+use std::{io, sync::mpsc};
+
 use futures::StreamExt;
 use reqwest::{Response, StatusCode, header::CONTENT_RANGE};
 
@@ -125,14 +127,22 @@ impl Fetcher {
         let layout = fetching.layout;
         let validators = validators.unwrap_or_default();
         let unsized_file = || Failure::Unavailable("its size is not known".to_owned());
-        let mut hasher = expected.hasher(Some(layout.size)).ok_or_else(unsized_file)?;
+        let hasher = expected.hasher(Some(layout.size)).ok_or_else(unsized_file)?;
+        let (arrived, ranges) = mpsc::channel();
+        let mut reader = fetching.partial.reader()?;
+        // Beside what still comes: neither waits for the other.
+        let hashing = tokio::task::spawn_blocking(move || reader.hash(ranges, hasher));
         let parts =
             (0..layout.parts()).map(|part| self.keep_part(fetching, part, validators.clone(), first.take()));
         let mut parts = futures::stream::iter(parts).buffered(CONNECTIONS);
         while let Some(part) = parts.next().await {
-            fetching.partial.hash(layout.range(part?), &mut hasher)?;
+            // When nobody takes it, what went wrong is said below.
+            arrived.send(layout.range(part?)).ok();
         }
-        Ok(hasher.finish())
+        drop(arrived);
+        Ok(hashing
+            .await
+            .unwrap_or_else(|error| Err(io::Error::other(error)))?)
     }
 
     /// Fetches what is missing of one part, and returns which it was.

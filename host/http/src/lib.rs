@@ -6,6 +6,7 @@
 //!   cut, checked against its digest while it arrives.
 //! - [`Partial`]: what there is of one whose digest is known, from which another process goes on.
 
+mod arriving;
 mod clients;
 mod digest;
 mod error;
@@ -16,10 +17,11 @@ mod patience;
 mod request;
 mod resolve;
 
+pub use arriving::Sink;
 pub use clients::{Clients, SettingsError, is_loopback};
 pub use digest::{Expected, ExpectedError};
 pub use error::{Error, innermost};
-pub use fetch::{Fetched, Fetcher, Sink};
+pub use fetch::{Fetched, Fetcher};
 pub use kept::Kept;
 pub use partial::Partial;
 pub use patience::{Patience, may_pass, retry_after};

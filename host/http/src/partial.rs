@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::digest::Hasher;
+use crate::digest::{Expected, Hasher};
 
 /// The numbers before those of the parts: the file's size and a part's.
 const HEAD: u64 = 16;
@@ -132,23 +132,46 @@ impl Partial {
         self.progress.write_all_at(&done.to_le_bytes(), HEAD + 8 * part)
     }
 
-    /// Takes the bytes of a range into a digest.
-    pub(crate) fn hash(&self, range: Range<u64>, hasher: &mut Hasher) -> io::Result<()> {
-        let mut buffer = vec![0; BUFFER.min((range.end - range.start) as usize)];
-        let mut at = range.start;
-        while at < range.end {
-            let length = buffer.len().min((range.end - at) as usize);
-            self.data.read_exact_at(&mut buffer[..length], at)?;
-            hasher.update(&buffer[..length]);
-            at += length as u64;
-        }
-        Ok(())
+    /// Reads what is there on another thread.
+    pub(crate) fn reader(&self) -> io::Result<Reader> {
+        Ok(Reader {
+            // Opened once more: with a copy of the handle the file would stay locked for as long as that one is there.
+            data: File::open(self.data())?,
+            buffer: vec![0; BUFFER],
+        })
     }
 
     fn number(&self, at: u64) -> io::Result<u64> {
         let mut bytes = [0; 8];
         self.progress.read_exact_at(&mut bytes, at)?;
         Ok(u64::from_le_bytes(bytes))
+    }
+}
+
+/// Reads parts that are whole.
+pub(crate) struct Reader {
+    data: File,
+    buffer: Vec<u8>,
+}
+
+impl Reader {
+    /// The digest of ranges, as they are said to be there.
+    pub(crate) fn hash(
+        &mut self,
+        ranges: impl IntoIterator<Item = Range<u64>>,
+        mut hasher: Hasher,
+    ) -> io::Result<Expected> {
+        for range in ranges {
+            let mut at = range.start;
+            while at < range.end {
+                let length = self.buffer.len().min((range.end - at) as usize);
+                let bytes = &mut self.buffer[..length];
+                self.data.read_exact_at(bytes, at)?;
+                hasher.update(bytes);
+                at += length as u64;
+            }
+        }
+        Ok(hasher.finish())
     }
 }
 

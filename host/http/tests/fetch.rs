@@ -52,8 +52,8 @@ fn request(url: &str) -> Request {
 }
 
 async fn fetch(request: &Request) -> Result<(Vec<u8>, Fetched), Error> {
-    let mut bytes = Bytes::default();
-    let fetched = Fetcher::new(None).unwrap().fetch(request, &mut bytes).await?;
+    let fetcher = Fetcher::new(None).unwrap();
+    let (fetched, bytes) = fetcher.fetch(request, Bytes::default()).await?;
     Ok((bytes.0, fetched))
 }
 

@@ -221,7 +221,10 @@ fn an_engine_that_cannot_be_is_said_with_what_to_do() {
             "unix:///nonexistent/docker.sock",
             "there is no Docker at /nonexistent/docker.sock",
         ),
-        ("tcp://127.0.0.1:2375", "DOCKER_HOST is tcp://127.0.0.1:2375"),
+        (
+            "tcp://127.0.0.1:1",
+            "there is no Docker at tcp://127.0.0.1:1 (DOCKER_HOST)",
+        ),
     ] {
         world.set("WHARF_ENGINE", "docker");
         world.set("DOCKER_HOST", host);

@@ -103,6 +103,11 @@ pub struct SshServer {
 impl SshServer {
     /// Starts it. It serves what its own user can read.
     pub fn start() -> Result<Self> {
+        Self::start_with("")
+    }
+
+    /// The same with more lines of settings.
+    pub fn start_with(more: &str) -> Result<Self> {
         let directory = tempfile::tempdir().map_err(Error::io("creating", Path::new("a directory")))?;
         let at = |name: &str| directory.path().join(name);
         for name in ["host", "user", "other"] {
@@ -115,7 +120,7 @@ impl SshServer {
             .port();
         let config = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\n\
-             UsePAM no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\nAcceptEnv GIT_PROTOCOL\n",
+             UsePAM no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\nAcceptEnv GIT_PROTOCOL\n{more}",
             at("host").display(),
             at("user.pub").display(),
         );
@@ -149,8 +154,13 @@ impl SshServer {
 
     /// The address of a path on it.
     pub fn url(&self, path: &Path) -> String {
+        format!("{}{}", self.host(), path.display())
+    }
+
+    /// Its own address.
+    pub fn host(&self) -> String {
         let user = std::env::var("USER").unwrap_or_else(|_| "root".to_owned());
-        format!("ssh://{user}@127.0.0.1:{}{}", self.port, path.display())
+        format!("ssh://{user}@127.0.0.1:{}", self.port)
     }
 
     fn read(&self, name: &str) -> Result<String> {

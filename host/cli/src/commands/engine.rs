@@ -2,36 +2,36 @@
 
 use std::{io::Read, time::Duration};
 
-use tokio_util::sync::CancellationToken;
 use wharf_client::{
     Connection,
     proto::{StatusRequest, StepLogRequest},
 };
-use wharf_engine::{EngineConfig, PeerLimits, RegistryConfig, RemoteConfig, RunnerConfig, Runtime};
 
 use crate::{
-    RUNNER_HELPER,
-    args::{CertsArgs, EngineAction, EngineArgs, EngineCommand, RemoteArgs, ServeArgs},
-    engine_choice::{self, EngineChoice, EngineSettings, Place, mirror, runtime_name, this_program},
+    args::{EngineAction, EngineArgs, EngineCommand},
+    engine_choice::{self, EngineChoice, EngineSettings, Place},
     error::Report,
-    gpus, interrupt, output, places,
-    places::Places,
-    resolver,
+    gpus, output,
     table::columns,
 };
 
-/// Seconds without a client after which an engine of one machine ends.
-const IDLE: u64 = 600;
-/// Steps of one client of another machine that run at once, for each processor.
-const PEER_STEPS: usize = 8;
 /// How much of a long log is printed.
 const LOG_TAIL: u64 = 1024 * 1024;
 
 /// Runs one of its subcommands.
 pub(crate) fn run(command: EngineCommand) -> Result<(), Report> {
     match command.action {
-        EngineAction::Serve(args) => serve(args),
-        EngineAction::Certs(args) => certs(args),
+        #[cfg(target_os = "linux")]
+        EngineAction::Serve(args) => super::serve::serve(args),
+        #[cfg(not(target_os = "linux"))]
+        EngineAction::Serve(_) => Err(
+            Report::usage("an engine runs on Linux, and this is another system")
+                .with_hint("`wharf engine start` starts one in Docker"),
+        ),
+        EngineAction::Certs(args) => super::certs::run(args),
+        EngineAction::Connect { socket, probe } => {
+            super::runtime()?.block_on(super::connect::run(&socket, probe))
+        }
         EngineAction::Start(args) => super::runtime()?.block_on(start(&args)),
         EngineAction::Stop(args) => super::runtime()?.block_on(stop(&args)),
         EngineAction::Status { engine, json } => super::runtime()?.block_on(status(&engine, json)),
@@ -56,6 +56,11 @@ async fn start(args: &EngineArgs) -> Result<(), Report> {
 /// The engine that runs, of whatever version, without starting one.
 async fn running(settings: &EngineSettings) -> Result<Option<Connection>, Report> {
     let socket = match settings.place().await? {
+        Place::Docker(options) if is_streamed(&options)? => {
+            let daemon = wharf_docker::reach(&options).await?;
+            let found = engine_choice::streamed(&daemon, &options).await;
+            return Ok(found.ok().map(|(connection, _)| connection));
+        }
         Place::Docker(options) => options.socket(),
         Place::Unix(path) => path,
         Place::Local => settings.places.socket(),
@@ -93,6 +98,10 @@ async fn stop(args: &EngineArgs) -> Result<(), Report> {
     } else {
         "no engine was running"
     })
+}
+
+fn is_streamed(options: &wharf_docker::DockerOptions) -> Result<bool, Report> {
+    Ok(options.is_streamed()?)
 }
 
 /// Ends the engine that listens on this socket; says whether there was one.
@@ -207,157 +216,4 @@ async fn step_log(args: &EngineArgs, log: String) -> Result<(), Report> {
         output::bytes(&piece.bytes)?;
     }
     Ok(())
-}
-
-/// Makes certificates, and says which.
-fn certs(args: CertsArgs) -> Result<(), Report> {
-    let directory = match args.directory {
-        Some(directory) => directory,
-        None => Places::find()?.engine_certificates(),
-    };
-    let wanted = wharf_tls::Wanted {
-        directory,
-        hosts: args.hosts,
-        clients: args.clients,
-        days: args.days,
-    };
-    let made = wharf_tls::make(&wanted).map_err(|error| {
-        let report = Report::usage(error.to_string());
-        match error {
-            wharf_tls::Error::Exists(path) => report.with_hint(format!(
-                "remove {} first, or make it in another directory",
-                path.display()
-            )),
-            wharf_tls::Error::Nothing(_) => {
-                report.with_hint("--client NAME makes one for a client, --host HOST the engine's own")
-            }
-            wharf_tls::Error::Half { .. } => {
-                report.with_hint("bring the other one back, or begin with another directory")
-            }
-            _ => report,
-        }
-    })?;
-    for path in made {
-        output::line(&path.display().to_string())?;
-    }
-    Ok(())
-}
-
-/// How other machines reach the engine, when they are to.
-fn remote(args: RemoteArgs) -> Result<Option<RemoteConfig>, Report> {
-    let Some(listen) = args.listen else {
-        return Ok(None);
-    };
-    let certificates = match args.certs {
-        Some(directory) => directory,
-        None => Places::find()?.engine_certificates(),
-    };
-    // Looked at before anything is started: usually they were not made yet.
-    wharf_tls::server_config(&certificates).map_err(|error| {
-        let host = &listen.host;
-        let report = Report::usage(format!(
-            "{listen} is not listened on without certificates: {error}"
-        ));
-        match error {
-            wharf_tls::Error::Open(key) => report.with_hint(format!("`chmod 600 {}`", key.display())),
-            _ => report.with_hint(format!(
-                "`wharf engine certs {} --host {host} --client NAME` makes them",
-                certificates.display()
-            )),
-        }
-    })?;
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let limits = PeerLimits {
-        steps: args
-            .peer_steps
-            .map_or(processors * PEER_STEPS, |steps| steps as usize),
-        sessions: args.peer_runs as usize,
-        upload: args.peer_upload,
-    };
-    Ok(Some(RemoteConfig {
-        listen,
-        certificates,
-        limits,
-    }))
-}
-
-fn serve(args: ServeArgs) -> Result<(), Report> {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("WHARF_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(false)
-        .with_writer(std::io::stderr)
-        .init();
-    let config = config(args)?;
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    // These threads pass messages; steps, and work on files, have processes and threads of their own. To wake one more of
-    // them for a message takes longer than the message.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(processors.div_ceil(2))
-        .enable_all()
-        .build()
-        .map_err(|error| Report::failed(format!("this process cannot start its runtime: {error}")))?;
-    runtime.block_on(async {
-        let stop: CancellationToken = interrupt::watch()
-            .map_err(|error| Report::failed(format!("this process cannot be told of signals: {error}")))?;
-        Ok(wharf_engine::serve(config, stop).await?)
-    })
-}
-
-fn config(args: ServeArgs) -> Result<EngineConfig, Report> {
-    let (socket, store) = match (args.socket, args.store) {
-        (Some(socket), Some(store)) => (socket, store),
-        (socket, store) => {
-            let places = Places::find()?;
-            (
-                socket.unwrap_or_else(|| places.socket()),
-                store.unwrap_or(places.store),
-            )
-        }
-    };
-    let absolute = |path: std::path::PathBuf| {
-        std::path::absolute(&path).map_err(|error| Report::usage(format!("{}: {error}", path.display())))
-    };
-    let (socket, store) = (absolute(socket)?, absolute(store)?);
-    let run = socket.parent().unwrap_or(std::path::Path::new("/")).to_owned();
-    for directory in [&run, &store] {
-        std::fs::create_dir_all(directory)
-            .map_err(|error| Report::usage(format!("cannot make {}: {error}", directory.display())))?;
-    }
-    let ca_bundle = engine_choice::ca_bundle(args.ca_cert.as_deref())?;
-    let runtime = runtime_name(&args.runtime)?;
-    let remote = remote(args.remote)?;
-    // An engine for other machines is not started again by those who find none.
-    let usual = if remote.is_some() { u64::MAX } else { IDLE };
-    let mirrors = args
-        .mirrors
-        .iter()
-        .map(|text| mirror(text))
-        .collect::<Result<_, _>>()?;
-    Ok(EngineConfig {
-        runner: RunnerConfig {
-            runtime: if runtime == "builtin" {
-                Runtime::BuiltIn
-            } else {
-                Runtime::Binary(runtime.into())
-            },
-            helper: (this_program()?, vec![RUNNER_HELPER.to_owned()]),
-            state: places::runner_state(&store, &run),
-            ground: store.join("ground"),
-            name: places::name_of_store(&store),
-            resolv_conf: resolver::resolv_conf(),
-        },
-        registries: RegistryConfig {
-            mirrors,
-            ca_bundle: ca_bundle.clone(),
-        },
-        max_bytes: args.max_bytes,
-        ca_bundle,
-        gpus: args.gpus.into(),
-        idle: Duration::from_secs(args.idle.unwrap_or(usual)),
-        remote,
-        socket,
-        store,
-    })
 }

@@ -3,8 +3,10 @@
 pub(crate) mod build;
 pub(crate) mod cache;
 pub(crate) mod call;
+pub(crate) mod certs;
 pub(crate) mod check;
 pub(crate) mod completions;
+pub(crate) mod connect;
 pub(crate) mod dependencies;
 pub(crate) mod doctor;
 pub(crate) mod engine;
@@ -14,6 +16,8 @@ pub(crate) mod inspect;
 pub(crate) mod login;
 pub(crate) mod publish;
 pub(crate) mod runs;
+#[cfg(target_os = "linux")]
+pub(crate) mod serve;
 
 use crate::error::Report;
 

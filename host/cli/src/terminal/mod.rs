@@ -1,5 +1,6 @@
 //! The user's terminal, lent to programs in containers, one at a time.
 
+#[cfg_attr(not(target_os = "linux"), path = "elsewhere.rs")]
 mod raw;
 
 use std::{

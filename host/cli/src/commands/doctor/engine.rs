@@ -156,7 +156,7 @@ async fn elsewhere(settings: &EngineSettings, address: &Address) -> (Vec<Finding
 }
 
 async fn docker(settings: &EngineSettings) -> (Vec<Finding>, bool) {
-    let mut findings: Vec<_> = docker_context().into_iter().collect();
+    let mut findings = Vec::new();
     let options = match settings.docker_options() {
         Ok(options) => options,
         Err(error) => {
@@ -169,15 +169,12 @@ async fn docker(settings: &EngineSettings) -> (Vec<Finding>, bool) {
             return (findings, false);
         }
     };
-    let place = options.host.clone().filter(|host| !host.is_empty()).map_or_else(
-        || "the usual socket".to_owned(),
-        |host| format!("{host} (DOCKER_HOST)"),
-    );
-    let reached = tokio::time::timeout(LIMIT, wharf_docker::reach(&options)).await;
+    // It has time limits of its own, which say what was waited for.
+    let reached = wharf_docker::reach(&options).await;
     let finding = |state, text: String| Finding::new(Group::Engine, "docker", state, text);
     let found = match reached {
-        Ok(Ok(daemon)) => {
-            let version = daemon.version().await;
+        Ok(daemon) => {
+            let (version, place) = (daemon.version().await, daemon.located());
             findings.push(finding(State::Ok, format!("answers on {place}: {version}")));
             if settings.runtime != "builtin" {
                 let text = format!(
@@ -187,48 +184,27 @@ async fn docker(settings: &EngineSettings) -> (Vec<Finding>, bool) {
                 findings.push(Finding::new(Group::Engine, "runtime", State::Missing, text));
                 return (findings, false);
             }
-            findings.extend(running(&options.socket()).await.unwrap_or_default());
+            if daemon.located().shares_files() {
+                findings.extend(running(&options.socket()).await.unwrap_or_default());
+            } else {
+                let text =
+                    "no directory of this host can be mounted there: the engine is spoken to through Docker";
+                findings.push(Finding::new(Group::Engine, "way", State::Ok, text));
+            }
             return (findings, true);
         }
-        Ok(Err(error)) => {
+        Err(error) => {
             let next = match error {
                 DockerError::Absent(_) => "systemctl start docker",
                 DockerError::Forbidden(_) => "sudo usermod -aG docker \"$USER\" && newgrp docker",
-                DockerError::Elsewhere(_) => "unset DOCKER_HOST",
+                DockerError::Address(_) => "docker context ls",
                 _ => "docker version",
             };
             finding(State::Missing, error.to_string()).next(next)
         }
-        Err(_) => finding(
-            State::Missing,
-            format!("{place} does not answer within {} s", LIMIT.as_secs()),
-        )
-        .next("docker version"),
     };
     findings.push(found);
     (findings, false)
-}
-
-/// Docker's own command may speak to another daemon than Wharf does.
-fn docker_context() -> Option<Finding> {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    if variable("DOCKER_HOST").is_some() {
-        return None;
-    }
-    let directory = variable("DOCKER_CONFIG")
-        .map(Into::into)
-        .or_else(|| Some(std::env::home_dir()?.join(".docker")))?;
-    let config = std::fs::read(directory.join("config.json")).unwrap_or_default();
-    let config: serde_json::Value = serde_json::from_slice(&config).unwrap_or_default();
-    let context = std::env::var("DOCKER_CONTEXT")
-        .ok()
-        .or_else(|| Some(config.get("currentContext")?.as_str()?.to_owned()))
-        .filter(|context| !context.is_empty() && context != "default")?;
-    let text = format!("the docker command uses the context {context}, Wharf the usual socket");
-    let next = format!(
-        "export DOCKER_HOST=$(docker context inspect {context} --format '{{{{.Endpoints.docker.Host}}}}')"
-    );
-    Some(Finding::new(Group::Engine, "context", State::Warn, text).next(next))
 }
 
 async fn local(settings: &EngineSettings) -> (Vec<Finding>, bool) {

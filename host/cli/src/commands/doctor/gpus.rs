@@ -4,7 +4,7 @@ use std::path::Path;
 
 use wharf_client::Connection;
 use wharf_docker::GpuDriver;
-use wharf_engine::GpuOptions;
+use wharf_gpu::GpuOptions;
 
 use super::{Finding, Group, State, engine::Seat};
 use crate::engine_choice::EngineSettings;
