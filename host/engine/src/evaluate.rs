@@ -452,35 +452,40 @@ fn usable(tree: &Tree, record: &ResultRecord) -> Option<Arc<Made>> {
     }))
 }
 
-/// For each candidate the inputs whose content differs from ours.
+/// For each candidate the inputs whose content differs from ours. Shapes are compared first: what was changed has another
+/// size, mostly, and then nothing is read of trees that may be large.
 fn compare(
     store: &wharf_store::Store,
     places: &[String],
     ours: &[Snapshot],
     candidates: &[ResultRecord],
 ) -> Result<Vec<Vec<usize>>, wharf_store::Error> {
-    let content = |snapshot: &Snapshot, place: &String| store.content_digest_at(snapshot, place);
-    let our_content: Vec<_> = ours
-        .iter()
-        .zip(places)
-        .map(|(snapshot, place)| content(snapshot, place))
-        .collect::<Result<_, _>>()?;
-    let differing = |candidate: &ResultRecord| {
+    let is_same = |own: &Snapshot, other: &Snapshot, place: &str| -> Result<bool, wharf_store::Error> {
+        // What was evicted since cannot be compared.
+        let shape = store.shape_digest_at(own, place)?;
+        if store.shape_digest_at(other, place).ok() != Some(shape) {
+            return Ok(false);
+        }
+        let own = store.content_digest_at(own, place)?;
+        Ok(store
+            .content_digest_at(other, place)
+            .is_ok_and(|other| other == own))
+    };
+    let differing = |candidate: &ResultRecord| -> Result<Vec<usize>, wharf_store::Error> {
         let mut differing = Vec::new();
         for (at, place) in places.iter().enumerate() {
             let same = match candidate.inputs.get(at) {
                 Some(theirs) if *theirs == ours[at] => true,
-                // What was evicted since cannot be compared.
-                Some(theirs) => content(theirs, place).is_ok_and(|digest| digest == our_content[at]),
+                Some(theirs) => is_same(&ours[at], theirs, place)?,
                 None => false,
             };
             if !same {
                 differing.push(at);
             }
         }
-        differing
+        Ok(differing)
     };
-    Ok(candidates.iter().map(differing).collect())
+    candidates.iter().map(differing).collect()
 }
 
 /// What people call a step's input.

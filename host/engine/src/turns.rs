@@ -331,10 +331,8 @@ mod tests {
         let mut more: Vec<_> = ann.iter().map(|audience| wants(&turns, audience)).collect();
         let mut of_bob = wants(&turns, &bob);
         held.remove(0);
-        assert!(
-            (&mut of_bob).now_or_never().is_some(),
-            "bob has fewer steps than ann"
-        );
+        let turn = (&mut of_bob).now_or_never();
+        assert!(turn.is_some(), "bob has fewer steps than ann");
         assert!(more.iter_mut().all(|wants| wants.now_or_never().is_none()));
     }
 

@@ -3,6 +3,8 @@
 //! Path bytes, type, mode, owner, extended attributes, link targets, device numbers, which names are hard links of one file,
 //! and modification times that were set explicitly. Not inode numbers, link counts, other times or overlay's own marks. It
 //! does not depend on how the tree is cut into layers.
+//!
+//! Beside it the digest of the tree's shape, for which nothing is read: two trees of other shapes have other content.
 
 use std::{
     collections::HashMap,
@@ -19,6 +21,9 @@ use crate::{
     tree::{self, Kind, Place, Stat, View, shown},
 };
 
+/// The names of the digests.
+const CONTENT: &str = "content";
+const SHAPE: &str = "shape";
 /// Files that are hashed together: so many are open at once.
 const BATCH: usize = 256;
 
@@ -30,11 +35,26 @@ impl Store {
 
     /// Digest of what is at and below a path. Computed once.
     pub fn content_digest_at(&self, snapshot: &Snapshot, path: &str) -> Result<Digest> {
-        let place = place(snapshot, path);
+        self.computed_once(CONTENT, snapshot, path, || self.compute_content(snapshot, path))
+    }
+
+    /// Digest of the names at and below a path, their kinds, permissions and owners, and the sizes of files. Computed once.
+    pub fn shape_digest_at(&self, snapshot: &Snapshot, path: &str) -> Result<Digest> {
+        self.computed_once(SHAPE, snapshot, path, || self.compute_shape(snapshot, path))
+    }
+
+    fn computed_once(
+        &self,
+        what: &str,
+        snapshot: &Snapshot,
+        path: &str,
+        compute: impl FnOnce() -> Result<Digest>,
+    ) -> Result<Digest> {
+        let place = place(what, snapshot, path);
         if let Some(digest) = self.index.content(&place)? {
             return Ok(digest);
         }
-        let digest = self.compute_content(snapshot, path)?;
+        let digest = compute()?;
         if let Some(top) = snapshot.layers().last() {
             self.index.put_content(&place, *top, &digest)?;
         }
@@ -43,10 +63,28 @@ impl Store {
 
     /// Is the tree still what it was when its digest was computed? Yes when it never was.
     pub(crate) fn is_as_computed(&self, snapshot: &Snapshot) -> Result<bool> {
-        match self.index.content(&place(snapshot, "/"))? {
+        match self.index.content(&place(CONTENT, snapshot, "/"))? {
             Some(known) => Ok(self.compute_content(snapshot, "/").is_ok_and(|now| now == known)),
             None => Ok(true),
         }
+    }
+
+    fn compute_shape(&self, snapshot: &Snapshot, path: &str) -> Result<Digest> {
+        let view = View::new(self, snapshot)?;
+        let mut hasher = Hasher::in_domain("wharf shape");
+        if !view.stat(path, true)?.is_directory() {
+            shape(&mut hasher, b"", &view.find(path.as_bytes(), true)?.stat);
+            return Ok(hasher.finish());
+        }
+        let directory = view.directory(path.as_bytes())?;
+        if let Some(stat) = directory.stat()? {
+            shape(&mut hasher, b"", &stat);
+        }
+        for item in tree::walk(directory) {
+            let (path, place) = item?;
+            shape(&mut hasher, &path, &place.stat);
+        }
+        Ok(hasher.finish())
     }
 
     fn compute_content(&self, snapshot: &Snapshot, path: &str) -> Result<Digest> {
@@ -76,10 +114,32 @@ impl Store {
     }
 }
 
-/// Under what the digest of a tree is kept.
-fn place(snapshot: &Snapshot, path: &str) -> Digest {
-    let place = postcard::to_stdvec(&("content", snapshot, path)).expect("snapshots always encode");
+/// Under what a digest of a tree is kept.
+fn place(what: &str, snapshot: &Snapshot, path: &str) -> Digest {
+    let place = postcard::to_stdvec(&(what, snapshot, path)).expect("snapshots always encode");
     Digest::of(&place)
+}
+
+/// What a process can learn of one name without reading anything.
+fn plain(hasher: &mut Hasher, path: &[u8], stat: &Stat) {
+    let mode = if stat.kind == Kind::Symlink {
+        0o777
+    } else {
+        stat.mode
+    };
+    hasher
+        .field(path)
+        .field(&[stat.kind as u8])
+        .field(&mode.to_le_bytes())
+        .field(&stat.uid.to_le_bytes())
+        .field(&stat.gid.to_le_bytes());
+}
+
+fn shape(hasher: &mut Hasher, path: &[u8], stat: &Stat) {
+    plain(hasher, path, stat);
+    if stat.kind == Kind::File {
+        hasher.field(&stat.size.to_le_bytes());
+    }
 }
 
 struct Summing {
@@ -141,23 +201,8 @@ impl Summing {
         Ok(())
     }
 
-    fn plain(&mut self, path: &[u8], stat: &Stat) {
-        let mode = if stat.kind == Kind::Symlink {
-            0o777
-        } else {
-            stat.mode
-        };
-        self.hasher
-            .field(path)
-            .field(&[stat.kind as u8])
-            .field(&mode.to_le_bytes());
-        self.hasher
-            .field(&stat.uid.to_le_bytes())
-            .field(&stat.gid.to_le_bytes());
-    }
-
     fn attributes(&mut self, path: &[u8], stat: &Stat, file: &impl Attributed) -> Result<()> {
-        self.plain(path, stat);
+        plain(&mut self.hasher, path, stat);
         let attributes = xattrs(file).context(|| shown(path))?;
         if is_time_set(&attributes, stat.modified) {
             self.hasher.field(b"time").field(&stat.modified.to_le_bytes());

@@ -208,6 +208,9 @@ proptest! {
         let (stacked, flat) = (by_kernel(&store, &groups), at_once(&store, &groups));
         if shown_by_us(&store, &stacked) == shown_by_us(&store, &flat) {
             prop_assert_eq!(store.content_digest(&stacked).unwrap(), store.content_digest(&flat).unwrap());
+            // Other shapes are taken for other content.
+            let shape = |snapshot| store.shape_digest_at(snapshot, "/").unwrap();
+            prop_assert_eq!(shape(&stacked), shape(&flat));
         } else {
             // A rename across layers is refused by overlay for directories: the trees are not the same.
             prop_assert_ne!(store.content_digest(&stacked).unwrap(), store.content_digest(&flat).unwrap());
@@ -280,6 +283,8 @@ proptest! {
         prop_assert_eq!(shown_by_us(&store, &imported), shown_by_us(&store, &snapshot));
         prop_assert_eq!(kernel(&store, &imported), kernel(&store, &snapshot));
         prop_assert_eq!(store.content_digest(&imported).unwrap(), store.content_digest(&snapshot).unwrap());
+        let shape = |snapshot| store.shape_digest_at(snapshot, "/").unwrap();
+        prop_assert_eq!(shape(&imported), shape(&snapshot));
         let export = |snapshot: &Snapshot| {
             let mut bytes = Vec::new();
             store.export(snapshot, "/", &mut bytes).unwrap();

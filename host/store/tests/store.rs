@@ -184,6 +184,21 @@ fn b34_prune_leaves_what_is_in_use() {
 }
 
 #[test]
+fn a_shape_tells_sizes_and_no_bytes() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = reopen(directory.path(), "boot");
+    let of = |bytes: &[u8]| file(&store, &Snapshot::default(), "/a", bytes);
+    let shape = |snapshot: &Snapshot| store.shape_digest_at(snapshot, "/").unwrap();
+    let (one, same_size, longer) = (of(b"1"), of(b"2"), of(b"12"));
+    assert_eq!(shape(&one), shape(&same_size));
+    assert_ne!(shape(&one), shape(&longer));
+    // Of a file alone, too.
+    let shape = |snapshot: &Snapshot| store.shape_digest_at(snapshot, "/a").unwrap();
+    assert_eq!(shape(&one), shape(&same_size));
+    assert_ne!(shape(&one), shape(&longer));
+}
+
+#[test]
 fn a_number_never_stands_for_two_layers() {
     let directory = tempfile::tempdir().unwrap();
     let store = reopen(directory.path(), "boot");

@@ -173,12 +173,14 @@ async fn send(connection: &Connection, root: &Path, manifest: &Manifest) -> Resu
         .await
         .map_err(broken)?
         .into_inner();
-    let missing: Vec<(Digest, PathBuf)> = reply
+    let mut missing: Vec<(Digest, PathBuf)> = reply
         .files
         .iter()
         .filter_map(|bytes| Digest::try_from(bytes.as_slice()).ok())
         .filter_map(|digest| Some((digest, walk::join(root, by_digest.get(&digest)?))))
         .collect();
+    // As they lie on the disk: those of a directory are found one after the other.
+    missing.sort_unstable_by(|(_, one), (_, other)| one.cmp(other));
     let (pieces, messages) = mpsc::channel(PIECES_AHEAD);
     let manifest = encode(manifest);
     let sender = tokio::task::spawn_blocking(move || send_files(&missing, &manifest, &pieces));
