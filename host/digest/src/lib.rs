@@ -127,6 +127,12 @@ impl Hasher {
         self.update(bytes)
     }
 
+    /// All that a reader gives, as raw bytes: in pieces that are large enough for hashing to be fast.
+    pub fn read(&mut self, reader: impl std::io::Read) -> std::io::Result<&mut Self> {
+        self.0.update_reader(reader)?;
+        Ok(self)
+    }
+
     /// The digest of what arrived.
     pub fn finish(&self) -> Digest {
         Digest(*self.0.finalize().as_bytes())

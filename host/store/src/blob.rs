@@ -28,6 +28,8 @@ pub struct LogDraft {
 
 /// Bytes that are gathered before they are written.
 const BUFFER: usize = 256 * 1024;
+/// Bytes that are written at once. With more the kernel looks for so large pieces of memory that it takes ten times as long.
+const PIECE: usize = 1024 * 1024;
 
 impl LogDraft {
     /// The file that it is written to, with all that was written so far in it; it stays there once the blob is published.
@@ -40,14 +42,21 @@ impl LogDraft {
     }
 
     fn flush_buffer(&mut self) -> io::Result<()> {
-        self.hasher.update(&self.buffer);
+        let mut buffer = std::mem::take(&mut self.buffer);
+        self.put(&buffer)?;
+        buffer.clear();
+        self.buffer = buffer;
+        Ok(())
+    }
+
+    /// Writes to the file, which is made when there is none.
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
             none => none.insert(NamedTempFile::new_in(&self.drafts)?),
         };
-        file.as_file_mut().write_all(&self.buffer)?;
-        self.buffer.clear();
-        Ok(())
+        self.hasher.update(bytes);
+        file.as_file_mut().write_all(bytes)
     }
 
     /// The digest of what was written. What is small is still in memory after that.
@@ -81,11 +90,22 @@ impl LogDraft {
 
 impl Write for LogDraft {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() >= BUFFER {
-            self.flush_buffer()?;
+        let is_large = self.buffer.is_empty() && bytes.len() >= BUFFER;
+        let taken = bytes.len().min(if is_large {
+            PIECE
+        } else {
+            BUFFER - self.buffer.len()
+        });
+        let bytes = &bytes[..taken];
+        if is_large {
+            self.put(bytes)?;
+        } else {
+            self.buffer.extend_from_slice(bytes);
+            if self.buffer.len() >= BUFFER {
+                self.flush_buffer()?;
+            }
         }
-        Ok(bytes.len())
+        Ok(taken)
     }
 
     fn flush(&mut self) -> io::Result<()> {
