@@ -186,21 +186,23 @@ impl<'a> Walk<'a> {
             manifest.name(),
         )?;
         let built = self.built(&directory, &manifest, &edges, foreign)?;
-        let asks = if at == 0 {
-            Rights::none()
-        } else {
-            let bytes = fs::read(&built.path).map_err(BuildError::io("read", &built.path))?;
-            sections::read(&bytes)?.asked()
-        };
-        self.parts[at] = Some(Part {
-            name: manifest.module.name.clone(),
-            version: Some(manifest.module.version.clone()),
-            digest: built.digest,
-            component: built.path.clone(),
-            origin: foreign.map_or_else(|| Origin::Path(directory), Foreign::origin),
-            asks,
-            edges,
-        });
+        let bytes = fs::read(&built.path).map_err(BuildError::io("read", &built.path))?;
+        let origin = foreign.map_or_else(|| Origin::Path(directory), Foreign::origin);
+        let mut part = plain(manifest.module.name.clone(), &built.path, &bytes, origin);
+        part.version = Some(manifest.module.version.clone());
+        part.edges = edges;
+        match sections::read(&bytes) {
+            Ok(found) => {
+                part.docs = found.docs.to_vec();
+                if at > 0 {
+                    part.asks = found.asked();
+                }
+            }
+            // What the first is instead is said when it is loaded.
+            Err(error) if at > 0 => return Err(error),
+            Err(_) => {}
+        }
+        self.parts[at] = Some(part);
         if at == 0 {
             (self.built, self.grants) = (Some(built), manifest.grants);
         }
@@ -266,6 +268,7 @@ impl<'a> Walk<'a> {
         };
         let mut part = plain(own, component, &bytes, origin);
         part.asks = found.asked();
+        part.docs = found.docs.to_vec();
         if let Some(about) = found.about {
             part.version = Some(about.module.version);
             // A component that lies where it was built knows its dependencies by path; another one has none there.
@@ -410,6 +413,8 @@ fn plain(name: String, component: &Path, bytes: &[u8], origin: Origin) -> Part {
         version: None,
         digest: Digest::of(bytes),
         component: component.to_owned(),
+        size: bytes.len() as u64,
+        docs: Vec::new(),
         origin,
         asks: Rights::none(),
         edges: Vec::new(),

@@ -23,7 +23,7 @@ pub(crate) fn append(
 ) -> Result<Vec<u8>> {
     let found = read(component)?;
     let mut bytes = without_manifest(component)?;
-    if let Some(docs) = found.docs {
+    if let Some(docs) = found.inner_docs {
         CustomSection {
             name: DOCS.into(),
             data: docs.into(),
@@ -79,8 +79,10 @@ fn invalid(error: wasmparser::BinaryReaderError) -> BuildError {
 
 /// What a component carries.
 pub(crate) struct Found<'a> {
-    /// What its author wrote about its functions.
-    pub(crate) docs: Option<&'a [u8]>,
+    /// What its author wrote about its functions, as the compiler left it in a core module.
+    pub(crate) inner_docs: Option<&'a [u8]>,
+    /// The same, where a component that was built has it.
+    pub(crate) docs: &'a [u8],
     /// What it says of itself, when it was built by this crate.
     pub(crate) about: Option<About>,
     capabilities: BTreeSet<String>,
@@ -104,7 +106,8 @@ pub(crate) fn read(component: &[u8]) -> Result<Found<'_>> {
         ));
     }
     let mut found = Found {
-        docs: None,
+        inner_docs: None,
+        docs: &[],
         about: None,
         capabilities: BTreeSet::new(),
     };
@@ -114,7 +117,10 @@ pub(crate) fn read(component: &[u8]) -> Result<Found<'_>> {
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::CustomSection(section) if depth > 0 && section.name() == DOCS => {
-                found.docs = Some(section.data());
+                found.inner_docs = Some(section.data());
+            }
+            Payload::CustomSection(section) if section.name() == DOCS && found.docs.is_empty() => {
+                found.docs = section.data();
             }
             // The first one, as everybody else reads it.
             Payload::CustomSection(section)

@@ -283,7 +283,7 @@ impl From<LoadError> for Report {
     fn from(error: LoadError) -> Self {
         let message = error.to_string();
         match error {
-            LoadError::Runtime(_) => Self::failed(message),
+            LoadError::Runtime(_) | LoadError::Changed { .. } => Self::failed(message),
             LoadError::Read { .. }
             | LoadError::NotAModule { .. }
             | LoadError::UnknownImport { .. }

@@ -1,6 +1,11 @@
 //! Connections: who is trusted, how long they may take, and what a proxy cannot reach.
 
-use std::{net::IpAddr, path::Path, time::Duration};
+use std::{
+    net::IpAddr,
+    path::Path,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use reqwest::{Certificate, Client, ClientBuilder, redirect};
 use wharf_hosts::Hosts;
@@ -13,17 +18,21 @@ const CONNECT: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(5);
 
 /// The settings make no sense.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct SettingsError(String);
 
 /// Clients that share their settings. Proxies are those of the environment (`HTTPS_PROXY`, `NO_PROXY` …).
 #[derive(Clone, Debug)]
 pub struct Clients {
-    proxied: Client,
+    proxied: OnDemand,
     /// For this host's own addresses, which no proxy can reach.
-    direct: Client,
+    direct: OnDemand,
 }
+
+/// Made when it is asked for: that the host's certificates are read takes longer than most that needs no connection.
+type OnDemand =
+    Arc<LazyLock<Result<Client, SettingsError>, Box<dyn FnOnce() -> Result<Client, SettingsError> + Send>>>;
 
 impl Clients {
     /// Clients that trust the certificates of this file beside the host's own, and follow redirects as `redirects` says. An
@@ -34,7 +43,7 @@ impl Clients {
     pub fn new(
         ca_bundle: Option<&Path>,
         silence: Option<Duration>,
-        redirects: impl Fn() -> redirect::Policy,
+        redirects: fn() -> redirect::Policy,
     ) -> Result<Self, SettingsError> {
         Self::within(None, ca_bundle, silence, redirects)
     }
@@ -47,34 +56,44 @@ impl Clients {
         hosts: Option<&Hosts>,
         ca_bundle: Option<&Path>,
         silence: Option<Duration>,
-        redirects: impl Fn() -> redirect::Policy,
+        redirects: fn() -> redirect::Policy,
     ) -> Result<Self, SettingsError> {
         let certificates = ca_bundle.map_or(Ok(Vec::new()), certificates)?;
-        let build = |mut builder: ClientBuilder| {
-            if let Some(silence) = silence {
-                builder = builder.read_timeout(silence);
-            }
-            if let Some(hosts) = hosts {
-                builder = builder.dns_resolver(Within(hosts.clone()));
-            }
-            builder
-                .user_agent(concat!("wharf/", env!("CARGO_PKG_VERSION")))
-                .connect_timeout(CONNECT)
-                .pool_idle_timeout(IDLE)
-                .redirect(redirects())
-                .tls_certs_merge(certificates.clone())
-                .build()
-                .map_err(|error| SettingsError(format!("no connection can be made: {}", innermost(&error))))
+        let on_demand = |builder: fn() -> ClientBuilder| -> OnDemand {
+            let (hosts, certificates) = (hosts.cloned(), certificates.clone());
+            Arc::new(LazyLock::new(Box::new(move || {
+                let mut builder = builder();
+                if let Some(silence) = silence {
+                    builder = builder.read_timeout(silence);
+                }
+                if let Some(hosts) = hosts {
+                    builder = builder.dns_resolver(Within(hosts));
+                }
+                builder
+                    .user_agent(concat!("wharf/", env!("CARGO_PKG_VERSION")))
+                    .connect_timeout(CONNECT)
+                    .pool_idle_timeout(IDLE)
+                    .redirect(redirects())
+                    .tls_certs_merge(certificates)
+                    .build()
+                    .map_err(|error| {
+                        SettingsError(format!("no connection can be made: {}", innermost(&error)))
+                    })
+            })))
         };
         Ok(Self {
-            proxied: build(Client::builder())?,
-            direct: build(Client::builder().no_proxy())?,
+            proxied: on_demand(Client::builder),
+            direct: on_demand(|| Client::builder().no_proxy()),
         })
     }
 
     /// The client for this host's own addresses, or for all others.
-    pub fn client(&self, is_loopback: bool) -> &Client {
-        if is_loopback { &self.direct } else { &self.proxied }
+    ///
+    /// # Errors
+    /// When this host's own certificates cannot be used.
+    pub fn client(&self, is_loopback: bool) -> Result<&Client, SettingsError> {
+        let client = if is_loopback { &self.direct } else { &self.proxied };
+        LazyLock::force(client).as_ref().map_err(Clone::clone)
     }
 }
 

@@ -340,6 +340,7 @@ impl Fetcher {
             }
             part.describe(request, &mut headers);
             let client = self.clients.client(url.host_str().is_some_and(is_loopback));
+            let client = client.map_err(|error| Failure::Unavailable(error.to_string()))?;
             let response = match client.get(url.clone()).headers(headers).send().await {
                 Ok(response) => response,
                 Err(error) => return Ok(Err(error)),

@@ -23,6 +23,10 @@ pub struct Part {
     pub digest: Digest,
     /// Its component's file.
     pub component: PathBuf,
+    /// Bytes of that.
+    pub size: u64,
+    /// What its author wrote about its functions, as the component has it.
+    pub docs: Vec<u8>,
     /// Where it comes from.
     pub origin: Origin,
     /// What it asks its callers for.
@@ -159,6 +163,8 @@ mod tests {
             version: None,
             digest: Digest::of(name.as_bytes()),
             component: PathBuf::new(),
+            size: 0,
+            docs: Vec::new(),
             origin: Origin::Path(name.into()),
             asks: Rights::none(),
             edges: edges

@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use reqwest::{
-    Method, Response, Url,
+    Client, Method, Response, Url,
     header::{HeaderMap, HeaderName, LOCATION},
     redirect,
 };
@@ -98,6 +98,12 @@ impl<'a> Ask<'a> {
     }
 }
 
+/// Who asks it.
+fn client<'c>(clients: &'c Clients, ask: &Ask<'_>) -> Result<&'c Client, Failure> {
+    let client = clients.client(ask.place.is_loopback());
+    client.map_err(|error| Failure::unavailable(error.to_string()))
+}
+
 impl Transport {
     pub(crate) fn new(ca_bundle: Option<&Path>, source: CredentialSource) -> Result<Self> {
         let clients = |silence| {
@@ -169,10 +175,8 @@ impl Transport {
         let (body, progress) = ask.body.stream();
         let is_question = matches!(ask.method, Method::GET | Method::HEAD);
         let clients = if is_question { &self.asking } else { &self.sending };
-        let mut request = clients
-            .client(ask.place.is_loopback())
-            .request(ask.method.clone(), ask.url())
-            .body(body);
+        let client = client(clients, ask).map_err(Trouble::Lasting)?;
+        let mut request = client.request(ask.method.clone(), ask.url()).body(body);
         for (name, value) in &ask.headers {
             request = request.header(name, value);
         }
@@ -199,7 +203,7 @@ impl Transport {
     }
 
     async fn answer(&self, ask: &Ask<'_>, refused: &Response) -> Result<(), Failure> {
-        let client = self.asking.client(ask.place.is_loopback());
+        let client = client(&self.asking, ask)?;
         let answered = self
             .authority
             .answer(client, ask.place, ask.repository, ask.access, refused);

@@ -4,7 +4,10 @@
 //! The configuration, which is small and read before the component is, also says what the component says of itself: its
 //! documentation, its manifest and its interface. Other clients skip what they do not know.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    io::{self, Read},
+};
 
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -272,9 +275,24 @@ impl Listed {
 
 /// The digest of bytes as registries write it.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
+    written(Sha256::new_with_prefix(bytes))
+}
+
+/// The same of all that a reader gives.
+pub(crate) fn sha256_of(reader: &mut impl Read) -> io::Result<String> {
+    let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 64 * 1024]);
+    loop {
+        match reader.read(&mut buffer)? {
+            0 => return Ok(written(hasher)),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+}
+
+fn written(hasher: Sha256) -> String {
     use std::fmt::Write as _;
     let mut text = "sha256:".to_owned();
-    for byte in Sha256::digest(bytes) {
+    for byte in hasher.finalize() {
         let _ = write!(text, "{byte:02x}");
     }
     text

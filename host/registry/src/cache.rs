@@ -4,7 +4,7 @@
 //! A manifest is kept last, when all that it names is here and found to be what was said of it: one that is here is whole.
 
 use std::{
-    fs,
+    fs::{self, File},
     io::{self, Write},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
@@ -13,7 +13,7 @@ use std::{
 use tempfile::NamedTempFile;
 
 use crate::{
-    artifact::sha256,
+    artifact::{sha256, sha256_of},
     error::{Error, Result},
     signature::Signature,
 };
@@ -46,6 +46,12 @@ impl Cache {
         tracing::warn!("{} is damaged; it is removed and fetched again", path.display());
         fs::remove_file(&path).ok();
         None
+    }
+
+    /// Are the bytes of this digest here and undamaged? They are read, and not kept in memory.
+    pub(crate) fn is_whole(&self, digest: &str) -> bool {
+        let found = self.path(digest).and_then(|path| File::open(path).ok());
+        found.is_some_and(|mut file| sha256_of(&mut file).is_ok_and(|found| found == digest))
     }
 
     /// The signatures that an artifact was found to have. They speak for themselves.
@@ -103,7 +109,9 @@ mod tests {
         cache.keep(&digest, b"component").unwrap();
         let path = cache.path(&digest).unwrap();
         assert_eq!(cache.get(&digest).as_deref(), Some(&b"component"[..]));
+        assert!(cache.is_whole(&digest));
         fs::write(&path, b"componemt").unwrap();
+        assert!(!cache.is_whole(&digest));
         assert_eq!(cache.get(&digest), None);
         assert!(!path.exists());
     }

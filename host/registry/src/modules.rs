@@ -86,8 +86,6 @@ pub struct Pulled {
     pub reference: Reference,
     /// What the registry said of it, found to be so.
     pub artifact: Artifact,
-    /// The component, as its digest says it is.
-    pub component: Vec<u8>,
 }
 
 /// Who has signed a module.
@@ -285,15 +283,19 @@ impl Modules {
             .cache
             .path(&artifact.digest)
             .is_some_and(|path| path.is_file());
-        let component = match self.cache.get(&blob.digest) {
-            Some(component) => component,
-            None => self.fetch_component(&reference, blob, moved).await?,
-        };
         // What its registry says nothing of tells its name itself.
         let is_read = !is_known || (artifact.said.is_none() && !self.policy.is_empty());
-        let contents = is_read
-            .then(|| check(&reference, &artifact, &component))
-            .transpose()?;
+        let contents = if is_read || !self.is_whole(&blob.digest).await {
+            let component = match self.cache.get(&blob.digest) {
+                Some(component) => component,
+                None => self.fetch_component(&reference, blob, moved).await?,
+            };
+            is_read
+                .then(|| check(&reference, &artifact, &component))
+                .transpose()?
+        } else {
+            None
+        };
         let names = [
             asked.map(|name| name.to_string()),
             artifact
@@ -314,11 +316,14 @@ impl Modules {
                 self.cache.keep(digest, text)?;
             }
         }
-        Ok(Pulled {
-            reference,
-            artifact,
-            component,
-        })
+        Ok(Pulled { reference, artifact })
+    }
+
+    /// Is what has this digest here, and undamaged? Many are looked at on all processors.
+    async fn is_whole(&self, digest: &str) -> bool {
+        let (cache, digest) = (self.cache.clone(), digest.to_owned());
+        let look = tokio::task::spawn_blocking(move || cache.is_whole(&digest));
+        look.await.unwrap_or(false)
     }
 
     /// Refuses a module that lacks a signature which a policy wants.

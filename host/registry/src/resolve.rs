@@ -53,9 +53,7 @@ pub struct Gathered {
     pub reference: Reference,
     /// What it says of itself.
     pub about: Option<About>,
-    /// Its component.
-    pub component: Vec<u8>,
-    /// Where that lies.
+    /// Where its component lies.
     pub path: PathBuf,
 }
 
@@ -146,7 +144,6 @@ impl Modules {
             about: about(&pulled.artifact),
             path: self.kept_at(&pulled.artifact.component.digest)?,
             reference: pulled.reference,
-            component: pulled.component,
         })
     }
 

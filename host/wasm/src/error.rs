@@ -13,6 +13,12 @@ pub enum LoadError {
         /// Why.
         source: std::io::Error,
     },
+    /// The file is another one than a moment ago.
+    #[error("the module {} changed while it was loaded: run again", path.display())]
+    Changed {
+        /// Which.
+        path: PathBuf,
+    },
     /// It is no component.
     #[error("{name} is not a Wharf module: {why}")]
     NotAModule {

@@ -7,7 +7,7 @@ use wasmtime::{
     component::{Component, InstancePre},
 };
 use wharf_digest::Digest;
-use wharf_manifest::{Composition, ModuleName};
+use wharf_manifest::{Composition, ModuleName, Part};
 
 use crate::{
     bindings::Everything,
@@ -20,6 +20,8 @@ use crate::{
 
 /// How often a running module gives others a turn.
 const TICK: Duration = Duration::from_millis(10);
+/// As many components one thread has loaded before another has started.
+const FEW: usize = 4;
 /// Bytes of stack that a module may use.
 const STACK: usize = 1024 * 1024;
 
@@ -80,13 +82,10 @@ impl Runtime {
     /// Loads a module with all that it calls, and returns it.
     pub fn load(&self, composition: &Composition) -> Result<Arc<Module>, LoadError> {
         let parts = composition.parts();
+        let mut components: Vec<_> = self.components(parts).into_iter().map(Some).collect();
         let mut loaded: Vec<Option<Arc<Module>>> = vec![None; parts.len()];
         for at in composition.order() {
             let part = &parts[at];
-            let bytes = std::fs::read(&part.component).map_err(|source| LoadError::Read {
-                path: part.component.clone(),
-                source,
-            })?;
             let links = part.edges.iter().filter_map(|edge| {
                 let called = &parts[edge.to];
                 Some(Link {
@@ -99,7 +98,13 @@ impl Runtime {
                 })
             });
             let links: Vec<_> = links.collect();
-            loaded[at] = Some(self.load_linked(&bytes, &part.name, &links)?);
+            let said = Said {
+                docs: reflect::docs(&part.docs),
+                digest: part.digest,
+                size: part.size,
+            };
+            let component = components[at].take().expect("each part is loaded once")?;
+            loaded[at] = Some(self.load_linked(&component, said, &part.name, &links)?);
         }
         loaded
             .swap_remove(0)
@@ -108,24 +113,76 @@ impl Runtime {
 
     /// Loads a component that calls no other; `name` is for messages.
     pub fn load_bytes(&self, bytes: &[u8], name: &str) -> Result<Arc<Module>, LoadError> {
-        self.load_linked(bytes, name, &[])
+        let digest = Digest::of(bytes);
+        let component = match self.precompiled.find(&self.engine, digest) {
+            Some(component) => component,
+            None => self.compile(bytes, digest, name)?,
+        };
+        let said = Said {
+            docs: reflect::docs_in(bytes),
+            digest,
+            size: bytes.len() as u64,
+        };
+        self.load_linked(&component, said, name, &[])
     }
 
-    fn load_linked(&self, bytes: &[u8], name: &str, links: &[Link]) -> Result<Arc<Module>, LoadError> {
+    /// The components of all parts, in their order; of many on all processors.
+    fn components(&self, parts: &[Part]) -> Vec<Result<Component, LoadError>> {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let each = parts.len().div_ceil(processors).max(FEW);
+        std::thread::scope(|scope| {
+            let mut slices = parts.chunks(each);
+            let own = slices.next().unwrap_or_default();
+            let load = |parts: &[Part]| parts.iter().map(|part| self.component(part)).collect::<Vec<_>>();
+            let others: Vec<_> = slices.map(|parts| scope.spawn(move || load(parts))).collect();
+            let mut all = load(own);
+            for other in others {
+                all.extend(other.join().expect("loading does not panic"));
+            }
+            all
+        })
+    }
+
+    /// The component of a part: its file is read when its code is not kept.
+    fn component(&self, part: &Part) -> Result<Component, LoadError> {
+        if let Some(component) = self.precompiled.find(&self.engine, part.digest) {
+            return Ok(component);
+        }
+        let path = || part.component.clone();
+        let bytes =
+            std::fs::read(&part.component).map_err(|source| LoadError::Read { path: path(), source })?;
+        if Digest::of(&bytes) != part.digest {
+            return Err(LoadError::Changed { path: path() });
+        }
+        self.compile(&bytes, part.digest, &part.name)
+    }
+
+    fn compile(&self, bytes: &[u8], digest: Digest, name: &str) -> Result<Component, LoadError> {
         check_kind(bytes, name)?;
+        let compiled = self.precompiled.make(&self.engine, bytes, digest);
+        compiled.map_err(|error| LoadError::NotAModule {
+            name: name.to_owned(),
+            why: format!(
+                "it does not hold together ({}): it may be cut off, build or fetch it again",
+                error.root_cause()
+            ),
+        })
+    }
+
+    fn load_linked(
+        &self,
+        component: &Component,
+        said: Said,
+        name: &str,
+        links: &[Link],
+    ) -> Result<Arc<Module>, LoadError> {
         let not_a_module = |why: String| LoadError::NotAModule {
             name: name.to_owned(),
             why,
         };
-        let component = self.precompiled.component(&self.engine, bytes).map_err(|error| {
-            not_a_module(format!(
-                "it does not hold together ({}): it may be cut off, build or fetch it again",
-                error.root_cause()
-            ))
-        })?;
-        self.check_imports(&component, name, links)?;
-        let docs = reflect::docs(bytes);
-        let functions = reflect::functions(&self.engine, &component, &docs);
+        let Said { docs, digest, size } = said;
+        self.check_imports(component, name, links)?;
+        let functions = reflect::functions(&self.engine, component, &docs);
         if functions.is_empty() {
             return Err(not_a_module(
                 "it exports no function that could be called".to_owned(),
@@ -135,11 +192,11 @@ impl Runtime {
             None
         } else {
             let mut linker = self.linker.clone();
-            link::add(&mut linker, &self.engine, &component, name, links)?;
+            link::add(&mut linker, &self.engine, component, name, links)?;
             Some(linker)
         };
         let linker = linked.as_ref().unwrap_or(&self.linker);
-        let instance = linker.instantiate_pre(&component).map_err(|error| {
+        let instance = linker.instantiate_pre(component).map_err(|error| {
             not_a_module(format!(
                 "its imports do not fit this host: {}",
                 error.root_cause()
@@ -148,12 +205,12 @@ impl Runtime {
         Ok(Arc::new(Module {
             engine: self.engine.clone(),
             instance,
-            name: own_name(bytes, &docs).unwrap_or_else(|| name.to_owned()),
-            capabilities: reflect::capabilities(&self.engine, &component),
+            name: own_name(&docs).unwrap_or(name).to_owned(),
+            capabilities: reflect::capabilities(&self.engine, component),
             functions,
             docs,
-            digest: Digest::of(bytes),
-            size: bytes.len() as u64,
+            digest,
+            size,
         }))
     }
 
@@ -180,12 +237,16 @@ impl Runtime {
     }
 }
 
-/// The name that a component gives itself, when it does.
-fn own_name(bytes: &[u8], docs: &Docs) -> Option<String> {
-    if docs.module.name.is_empty() {
-        return reflect::about(bytes).map(|about| about.module.name);
-    }
-    Some(docs.module.name.clone())
+/// The name that a component's author gives it, when they do.
+fn own_name(docs: &Docs) -> Option<&str> {
+    Some(docs.module.name.as_str()).filter(|name| !name.is_empty())
+}
+
+/// What is known of a component beside its code.
+struct Said {
+    docs: Docs,
+    digest: Digest,
+    size: u64,
 }
 
 /// Tells components from what is often mistaken for one.

@@ -22,26 +22,29 @@ impl Precompiled {
         }
     }
 
-    /// The component of these bytes: from kept code when there is some, compiled and kept otherwise.
-    pub(crate) fn component(&self, engine: &Engine, bytes: &[u8]) -> wasmtime::Result<Component> {
-        let mut hasher = DefaultHasher::new();
-        engine.precompile_compatibility_hash().hash(&mut hasher);
-        let path = self.directory.join(format!(
-            "{}-{:016x}.cwasm",
-            Digest::of(bytes).to_hex(),
-            hasher.finish()
-        ));
-        if self.is_private()
-            && path.exists()
-            && let Ok(component) = load(engine, &path)
-        {
-            return Ok(component);
+    /// The component of this digest, when its code is kept.
+    pub(crate) fn find(&self, engine: &Engine, digest: Digest) -> Option<Component> {
+        let path = self.path(engine, digest);
+        if !self.is_private() || !path.exists() {
+            return None;
         }
+        load(engine, &path).ok()
+    }
+
+    /// Compiles the component of these bytes, and keeps its code.
+    pub(crate) fn make(&self, engine: &Engine, bytes: &[u8], digest: Digest) -> wasmtime::Result<Component> {
         let component = Component::new(engine, bytes)?;
-        if let Err(error) = self.keep(&component, &path) {
+        if let Err(error) = self.keep(&component, &self.path(engine, digest)) {
             tracing::debug!("compiled code is not kept: {error}");
         }
         Ok(component)
+    }
+
+    fn path(&self, engine: &Engine, digest: Digest) -> PathBuf {
+        let mut hasher = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        let name = format!("{}-{:016x}.cwasm", digest.to_hex(), hasher.finish());
+        self.directory.join(name)
     }
 
     /// Can only this user, or root, have written what is in the directory?

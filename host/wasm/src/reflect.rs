@@ -10,7 +10,6 @@ use wasmtime::{
         types::{ComponentFunc, ComponentItem, Type as ComponentType},
     },
 };
-use wharf_manifest::About;
 
 use crate::{
     described::{TypeDocs, describe},
@@ -124,11 +123,14 @@ impl ParamDocs {
     }
 }
 
-/// The author's words in a component's bytes.
-pub(crate) fn docs(bytes: &[u8]) -> Docs {
-    custom_section(bytes, DOCS)
-        .and_then(|text| serde_json::from_slice(text).ok())
-        .unwrap_or_default()
+/// The author's words, as a section has them.
+pub(crate) fn docs(section: &[u8]) -> Docs {
+    serde_json::from_slice(section).unwrap_or_default()
+}
+
+/// The same in a component's bytes.
+pub(crate) fn docs_in(bytes: &[u8]) -> Docs {
+    custom_section(bytes, DOCS).map(docs).unwrap_or_default()
 }
 
 /// A custom section at the top level of a component.
@@ -187,11 +189,6 @@ pub(crate) fn imported(
     handles: &[(ResourceType, Handle)],
 ) -> Function {
     function(name, Some(interface), ty, handles, &Docs::default())
-}
-
-/// What a component says of itself, when it does.
-pub(crate) fn about(bytes: &[u8]) -> Option<About> {
-    serde_json::from_slice(custom_section(bytes, About::SECTION)?).ok()
 }
 
 /// The component's names for the host's handles.

@@ -79,10 +79,17 @@ impl Bench {
             digest: wharf_digest::Digest::of(&bytes),
             origin: Origin::Path(component.clone()),
             component,
+            size: bytes.len() as u64,
+            docs: Vec::new(),
             asks: Rights::none(),
             edges: edges.collect(),
         });
         self
+    }
+
+    /// Writes something else where the first of the modules is.
+    fn changes(&self) {
+        fs::write(&self.parts[0].component, wat::parse_str("(component)").unwrap()).unwrap();
     }
 
     fn load(&self) -> Result<Arc<Module>, LoadError> {
@@ -138,6 +145,22 @@ async fn a_module_calls_another_through_the_host() {
         )
         .with("a:b", CALLED, &[]);
     assert!(matches!(versioned.run(LONG).await, Ok(Value::Integer(5))));
+}
+
+#[test]
+fn code_is_loaded_as_it_was_when_it_was_composed() {
+    let bench = pair("add", ADD, TWO_AND_THREE);
+    // Not yet compiled, its file is read, and is another one.
+    bench.changes();
+    assert!(bench.refused().contains("changed while it was loaded: run again"));
+    let bench = pair("add", ADD, TWO_AND_THREE);
+    bench.load().unwrap();
+    bench.changes();
+    assert_eq!(
+        bench.load().unwrap().functions().len(),
+        1,
+        "its code is kept under its digest"
+    );
 }
 
 #[tokio::test]

@@ -72,7 +72,7 @@ fn module(name: &ModuleName, component: &[u8]) -> Result<String> {
     })?;
     let sections = sections::read(component)?;
     let docs = sections
-        .docs
+        .inner_docs
         .and_then(|text| serde_json::from_slice(text).ok())
         .unwrap_or_default();
     Ok(rust::module(name, &interfaces, &docs))
