@@ -4,10 +4,14 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use wasmtime::{Engine, component::Component};
 use wharf_digest::Digest;
+
+/// Tells the drafts of one process apart.
+static DRAFTS: AtomicU64 = AtomicU64::new(0);
 
 /// Where compiled code is kept.
 #[derive(Clone, Debug)]
@@ -60,7 +64,9 @@ impl Precompiled {
             .recursive(true)
             .mode(0o700)
             .create(&self.directory)?;
-        let draft = path.with_extension(format!("{}.new", std::process::id()));
+        // Several threads may have the same component to keep.
+        let number = DRAFTS.fetch_add(1, Ordering::Relaxed);
+        let draft = path.with_extension(format!("{}-{number}.new", std::process::id()));
         std::fs::write(&draft, component.serialize()?)?;
         std::fs::rename(&draft, path)?;
         Ok(())
