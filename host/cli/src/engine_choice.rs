@@ -26,7 +26,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(20);
 pub(crate) enum EngineChoice {
     /// The first that works.
     Auto,
-    /// In a container of the local Docker.
+    /// In a container of Docker.
     Docker,
     /// On this host.
     Local,
@@ -90,7 +90,7 @@ pub(crate) struct EngineSettings {
 /// Where the chosen engine is, or would be.
 #[derive(Debug)]
 pub(crate) enum Place {
-    /// In a container of the local Docker.
+    /// In a container of Docker.
     Docker(Box<DockerOptions>),
     /// On this host.
     Local,

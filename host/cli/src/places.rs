@@ -158,9 +158,9 @@ pub(crate) fn name_of_store(store: &Path) -> String {
     )
 }
 
-#[cfg(target_os = "linux")]
 /// A directory for the runner's short-lived files, in memory where there is memory to be had: secrets lie in it while a
 /// step uses them.
+#[cfg(target_os = "linux")]
 pub(crate) fn runner_state(store: &Path, run: &Path) -> PathBuf {
     let is_memory = |path: &&Path| {
         rustix::fs::statfs(*path).is_ok_and(|facts| facts.f_type as u64 == TMPFS)

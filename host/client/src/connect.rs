@@ -113,7 +113,7 @@ impl Connection {
 
     async fn over_streams<S, F>(
         first: S,
-        again: impl Fn() -> F + Send + Sync + 'static,
+        again: impl Fn() -> F + Clone + Send + 'static,
         place: &Path,
     ) -> Result<(Self, String), ConnectError>
     where
@@ -128,12 +128,11 @@ impl Connection {
         let channel = endpoint()
             .connect_with_connector(tower::service_fn(move |_: Uri| {
                 let first = first.lock().expect("nobody panics with it").take();
-                let next = first.is_none().then(&again);
+                let again = again.clone();
                 async move {
-                    let stream = match (first, next) {
-                        (Some(stream), _) => stream,
-                        (None, Some(next)) => next.await?,
-                        (None, None) => return Err(std::io::Error::other("there is no stream")),
+                    let stream = match first {
+                        Some(stream) => stream,
+                        None => again().await?,
                     };
                     Ok::<_, std::io::Error>(TokioIo::new(stream))
                 }

@@ -163,6 +163,45 @@ fn code_is_loaded_as_it_was_when_it_was_composed() {
     );
 }
 
+#[test]
+fn one_component_under_many_names_is_kept_whole() {
+    let names: Vec<String> = (0..32).map(|at| format!("a:b{at}")).collect();
+    let calls: Vec<_> = names
+        .iter()
+        .enumerate()
+        .map(|(at, name)| (name.as_str(), at + 1))
+        .collect();
+    let root = caller("a:b0/functions", "add", ADD, TWO_AND_THREE);
+    let bench = names
+        .iter()
+        .fold(Bench::new().with("a:a", &root, &calls), |bench, name| {
+            bench.with(name, CALLED, &[])
+        });
+    bench.load().unwrap();
+    let kept: Vec<_> = fs::read_dir(bench.directory.path())
+        .unwrap()
+        .flat_map(|entry| walk(&entry.unwrap().path()))
+        .collect();
+    assert_eq!(
+        kept.iter().filter(|name| name.ends_with(".cwasm")).count(),
+        2,
+        "{kept:?}"
+    );
+    assert!(kept.iter().all(|name| !name.ends_with(".new")), "{kept:?}");
+    bench.load().unwrap();
+}
+
+/// The names of the files at and below a path.
+fn walk(path: &std::path::Path) -> Vec<String> {
+    if path.is_dir() {
+        return fs::read_dir(path)
+            .unwrap()
+            .flat_map(|entry| walk(&entry.unwrap().path()))
+            .collect();
+    }
+    vec![path.display().to_string()]
+}
+
 #[tokio::test]
 async fn b45_what_breaks_below_is_told_by_its_own_name() {
     let broken = pair("breaks", "", "").run(LONG).await.unwrap_err().to_string();

@@ -25,7 +25,7 @@ pub(super) const LIMIT: Duration = Duration::from_secs(5);
 /// Where the next run's engine is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Seat {
-    /// In a container of the local Docker.
+    /// In a container of Docker.
     Docker,
     /// A process on this host.
     Local,

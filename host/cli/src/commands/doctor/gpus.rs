@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use wharf_client::Connection;
+use wharf_client::{ConnectError, Connection};
 use wharf_docker::GpuDriver;
 use wharf_gpu::GpuOptions;
 
@@ -14,17 +14,14 @@ pub(super) async fn look(settings: &EngineSettings, seat: &Seat) -> Vec<Finding>
     match seat {
         Seat::Local => on_this_host(settings.gpus.clone()).await,
         Seat::Docker => in_docker(settings).await,
-        Seat::Unix(socket) => match Connection::open_any_version(Path::new(socket)).await {
-            Ok((connection, _)) => of_engine(&connection).await,
-            Err(_) => Vec::new(),
-        },
-        Seat::Tcp(address) => match settings.remote(address) {
-            Ok(remote) => match Connection::open_remote_any_version(&remote).await {
-                Ok((connection, _)) => of_engine(&connection).await,
-                Err(_) => Vec::new(),
-            },
-            Err(_) => Vec::new(),
-        },
+        Seat::Unix(socket) => of_engine(Connection::open_any_version(Path::new(socket)).await).await,
+        Seat::Tcp(address) => {
+            let opened = match settings.remote(address) {
+                Ok(remote) => Connection::open_remote_any_version(&remote).await,
+                Err(error) => Err(error),
+            };
+            of_engine(opened).await
+        }
         Seat::None => Vec::new(),
     }
 }
@@ -61,7 +58,10 @@ async fn on_this_host(options: GpuOptions) -> Vec<Finding> {
     devices.chain(why).chain(notes).collect()
 }
 
-async fn of_engine(connection: &Connection) -> Vec<Finding> {
+async fn of_engine(opened: Result<(Connection, String), ConnectError>) -> Vec<Finding> {
+    let Ok((connection, _)) = opened else {
+        return Vec::new();
+    };
     let Ok(Ok(reply)) = tokio::time::timeout(super::engine::LIMIT, connection.gpus()).await else {
         return Vec::new();
     };

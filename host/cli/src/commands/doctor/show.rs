@@ -48,7 +48,7 @@ impl State {
 /// Where the engine is, in a sentence.
 fn verdict(seat: &Seat) -> String {
     match seat {
-        Seat::Docker => "Pipelines can run: the engine is a container of the local Docker.".to_owned(),
+        Seat::Docker => "Pipelines can run: the engine is a container of Docker.".to_owned(),
         Seat::Local => "Pipelines can run: the engine is a process on this host.".to_owned(),
         Seat::Unix(socket) => format!("Pipelines can run: an engine answers on {socket}."),
         Seat::Tcp(address) => {
