@@ -1,15 +1,19 @@
 //! What was pulled, under the digests of its bytes: manifests, configurations and components. Each is compared with its digest
 //! whenever it is read; what is damaged is removed, and fetched again by whoever needs it.
 //!
+//! Components, which are read for nothing else then, are compared again when their files have changed.
+//!
 //! A manifest is kept last, when all that it names is here and found to be what was said of it: one that is here is whole.
 
 use std::{
     fs::{self, File},
     io::{self, Write},
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
+use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
 use crate::{
@@ -17,6 +21,9 @@ use crate::{
     error::{Error, Result},
     signature::Signature,
 };
+
+/// Seconds for which a file may still change without a sign.
+const SETTLED: u64 = 2;
 
 /// The directory of one user's modules.
 #[derive(Clone, Debug)]
@@ -48,10 +55,27 @@ impl Cache {
         None
     }
 
-    /// Are the bytes of this digest here and undamaged? They are read, and not kept in memory.
+    /// Are the bytes of this digest here and undamaged? They are read unless their file is the same that was read before.
     pub(crate) fn is_whole(&self, digest: &str) -> bool {
-        let found = self.path(digest).and_then(|path| File::open(path).ok());
-        found.is_some_and(|mut file| sha256_of(&mut file).is_ok_and(|found| found == digest))
+        let found = || {
+            let path = self.path(digest)?;
+            let mut file = File::open(&path).ok()?;
+            let facts = Facts::of(&file).ok()?;
+            let note = path.with_extension("whole");
+            let noted = fs::read(&note).ok();
+            if noted.and_then(|noted| serde_json::from_slice(&noted).ok()) == Some(facts) {
+                return Some(true);
+            }
+            let is_whole = sha256_of(&mut file).ok()? == digest;
+            if is_whole && facts.are_settled() {
+                let written = serde_json::to_vec(&facts).map_err(io::Error::from);
+                if let Err(error) = written.and_then(|text| self.write(&note, &text)) {
+                    tracing::debug!("that {} is whole is not noted: {error}", path.display());
+                }
+            }
+            Some(is_whole)
+        };
+        found().unwrap_or_default()
     }
 
     /// The signatures that an artifact was found to have. They speak for themselves.
@@ -89,6 +113,34 @@ impl Cache {
     }
 }
 
+/// What changes about a file when it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Facts {
+    size: u64,
+    changed: (i64, i64),
+    modified: (i64, i64),
+    inode: u64,
+}
+
+impl Facts {
+    fn of(file: &File) -> io::Result<Self> {
+        let data = file.metadata()?;
+        Ok(Self {
+            size: data.len(),
+            changed: (data.ctime(), data.ctime_nsec()),
+            modified: (data.mtime(), data.mtime_nsec()),
+            inode: data.ino(),
+        })
+    }
+
+    /// Would writing now change them? The clock of file systems stands still for some milliseconds.
+    fn are_settled(self) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let changed = u64::try_from(self.changed.0).unwrap_or(u64::MAX);
+        changed.saturating_add(SETTLED) < now.as_secs()
+    }
+}
+
 pub(crate) fn unnamed(digest: &str) -> Error {
     Error::Damaged {
         what: format!("{digest:?}"),
@@ -114,6 +166,32 @@ mod tests {
         assert!(!cache.is_whole(&digest));
         assert_eq!(cache.get(&digest), None);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_changes_after_it_was_whole_is_read_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::new(directory.path().join("modules"));
+        let digest = sha256(b"component");
+        cache.keep(&digest, b"component").unwrap();
+        let path = cache.path(&digest).unwrap();
+        let file = File::open(&path).unwrap();
+        while !Facts::of(&file).unwrap().are_settled() {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        assert!(cache.is_whole(&digest));
+        assert!(path.with_extension("whole").exists());
+        assert!(cache.is_whole(&digest));
+        // As long as before, and dated back.
+        let modified = file.metadata().unwrap().modified().unwrap();
+        fs::write(&path, b"componemt").unwrap();
+        File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_modified(modified)
+            .unwrap();
+        assert!(!cache.is_whole(&digest));
     }
 
     #[test]

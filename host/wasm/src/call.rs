@@ -3,8 +3,8 @@
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use wasmtime::{
-    Store,
-    component::{ResourceTable, Val},
+    Engine, Store,
+    component::{InstancePre, ResourceTable, Val},
 };
 use wasmtime_wasi::WasiCtx;
 
@@ -85,8 +85,9 @@ impl Module {
         let (limits, deadline) = (within.limits.clone(), within.deadline);
         let pipeline = Arc::clone(&within.pipeline);
         let output = Output::new(Arc::clone(&pipeline), &self.name);
-        let mut store = self.store(within, &output);
-        let running = self.call_in(&mut store, function, args);
+        let ready = self.code.ready()?;
+        let mut store = self.store(within, ready.instance.engine(), &output);
+        let running = call_in(&mut store, ready.instance, function, args);
         let outcome = until(deadline, &*pipeline, running).await;
         let panic = output.finish();
         let trap = |what: String| CallError::Trap {
@@ -108,7 +109,7 @@ impl Module {
     }
 
     /// A store with nothing in it but what this call may use.
-    fn store(&self, within: Within, output: &Output) -> Store<State> {
+    fn store(&self, within: Within, engine: &Engine, output: &Output) -> Store<State> {
         let mut wasi = WasiCtx::builder();
         wasi.stdout(output.clone()).stderr(output.clone());
         let mut table = ResourceTable::new();
@@ -131,38 +132,39 @@ impl Module {
             limits: within.limits,
             deadline: within.deadline,
         };
-        let mut store = Store::new(&self.engine, state);
+        let mut store = Store::new(engine, state);
         store.limiter(|state| &mut state.meter);
         store.set_hostcall_fuel(HANDED_OVER);
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
         store
     }
+}
 
-    async fn call_in(
-        &self,
-        store: &mut Store<State>,
-        function: &Function,
-        args: Vec<Value>,
-    ) -> wasmtime::Result<Option<Value>> {
-        let instance = self.instance.instantiate_async(&mut *store).await?;
-        let holder = match &function.interface {
-            Some(name) => instance.get_export_index(&mut *store, None, name),
-            None => None,
-        };
-        let missing = || wasmtime::Error::msg("the function is gone");
-        let index = instance
-            .get_export_index(&mut *store, holder.as_ref(), &function.name)
-            .ok_or_else(missing)?;
-        let callee = instance.get_func(&mut *store, index).ok_or_else(missing)?;
-        let mut params = Vec::with_capacity(args.len());
-        for (arg, param) in args.into_iter().zip(&function.params) {
-            params.push(lower(store, arg, &param.ty)?);
-        }
-        let mut results = vec![Val::Bool(false); usize::from(function.result.is_some())];
-        callee.call_async(&mut *store, &params, &mut results).await?;
-        results.pop().map(|result| lift(store, result)).transpose()
+/// Calls a function in a new instance.
+async fn call_in(
+    store: &mut Store<State>,
+    instance: &InstancePre<State>,
+    function: &Function,
+    args: Vec<Value>,
+) -> wasmtime::Result<Option<Value>> {
+    let instance = instance.instantiate_async(&mut *store).await?;
+    let holder = match &function.interface {
+        Some(name) => instance.get_export_index(&mut *store, None, name),
+        None => None,
+    };
+    let missing = || wasmtime::Error::msg("the function is gone");
+    let index = instance
+        .get_export_index(&mut *store, holder.as_ref(), &function.name)
+        .ok_or_else(missing)?;
+    let callee = instance.get_func(&mut *store, index).ok_or_else(missing)?;
+    let mut params = Vec::with_capacity(args.len());
+    for (arg, param) in args.into_iter().zip(&function.params) {
+        params.push(lower(store, arg, &param.ty)?);
     }
+    let mut results = vec![Val::Bool(false); usize::from(function.result.is_some())];
+    callee.call_async(&mut *store, &params, &mut results).await?;
+    results.pop().map(|result| lift(store, result)).transpose()
 }
 
 /// An error that a function returned.

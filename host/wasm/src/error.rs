@@ -92,6 +92,9 @@ pub enum CallError {
         /// What happened.
         what: String,
     },
+    /// Its code, which is loaded when it is first called, could not be.
+    #[error(transparent)]
+    Load(#[from] LoadError),
     /// An argument does not fit.
     #[error("{0}")]
     Argument(String),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use wasmtime::{
     AsContextMut,
-    component::{Component, LinkerInstance, Val, types::ComponentItem},
+    component::{LinkerInstance, Val},
 };
 use wharf_graph::Error;
 use wharf_manifest::{ModuleName, Rights};
@@ -13,11 +13,13 @@ use wharf_manifest::{ModuleName, Rights};
 use crate::{
     call::Outcome,
     cross,
+    engines::Linker,
     error::LoadError,
     fit::{Answer, answer_of},
     interface,
     marshal::{lift, lower},
-    module::{Linker, Module},
+    module::Module,
+    outline::Outline,
     reflect::{self, Function},
     state::State,
     value::Value,
@@ -53,50 +55,70 @@ fn interface_name(import: &str) -> &str {
     name.split('@').next().unwrap_or(name)
 }
 
-/// Answers a component's imports by the modules that it calls. What does not fit is an error that names both.
-pub(crate) fn add(
-    linker: &mut Linker,
-    engine: &wasmtime::Engine,
-    component: &Component,
-    name: &str,
-    links: &[Link],
-) -> Result<(), LoadError> {
-    let handles = reflect::handles(engine, component);
-    for (import, item) in component.component_type().imports(engine) {
-        let Some(link) = links.iter().find(|link| link.name.to_string() == package(import)) else {
-            continue;
-        };
-        let ComponentItem::ComponentInstance(instance) = item.ty else {
+/// The functions of other modules that a component imports, by the imports that hold them.
+pub(crate) struct Linked(Vec<(String, Vec<LinkedFunction>)>);
+
+struct LinkedFunction {
+    name: String,
+    is_async: bool,
+    forward: Arc<Forward>,
+}
+
+/// Finds what a component imports in the modules that it calls. What does not fit is an error that names both.
+pub(crate) fn link(outline: &Outline, name: &str, links: &[Link]) -> Result<Linked, LoadError> {
+    let mut all = Vec::new();
+    for import in &outline.imports {
+        let called = package(&import.name);
+        let Some(link) = links.iter().find(|link| link.name.to_string() == called) else {
             continue;
         };
         let unfit = |what: String| LoadError::Unfit {
             name: name.to_owned(),
-            import: import.to_owned(),
+            import: import.name.clone(),
             what,
         };
-        let broken = |error: wasmtime::Error| unfit(error.to_string());
-        let mut linked = linker.instance(import).map_err(broken)?;
-        for (function, item) in instance.exports(engine) {
-            match item.ty {
-                ComponentItem::ComponentFunc(ty) => {
-                    let wanted = reflect::imported(function, import, &ty, &handles);
-                    let callee = callee(link, import, function)
-                        .ok_or_else(|| unfit(format!("{} has no function {function} there", link.name)))?;
-                    let forward = Forward::new(link, callee, wanted).map_err(unfit)?;
-                    forward
-                        .define(&mut linked, function, ty.async_())
-                        .map_err(broken)?;
-                }
-                ComponentItem::Resource(ty) if !handles.iter().any(|(own, _)| *own == ty) => {
-                    return Err(unfit(format!(
-                        "it has a resource of its own, {function}, which cannot cross"
-                    )));
-                }
-                _ => {}
-            }
+        let functions = import.functions.iter().map(|wanted| {
+            let callee = callee(link, &import.name, &wanted.name)
+                .ok_or_else(|| unfit(format!("{} has no function {} there", link.name, wanted.name)))?;
+            let forward = Forward::new(link, callee, reflect::imported(wanted)).map_err(unfit)?;
+            Ok(LinkedFunction {
+                name: wanted.name.clone(),
+                is_async: wanted.is_async,
+                forward,
+            })
+        });
+        all.push((import.name.clone(), functions.collect::<Result<_, _>>()?));
+        if let Some(resource) = &import.resource {
+            return Err(unfit(format!(
+                "it has a resource of its own, {resource}, which cannot cross"
+            )));
         }
     }
-    Ok(())
+    Ok(Linked(all))
+}
+
+impl Linked {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Answers the imports.
+    pub(crate) fn define(&self, linker: &mut Linker, name: &str) -> Result<(), LoadError> {
+        for (import, functions) in &self.0 {
+            let broken = |error: wasmtime::Error| LoadError::Unfit {
+                name: name.to_owned(),
+                import: import.clone(),
+                what: error.to_string(),
+            };
+            let mut linked = linker.instance(import).map_err(broken)?;
+            for function in functions {
+                let forward = Arc::clone(&function.forward);
+                let defined = forward.define(&mut linked, &function.name, function.is_async);
+                defined.map_err(broken)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The function of a module that answers an import. Functions of the component itself are those of `functions`.

@@ -1,44 +1,32 @@
 //! Loading modules.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc};
 
-use wasmtime::{
-    Config, Engine,
-    component::{Component, InstancePre},
-};
+use wasmtime::component::Component;
 use wharf_digest::Digest;
 use wharf_manifest::{Composition, ModuleName, Part};
 
 use crate::{
-    bindings::Everything,
+    code::{Bytes, Code, Loader, Source, not_a_module},
+    engines::Engines,
     error::LoadError,
     link::{self, Link},
+    outline::{self, Outline},
     precompiled::Precompiled,
     reflect::{self, Capability, Docs, Function},
-    state::{HasState, State},
 };
 
-/// How often a running module gives others a turn.
-const TICK: Duration = Duration::from_millis(10);
 /// As many components one thread has loaded before another has started.
-const FEW: usize = 4;
-/// Bytes of stack that a module may use.
-const STACK: usize = 1024 * 1024;
-
-/// What answers the imports of modules.
-pub(crate) type Linker = wasmtime::component::Linker<State>;
+const FEW: usize = 16;
 
 /// Loads components and keeps their compiled code.
 pub struct Runtime {
-    engine: Engine,
-    linker: Linker,
-    precompiled: Precompiled,
+    loader: Loader,
 }
 
-/// A module that is loaded.
+/// A module that is loaded, or at hand to be loaded when it is called.
 pub struct Module {
-    pub(crate) engine: Engine,
-    pub(crate) instance: InstancePre<State>,
+    pub(crate) code: Code,
     pub(crate) name: String,
     functions: Vec<Function>,
     capabilities: Vec<Capability>,
@@ -47,50 +35,31 @@ pub struct Module {
     size: u64,
 }
 
+/// What is known of a component, and the component itself when it had to be loaded for that.
+type Outlined = (Outline, Option<Component>);
+
 impl Runtime {
     /// A runtime that keeps compiled code in `cache`.
     pub fn new(cache: &Path) -> Result<Self, LoadError> {
-        let failed = |error: wasmtime::Error| LoadError::Runtime(error.to_string());
-        let mut config = Config::new();
-        config.wasm_component_model(true).wasm_component_model_async(true);
-        config
-            .epoch_interruption(true)
-            .max_wasm_stack(STACK)
-            .async_stack_size(2 * STACK);
-        // Only debuggers would read it, and to make it known takes as long as to load the code.
-        #[cfg(unix)]
-        config.native_unwind_info(false);
-        let engine = Engine::new(&config).map_err(failed)?;
-        let mut linker = Linker::new(&engine);
-        wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(failed)?;
-        Everything::add_to_linker::<_, HasState>(&mut linker, |state| state).map_err(failed)?;
-        let ticking = engine.weak();
-        std::thread::spawn(move || {
-            while let Some(engine) = ticking.upgrade() {
-                engine.increment_epoch();
-                drop(engine);
-                std::thread::sleep(TICK);
-            }
-        });
+        let engines = Engines::new().map_err(|error| LoadError::Runtime(error.to_string()))?;
+        let precompiled = Precompiled::new(cache);
         Ok(Self {
-            engine,
-            linker,
-            precompiled: Precompiled::new(cache),
+            loader: Loader { engines, precompiled },
         })
     }
 
-    /// Loads a module with all that it calls, and returns it.
+    /// Loads a module and returns it. All that it calls is there and fits, and is loaded when it is called.
     pub fn load(&self, composition: &Composition) -> Result<Arc<Module>, LoadError> {
         let parts = composition.parts();
-        let mut components: Vec<_> = self.components(parts).into_iter().map(Some).collect();
-        let mut loaded: Vec<Option<Arc<Module>>> = vec![None; parts.len()];
+        let mut outlined: Vec<_> = self.outlines(parts).into_iter().map(Some).collect();
+        let mut found: Vec<Option<Arc<Module>>> = vec![None; parts.len()];
         for at in composition.order() {
             let part = &parts[at];
             let links = part.edges.iter().filter_map(|edge| {
                 let called = &parts[edge.to];
                 Some(Link {
                     name: edge.name.clone(),
-                    module: loaded[edge.to].clone()?,
+                    module: found[edge.to].clone()?,
                     scope: called.origin.scope(),
                     asks: called.asks.clone(),
                     grants: edge.grants.clone(),
@@ -100,42 +69,48 @@ impl Runtime {
             let links: Vec<_> = links.collect();
             let said = Said {
                 docs: reflect::docs(&part.docs),
-                digest: part.digest,
                 size: part.size,
             };
-            let component = components[at].take().expect("each part is loaded once")?;
-            loaded[at] = Some(self.load_linked(&component, said, &part.name, &links)?);
+            let outlined = outlined[at].take().expect("each part is looked at once")?;
+            found[at] = Some(Arc::new(self.module(source(part), outlined, said, &links)?));
         }
-        loaded
+        let root = found
             .swap_remove(0)
-            .ok_or_else(|| LoadError::Runtime("there is no module to load".to_owned()))
+            .ok_or_else(|| LoadError::Runtime("there is no module to load".to_owned()))?;
+        root.code.load()?;
+        Ok(root)
     }
 
     /// Loads a component that calls no other; `name` is for messages.
     pub fn load_bytes(&self, bytes: &[u8], name: &str) -> Result<Arc<Module>, LoadError> {
-        let digest = Digest::of(bytes);
-        let component = match self.precompiled.find(&self.engine, digest) {
-            Some(component) => component,
-            None => self.compile(bytes, digest, name)?,
+        let source = Source {
+            name: name.to_owned(),
+            digest: Digest::of(bytes),
+            component: Bytes::Memory(bytes.into()),
         };
         let said = Said {
             docs: reflect::docs_in(bytes),
-            digest,
             size: bytes.len() as u64,
         };
-        self.load_linked(&component, said, name, &[])
+        let outlined = self.outline(&source)?;
+        let module = self.module(source, outlined, said, &[])?;
+        module.code.load()?;
+        Ok(Arc::new(module))
     }
 
-    /// The components of all parts, in their order; of many on all processors.
-    fn components(&self, parts: &[Part]) -> Vec<Result<Component, LoadError>> {
+    /// What is known of all parts, in their order; of many on all processors.
+    fn outlines(&self, parts: &[Part]) -> Vec<Result<Outlined, LoadError>> {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let each = parts.len().div_ceil(processors).max(FEW);
         std::thread::scope(|scope| {
             let mut slices = parts.chunks(each);
             let own = slices.next().unwrap_or_default();
-            let load = |parts: &[Part]| parts.iter().map(|part| self.component(part)).collect::<Vec<_>>();
-            let others: Vec<_> = slices.map(|parts| scope.spawn(move || load(parts))).collect();
-            let mut all = load(own);
+            let look = |parts: &[Part]| {
+                let outlines = parts.iter().map(|part| self.outline(&source(part)));
+                outlines.collect::<Vec<_>>()
+            };
+            let others: Vec<_> = slices.map(|parts| scope.spawn(move || look(parts))).collect();
+            let mut all = look(own);
             for other in others {
                 all.extend(other.join().expect("loading does not panic"));
             }
@@ -143,98 +118,71 @@ impl Runtime {
         })
     }
 
-    /// The component of a part: its file is read when its code is not kept.
-    fn component(&self, part: &Part) -> Result<Component, LoadError> {
-        if let Some(component) = self.precompiled.find(&self.engine, part.digest) {
-            return Ok(component);
+    /// What is known of a component: from when it was loaded last, or it is loaded now.
+    fn outline(&self, source: &Source) -> Result<Outlined, LoadError> {
+        let loader = &self.loader;
+        if let Some(outline) = loader.outline(source.digest)? {
+            return Ok((outline, None));
         }
-        let path = || part.component.clone();
-        let bytes =
-            std::fs::read(&part.component).map_err(|source| LoadError::Read { path: path(), source })?;
-        if Digest::of(&bytes) != part.digest {
-            return Err(LoadError::Changed { path: path() });
-        }
-        self.compile(&bytes, part.digest, &part.name)
+        let component = loader.component(source)?;
+        let outline = Outline::of(component.engine(), &component);
+        loader.keep_outline(source.digest, &outline)?;
+        Ok((outline, Some(component)))
     }
 
-    fn compile(&self, bytes: &[u8], digest: Digest, name: &str) -> Result<Component, LoadError> {
-        check_kind(bytes, name)?;
-        let compiled = self.precompiled.make(&self.engine, bytes, digest);
-        compiled.map_err(|error| LoadError::NotAModule {
-            name: name.to_owned(),
-            why: format!(
-                "it does not hold together ({}): it may be cut off, build or fetch it again",
-                error.root_cause()
-            ),
-        })
-    }
-
-    fn load_linked(
+    fn module(
         &self,
-        component: &Component,
+        source: Source,
+        (outline, component): Outlined,
         said: Said,
-        name: &str,
         links: &[Link],
-    ) -> Result<Arc<Module>, LoadError> {
-        let not_a_module = |why: String| LoadError::NotAModule {
-            name: name.to_owned(),
-            why,
-        };
-        let Said { docs, digest, size } = said;
-        self.check_imports(component, name, links)?;
-        let functions = reflect::functions(&self.engine, component, &docs);
+    ) -> Result<Module, LoadError> {
+        let Said { docs, size } = said;
+        check_imports(&outline, &source.name, links)?;
+        let functions = reflect::functions(&outline, &docs);
         if functions.is_empty() {
-            return Err(not_a_module(
-                "it exports no function that could be called".to_owned(),
-            ));
+            let why = "it exports no function that could be called".to_owned();
+            return Err(not_a_module(&source.name, why));
         }
-        let linked = if links.is_empty() {
-            None
-        } else {
-            let mut linker = self.linker.clone();
-            link::add(&mut linker, &self.engine, component, name, links)?;
-            Some(linker)
-        };
-        let linker = linked.as_ref().unwrap_or(&self.linker);
-        let instance = linker.instantiate_pre(component).map_err(|error| {
-            not_a_module(format!(
-                "its imports do not fit this host: {}",
-                error.root_cause()
-            ))
-        })?;
-        Ok(Arc::new(Module {
-            engine: self.engine.clone(),
-            instance,
-            name: own_name(&docs).unwrap_or(name).to_owned(),
-            capabilities: reflect::capabilities(&self.engine, component),
+        let linked = link::link(&outline, &source.name, links)?;
+        let imports = outline.imports.iter().map(|import| import.name.as_str());
+        Ok(Module {
+            name: own_name(&docs).unwrap_or(&source.name).to_owned(),
+            capabilities: reflect::capabilities_of(imports),
             functions,
             docs,
-            digest,
+            digest: source.digest,
             size,
-        }))
+            code: Code::new(&self.loader, source, linked, component),
+        })
     }
+}
 
-    fn check_imports(&self, component: &Component, name: &str, links: &[Link]) -> Result<(), LoadError> {
-        for (import, _) in component.component_type().imports(&self.engine) {
-            let package = link::package(import);
-            let known = import.starts_with(reflect::PACKAGE)
-                || (import.starts_with("wasi:") && import.contains("@0.2."))
-                || links.iter().any(|link| link.name.to_string() == package);
-            if known {
-                continue;
-            }
-            let (name, import) = (name.to_owned(), import.to_owned());
-            return Err(match package.parse::<ModuleName>() {
-                Ok(package) if !["wasi", "wharf"].contains(&package.namespace()) => LoadError::NoDependency {
-                    name,
-                    import,
-                    package: package.to_string(),
-                },
-                _ => LoadError::UnknownImport { name, import },
-            });
-        }
-        Ok(())
+fn source(part: &Part) -> Source {
+    Source {
+        name: part.name.clone(),
+        digest: part.digest,
+        component: Bytes::File(part.component.clone()),
     }
+}
+
+fn check_imports(outline: &Outline, name: &str, links: &[Link]) -> Result<(), LoadError> {
+    for import in outline.imports.iter().map(|import| &import.name) {
+        let package = link::package(import);
+        if outline::is_of_host(import) || links.iter().any(|link| link.name.to_string() == package) {
+            continue;
+        }
+        let (name, import) = (name.to_owned(), import.clone());
+        return Err(match package.parse::<ModuleName>() {
+            Ok(package) if !["wasi", "wharf"].contains(&package.namespace()) => LoadError::NoDependency {
+                name,
+                import,
+                package: package.to_string(),
+            },
+            _ => LoadError::UnknownImport { name, import },
+        });
+    }
+    Ok(())
 }
 
 /// The name that a component's author gives it, when they do.
@@ -242,27 +190,10 @@ fn own_name(docs: &Docs) -> Option<&str> {
     Some(docs.module.name.as_str()).filter(|name| !name.is_empty())
 }
 
-/// What is known of a component beside its code.
+/// What is known of a component beside its outline.
 struct Said {
     docs: Docs,
-    digest: Digest,
     size: u64,
-}
-
-/// Tells components from what is often mistaken for one.
-fn check_kind(bytes: &[u8], name: &str) -> Result<(), LoadError> {
-    let why = match bytes.get(..8) {
-        Some(start) if start.starts_with(b"\0asm") && start[6] == 1 => return Ok(()),
-        Some(start) if start.starts_with(b"\0asm") => {
-            "it is a core WebAssembly module, not a component: build it with `wharf build`"
-        }
-        Some(_) => "it is not WebAssembly",
-        None => "it is cut off: build or fetch it again",
-    };
-    Err(LoadError::NotAModule {
-        name: name.to_owned(),
-        why: why.to_owned(),
-    })
 }
 
 impl Module {

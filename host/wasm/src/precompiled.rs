@@ -10,6 +10,10 @@ use std::{
 use wasmtime::{Engine, component::Component};
 use wharf_digest::Digest;
 
+use crate::outline::Outline;
+
+/// The ending of files with what is known of a component. It changes with what they hold.
+const OUTLINE: &str = "outline-1";
 /// Tells the drafts of one process apart.
 static DRAFTS: AtomicU64 = AtomicU64::new(0);
 
@@ -37,11 +41,33 @@ impl Precompiled {
 
     /// Compiles the component of these bytes, and keeps its code.
     pub(crate) fn make(&self, engine: &Engine, bytes: &[u8], digest: Digest) -> wasmtime::Result<Component> {
-        let component = Component::new(engine, bytes)?;
-        if let Err(error) = self.keep(&component, &self.path(engine, digest)) {
-            tracing::debug!("compiled code is not kept: {error}");
+        let code = engine.precompile_component(bytes)?;
+        let path = self.path(engine, digest);
+        match self.keep(&code, &path) {
+            Ok(()) => load(engine, &path),
+            Err(error) => {
+                tracing::debug!("compiled code is not kept: {error}");
+                load_bytes(engine, &code)
+            }
         }
-        Ok(component)
+    }
+
+    /// What is known of the component of this digest without its code.
+    pub(crate) fn outline(&self, engine: &Engine, digest: Digest) -> Option<Outline> {
+        if !self.is_private() {
+            return None;
+        }
+        let text = std::fs::read(self.path(engine, digest).with_extension(OUTLINE)).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+
+    /// Keeps what is known of it.
+    pub(crate) fn keep_outline(&self, engine: &Engine, digest: Digest, outline: &Outline) {
+        let path = self.path(engine, digest).with_extension(OUTLINE);
+        let text = serde_json::to_vec(outline).map_err(std::io::Error::from);
+        if let Err(error) = text.and_then(|text| self.keep(&text, &path)) {
+            tracing::debug!("what a module has is not kept: {error}");
+        }
     }
 
     fn path(&self, engine: &Engine, digest: Digest) -> PathBuf {
@@ -59,7 +85,7 @@ impl Precompiled {
             .is_ok_and(|metadata| metadata.uid() == own && metadata.mode() & 0o022 == 0)
     }
 
-    fn keep(&self, component: &Component, path: &Path) -> wasmtime::Result<()> {
+    fn keep(&self, data: &[u8], path: &Path) -> std::io::Result<()> {
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -67,9 +93,8 @@ impl Precompiled {
         // Several threads may have the same component to keep.
         let number = DRAFTS.fetch_add(1, Ordering::Relaxed);
         let draft = path.with_extension(format!("{}-{number}.new", std::process::id()));
-        std::fs::write(&draft, component.serialize()?)?;
-        std::fs::rename(&draft, path)?;
-        Ok(())
+        std::fs::write(&draft, data)?;
+        std::fs::rename(&draft, path)
     }
 }
 
@@ -82,4 +107,10 @@ fn load(engine: &Engine, path: &Path) -> wasmtime::Result<Component> {
     // SAFETY: the file was written by this function's counterpart in a directory that only this user can write to, under
     // the compiler's own compatibility hash, which wasmtime checks once more.
     unsafe { Component::deserialize_file(engine, path) }
+}
+
+#[allow(unsafe_code)]
+fn load_bytes(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: the compiler has just made it.
+    unsafe { Component::deserialize(engine, code) }
 }

@@ -3,16 +3,11 @@
 use std::fmt;
 
 use serde::Deserialize;
-use wasmtime::{
-    Engine,
-    component::{
-        Component, ResourceType,
-        types::{ComponentFunc, ComponentItem, Type as ComponentType},
-    },
-};
+use wasmtime::component::{ResourceType, types::Type as ComponentType};
 
 use crate::{
     described::{TypeDocs, describe},
+    outline::{Outline, Signature},
     types::{Case, Field, Handle, Type},
 };
 
@@ -161,91 +156,45 @@ fn leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
     None
 }
 
-/// All functions of a component: of its interfaces and its own.
-pub(crate) fn functions(engine: &Engine, component: &Component, docs: &Docs) -> Vec<Function> {
-    let handles = handles(engine, component);
-    let mut functions = Vec::new();
-    for (name, item) in component.component_type().exports(engine) {
-        match item.ty {
-            ComponentItem::ComponentFunc(ty) => functions.push(function(name, None, &ty, &handles, docs)),
-            ComponentItem::ComponentInstance(instance) if !name.starts_with("wasi:") => {
-                for (inner, item) in instance.exports(engine) {
-                    if let ComponentItem::ComponentFunc(ty) = item.ty {
-                        functions.push(function(inner, Some(name), &ty, &handles, docs));
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    functions
+/// All functions of a component, of its interfaces and its own, with what their author says of them.
+pub(crate) fn functions(outline: &Outline, docs: &Docs) -> Vec<Function> {
+    outline
+        .exports
+        .iter()
+        .map(|export| function(export, docs))
+        .collect()
 }
 
 /// A function that a component imports from another module.
-pub(crate) fn imported(
-    name: &str,
-    interface: &str,
-    ty: &ComponentFunc,
-    handles: &[(ResourceType, Handle)],
-) -> Function {
-    function(name, Some(interface), ty, handles, &Docs::default())
+pub(crate) fn imported(signature: &Signature) -> Function {
+    function(signature, &Docs::default())
 }
 
-/// The component's names for the host's handles.
-pub(crate) fn handles(engine: &Engine, component: &Component) -> Vec<(ResourceType, Handle)> {
-    let mut found = Vec::new();
-    for (name, item) in component.component_type().imports(engine) {
-        let (true, ComponentItem::ComponentInstance(instance)) = (name.starts_with(PACKAGE), item.ty) else {
-            continue;
-        };
-        for (resource, item) in instance.exports(engine) {
-            let ComponentItem::Resource(ty) = item.ty else {
-                continue;
-            };
-            let handle = match resource {
-                "directory" => Handle::Directory,
-                "file" => Handle::File,
-                "container" => Handle::Container,
-                "secret" => Handle::Secret,
-                "volume" => Handle::Volume,
-                "service" => Handle::Service,
-                "changeset" => Handle::Changeset,
-                _ => continue,
-            };
-            found.push((ty, handle));
-        }
-    }
-    found
-}
-
-fn function(
-    name: &str,
-    interface: Option<&str>,
-    ty: &ComponentFunc,
-    handles: &[(ResourceType, Handle)],
-    docs: &Docs,
-) -> Function {
-    let own = docs.functions.iter().find(|function| function.name == name);
-    let params = ty.params().map(|(name, ty)| {
-        let own = own.and_then(|own| own.params.iter().find(|param| param.name == name));
-        let mut ty = convert(&ty, handles);
+fn function(signature: &Signature, docs: &Docs) -> Function {
+    let own = docs
+        .functions
+        .iter()
+        .find(|function| function.name == signature.name);
+    let params = signature.params.iter().map(|(name, ty)| {
+        let own = own.and_then(|own| own.params.iter().find(|param| param.name == *name));
+        let mut ty = ty.clone();
         if let Some(own) = own {
             describe(&mut ty, &own.ty, &docs.types);
         }
         Param {
-            name: name.to_owned(),
+            name: name.clone(),
             ty,
             docs: own.map(|own| own.docs.clone()).unwrap_or_default(),
             default: own.and_then(ParamDocs::default),
         }
     });
-    let mut result = ty.results().next().map(|ty| convert(&ty, handles));
+    let mut result = signature.result.clone();
     if let (Some(result), Some(written)) = (&mut result, own.and_then(|own| own.result.as_ref())) {
         describe(result, written, &docs.types);
     }
     Function {
-        name: name.to_owned(),
-        interface: interface.map(str::to_owned),
+        name: signature.name.clone(),
+        interface: signature.interface.clone(),
         params: params.collect(),
         result,
         docs: own.map(|own| own.docs.clone()).unwrap_or_default(),
@@ -253,7 +202,8 @@ fn function(
     }
 }
 
-fn convert(ty: &ComponentType, handles: &[(ResourceType, Handle)]) -> Type {
+/// A component's type as ours.
+pub(crate) fn convert(ty: &ComponentType, handles: &[(ResourceType, Handle)]) -> Type {
     let inner = |ty: &ComponentType| convert(ty, handles);
     match ty {
         ComponentType::Bool => Type::Bool,
@@ -302,11 +252,6 @@ fn convert(ty: &ComponentType, handles: &[(ResourceType, Handle)]) -> Type {
         }
         _ => Type::Other("a kind of value that this host cannot pass".to_owned()),
     }
-}
-
-/// What a component's imports let it do.
-pub(crate) fn capabilities(engine: &Engine, component: &Component) -> Vec<Capability> {
-    capabilities_of(component.component_type().imports(engine).map(|(name, _)| name))
 }
 
 /// What imports of these names let a component do.

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// One of the host's own handles.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Handle {
     /// A directory.
     Directory,
@@ -22,7 +24,7 @@ pub enum Handle {
 }
 
 /// The fields of a record or the cases of an enum or variant, under the name that its author gave.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Named<M> {
     /// Its name; empty when none is known.
     pub name: String,
@@ -43,7 +45,7 @@ impl<M> From<Vec<M>> for Named<M> {
 }
 
 /// A field of a record.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Field {
     /// Its name.
     pub name: String,
@@ -54,7 +56,7 @@ pub struct Field {
 }
 
 /// A case of an enum or variant.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Case {
     /// Its name.
     pub name: String,
@@ -82,7 +84,7 @@ pub fn case_names(cases: &[Case], divider: &str) -> String {
 }
 
 /// A type.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Type {
     /// true or false.
     Bool,

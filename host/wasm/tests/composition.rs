@@ -102,20 +102,23 @@ impl Bench {
     }
 
     async fn run(&self, time: Duration) -> Result<Value, CallError> {
-        let module = self.load().unwrap();
-        let context = CallContext {
-            pipeline: Arc::new(Nowhere),
-            project: PathBuf::from("/"),
-            scope: "test".to_owned(),
-            source: None,
-            given: Given::own(),
-            limits: Limits {
-                time,
-                ..Limits::default()
-            },
-        };
-        module.call(&module.functions()[0], Vec::new(), context).await
+        call_first(&self.load().unwrap(), time).await
     }
+}
+
+async fn call_first(module: &Module, time: Duration) -> Result<Value, CallError> {
+    let context = CallContext {
+        pipeline: Arc::new(Nowhere),
+        project: PathBuf::from("/"),
+        scope: "test".to_owned(),
+        source: None,
+        given: Given::own(),
+        limits: Limits {
+            time,
+            ..Limits::default()
+        },
+    };
+    module.call(&module.functions()[0], Vec::new(), context).await
 }
 
 const LONG: Duration = Duration::from_secs(60);
@@ -232,6 +235,88 @@ async fn b45_calls_in_a_row_are_bounded() {
         error.contains("a:m32 is not called: 32 modules call each other already (a:m0 → a:m1 →"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn more_calls_at_once_than_have_memories_to_use_again() {
+    const MODULES: usize = 30;
+    let mut bench = Bench::new();
+    for at in 0..MODULES {
+        let next = format!("a:m{}", at + 1);
+        let text = caller(&format!("{next}/functions"), "run", "", "");
+        bench = bench.with(&format!("a:m{at}"), &text, &[(&next, at + 1)]);
+    }
+    let last = format!("a:m{MODULES}");
+    let last = bench.with(&last, REMEMBERS, &[]);
+    assert!(matches!(last.run(LONG).await, Ok(Value::Integer(0))));
+}
+
+/// Adds what it finds in its memory, its table's size and its global, and leaves something in each of them.
+const REMEMBERS: &str = r#"
+(component
+  (core module $code
+    (memory 17)
+    (table $table 1 funcref)
+    (global $global (mut i32) (i32.const 0))
+    (func (export "run") (result i32)
+      (local $found i32)
+      (local.set $found (i32.add (global.get $global) (i32.sub (table.size $table) (i32.const 1))))
+      (local.set $found (i32.add (local.get $found) (i32.load (i32.const 0))))
+      (local.set $found (i32.add (local.get $found) (i32.load (i32.const 1048572))))
+      (drop (memory.grow (i32.const 200)))
+      (local.set $found (i32.add (local.get $found) (i32.load (i32.const 14000000))))
+      (i32.store (i32.const 0) (i32.const 1))
+      (i32.store (i32.const 1048572) (i32.const 1))
+      (memory.fill (i32.const 2000000) (i32.const 1) (i32.const 12100000))
+      (global.set $global (i32.const 1))
+      (drop (table.grow $table (ref.null func) (i32.const 5)))
+      (local.get $found)))
+  (core instance $main (instantiate $code))
+  (func (export "run") (result u32) (canon lift (core func $main "run"))))
+"#;
+
+#[tokio::test]
+async fn b42_nothing_is_left_of_an_earlier_call() {
+    let bench = Bench::new().with("a:a", REMEMBERS, &[]);
+    for call in 0..40 {
+        let found = bench.run(LONG).await;
+        assert!(matches!(found, Ok(Value::Integer(0))), "call {call}: {found:?}");
+    }
+    let bench = Bench::new()
+        .with("a:a", &caller("a:b/functions", "run", "", ""), &[("a:b", 1)])
+        .with("a:b", REMEMBERS, &[]);
+    let module = bench.load().unwrap();
+    for call in 0..40 {
+        let found = call_first(&module, LONG).await;
+        assert!(matches!(found, Ok(Value::Integer(0))), "call {call}: {found:?}");
+    }
+}
+
+#[test]
+fn a_module_that_is_not_called_is_not_loaded() {
+    let bench = pair("add", ADD, TWO_AND_THREE);
+    bench.load().unwrap();
+    let kept: Vec<_> = walk(&bench.directory.path().join("cache"));
+    let called = wharf_digest::Digest::of(&wat::parse_str(CALLED).unwrap())
+        .to_hex()
+        .to_string();
+    let code = kept
+        .iter()
+        .find(|name| name.contains(&called) && name.ends_with(".cwasm"));
+    fs::write(code.unwrap(), b"no code").unwrap();
+    // What fits is known without the code, which nobody has read.
+    bench.load().unwrap();
+    assert_eq!(fs::read(code.unwrap()).unwrap(), b"no code");
+}
+
+#[tokio::test]
+async fn code_that_is_damaged_is_compiled_again() {
+    let bench = pair("add", ADD, TWO_AND_THREE);
+    bench.load().unwrap();
+    for file in walk(&bench.directory.path().join("cache")) {
+        fs::write(file, b"damaged").unwrap();
+    }
+    assert!(matches!(bench.run(LONG).await, Ok(Value::Integer(5))));
 }
 
 #[test]

@@ -203,6 +203,7 @@ impl From<CallError> for Report {
             CallError::Failed(error) => error.into(),
             CallError::NoFunction { .. } | CallError::Argument(_) => Self::usage(error.to_string()),
             CallError::Message(_) | CallError::Trap { .. } => Self::failed(error.to_string()),
+            CallError::Load(error) => error.into(),
         }
     }
 }
