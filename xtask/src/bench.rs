@@ -112,6 +112,8 @@ const QUICK: Sizes = Sizes {
 /// What rows are measured with.
 struct Bench<'a> {
     wharf: Wharf<'a>,
+    /// The same program with its engine in Docker, beside one that has it on this host.
+    in_docker: Option<Wharf<'a>>,
     peer: Option<Peer<'a>>,
     sizes: &'static Sizes,
     rounds: u32,
@@ -169,15 +171,23 @@ pub(crate) fn run(options: &Options) -> Done {
         Some(Daemon::existing_or_start()?)
     };
     let engine = daemon.clone().filter(|_| options.docker_engine);
+    let beside = daemon.clone().filter(|_| !options.docker_engine);
+    let docker_world = beside
+        .map(|daemon| World::of(program.clone(), Some(daemon)))
+        .transpose()?;
     let world = World::of(program, engine)?;
     let bench = Bench {
         wharf: Wharf::new(&world),
+        in_docker: docker_world.as_ref().map(Wharf::new),
         peer: daemon.as_ref().map(Peer::new).transpose()?,
         sizes: if options.quick { &QUICK } else { &FULL },
         rounds: options.rounds,
     };
     // Builds the module, starts the engine and pulls the image; none of it is a row's cost.
     bench.wharf.chain(1, &data::nonce(), true)?;
+    if let Some(docker) = &bench.in_docker {
+        docker.chain(1, &data::nonce(), true)?;
+    }
 
     let machine = machine::Machine::look(&world, daemon.as_ref());
     let mut results = Vec::new();

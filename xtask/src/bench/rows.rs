@@ -4,6 +4,7 @@ mod fetched;
 mod handover;
 mod images;
 mod modules;
+mod places;
 mod published;
 mod remembered;
 mod steps;
@@ -34,6 +35,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Row> {
     [
         // First: where many files were removed, ext4 makes new ones slowly for minutes, and most rows end by removing theirs.
         uploads::ROWS,
+        places::ROWS,
         steps::ROWS,
         remembered::ROWS,
         modules::ROWS,

@@ -84,6 +84,22 @@ impl<'a> Wharf<'a> {
         command
     }
 
+    /// What a subcommand of `wharf engine` takes.
+    pub(super) fn engine(&self, words: &[&str]) -> Result<Duration, Failure> {
+        self.time(&[&["engine"], words].concat())
+    }
+
+    /// What a command takes that has to succeed.
+    pub(super) fn time(&self, words: &[&str]) -> Result<Duration, Failure> {
+        let start = Instant::now();
+        let done = self.world.wharf(words);
+        let took = start.elapsed();
+        if done.code == 0 {
+            return Ok(took);
+        }
+        Err(format!("`wharf {}` failed:\n{}", words.join(" "), done.stderr).into())
+    }
+
     /// Forgets everything that the engine remembers, images too.
     pub(super) fn forget(&self) -> Result<(), Failure> {
         let done = self.world.wharf(["cache", "prune", "--all"]);

@@ -10,7 +10,7 @@ use rustix::{
     fs::{Mode, OFlags},
     termios::{OptionalActions, Termios},
 };
-use wharf_runner::Terminal;
+use wharf_terminal::Terminal;
 
 /// What programs leave switched on when they are ended: colours, a hidden cursor, keys and clicks that arrive otherwise.
 const CLEAN: &[u8] = b"\x1b[0m\x1b[?25h\x1b[?1l\x1b>\x1b[?1000l\x1b[?1006l\x1b[?2004l";

@@ -75,7 +75,7 @@ fn step(bench: &Bench<'_>, network: bool) -> Result<Measured, Failure> {
 }
 
 /// What each step of a chain costs over the same commands in one step, in milliseconds.
-fn over(chain: Duration, together: Duration, steps: u32) -> f64 {
+pub(super) fn over(chain: Duration, together: Duration, steps: u32) -> f64 {
     (milliseconds(chain) - milliseconds(together)) / f64::from(steps - 1)
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::data;
 use super::super::figures::{Budget, Figures, Outcome, Unit};
-use super::super::wharf::milliseconds;
+use super::super::wharf::{Wharf, milliseconds};
 use super::super::{Bench, Failure};
 use super::Row;
 
@@ -31,14 +31,14 @@ pub(super) const ROWS: &[Row] = &[
 ];
 
 /// A directory of the host, removed in the end.
-struct Source {
+pub(super) struct Source {
     root: PathBuf,
     /// What a step that looks at it prints.
     seen: String,
 }
 
 impl Source {
-    fn new(bench: &Bench<'_>, nonce: &str) -> Result<Self, Failure> {
+    pub(super) fn new(bench: &Bench<'_>, nonce: &str) -> Result<Self, Failure> {
         let source = Self {
             root: data::place()?.join(nonce),
             seen: format!("{nonce}\n{}", bench.sizes.upload_files),
@@ -54,11 +54,9 @@ impl Source {
         Ok(source)
     }
 
-    fn take(&self, bench: &Bench<'_>) -> Result<f64, Failure> {
+    pub(super) fn take(&self, wharf: &Wharf<'_>) -> Result<f64, Failure> {
         let root: &Path = &self.root;
-        let call = bench
-            .wharf
-            .call(&["take", "--source", &root.display().to_string()])?;
+        let call = wharf.call(&["take", "--source", &root.display().to_string()])?;
         data::check(&call.printed, &self.seen)?;
         Ok(call.milliseconds())
     }
@@ -75,7 +73,7 @@ fn cold(bench: &Bench<'_>) -> Result<(Figures, Option<Figures>), Failure> {
     // All are kept to the end: after many files were removed, new ones take longer for minutes.
     let sources = (0..bench.rounds).map(|_| Source::new(bench, &data::nonce()));
     for source in &sources.collect::<Result<Vec<_>, _>>()? {
-        ours.push(source.take(bench)?);
+        ours.push(source.take(&bench.wharf)?);
         if let Some(peer) = &bench.peer {
             rustix::fs::sync();
             peers.push(milliseconds(peer.take(&source.root, &source.seen)?));
@@ -87,12 +85,12 @@ fn cold(bench: &Bench<'_>) -> Result<(Figures, Option<Figures>), Failure> {
 
 fn unchanged(bench: &Bench<'_>) -> Result<(Figures, Option<Figures>), Failure> {
     let source = Source::new(bench, &data::nonce())?;
-    source.take(bench)?;
+    source.take(&bench.wharf)?;
     if let Some(peer) = &bench.peer {
         peer.take(&source.root, &source.seen)?;
     }
     bench.compare(
-        |_| source.take(bench),
+        |_| source.take(&bench.wharf),
         |peer, _| Ok(milliseconds(peer.take(&source.root, &source.seen)?)),
     )
 }
