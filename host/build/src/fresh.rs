@@ -7,12 +7,12 @@
 use std::{
     collections::BTreeSet,
     env, fs,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 use wharf_digest::Digest;
+use wharf_platform::file::Facts;
 
 use crate::{BuildError, error::Result, write_atomically};
 
@@ -29,24 +29,8 @@ struct Record {
 }
 
 /// Facts about a file that change when it is written.
-#[derive(Serialize, Deserialize, PartialEq, Eq)]
-struct Facts {
-    size: u64,
-    changed: (i64, i64),
-    modified: (i64, i64),
-    inode: u64,
-}
-
-impl Facts {
-    fn of(path: &Path) -> Option<Self> {
-        let data = fs::metadata(path).ok()?;
-        Some(Self {
-            size: data.len(),
-            changed: (data.ctime(), data.ctime_nsec()),
-            modified: (data.mtime(), data.mtime_nsec()),
-            inode: data.ino(),
-        })
-    }
+fn facts(path: &Path) -> Option<Facts> {
+    fs::metadata(path).ok().as_ref().map(Facts::of)
 }
 
 /// The digest of the component when it is what a build would make.
@@ -55,10 +39,7 @@ pub(crate) fn check(record: &Path, component: &Path) -> Option<Digest> {
     let same = record.builder == builder()
         && record.variables == variables()
         && record.inputs.iter().any(|(path, _)| path == component)
-        && record
-            .inputs
-            .iter()
-            .all(|(path, facts)| Facts::of(path) == *facts);
+        && record.inputs.iter().all(|(path, then)| facts(path) == *then);
     same.then_some(record.digest)
 }
 
@@ -87,7 +68,7 @@ pub(crate) fn record(
     }
     paths.extend(sources.iter().filter_map(|source| manifest_of(source)));
     let inputs = paths.into_iter().map(|path| {
-        let facts = Facts::of(&path);
+        let facts = facts(&path);
         (path, facts)
     });
     let entry = Record {

@@ -1,27 +1,22 @@
 //! Ctrl-C and its kin: the first ends the run in order, the second at once.
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use wharf_platform::process::Endings;
 
-/// A token that is cancelled at the first SIGINT, SIGTERM or SIGHUP; a second one ends the process.
+/// A token that is cancelled at the first Ctrl-C, SIGTERM or SIGHUP; a second one ends the process.
 pub(crate) fn watch() -> std::io::Result<CancellationToken> {
     let token = CancellationToken::new();
-    for kind in [
-        SignalKind::interrupt(),
-        SignalKind::terminate(),
-        SignalKind::hangup(),
-    ] {
-        let mut signals = signal(kind)?;
-        let token = token.clone();
-        tokio::spawn(async move {
-            while signals.recv().await.is_some() {
-                crate::terminal::restore();
-                if token.is_cancelled() {
-                    std::process::exit(130);
-                }
-                token.cancel();
+    let mut endings = Endings::new()?;
+    let cancelled = token.clone();
+    tokio::spawn(async move {
+        loop {
+            endings.next().await;
+            crate::terminal::restore();
+            if cancelled.is_cancelled() {
+                std::process::exit(130);
             }
-        });
-    }
+            cancelled.cancel();
+        }
+    });
     Ok(token)
 }

@@ -55,6 +55,6 @@ pub(crate) fn is_terminal() -> bool {
 
 /// How many characters a line of standard output has, when it is a terminal.
 pub(crate) fn terminal_width() -> Option<usize> {
-    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
-    Some(usize::from(size.ws_col)).filter(|width| *width > 0)
+    let (columns, _) = wharf_platform::terminal::size_of_stdout()?;
+    Some(columns.into())
 }

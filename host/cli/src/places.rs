@@ -38,8 +38,8 @@ impl Places {
                 .filter(|value| !value.is_empty())
                 .map(PathBuf::from)
         };
-        let uid = rustix::process::getuid().as_raw();
-        let places = Self::from_variables(variable, std::env::home_dir(), uid)?;
+        let user = wharf_platform::process::user();
+        let places = Self::from_variables(variable, std::env::home_dir(), user)?;
         if places.socket().as_os_str().len() > SOCKET_PATH_LIMIT {
             return Err(Report::usage(format!(
                 "the engine's socket would be {}, which is longer than a socket's name can be",
@@ -53,7 +53,7 @@ impl Places {
     fn from_variables(
         variable: impl Fn(&str) -> Option<PathBuf>,
         home: Option<PathBuf>,
-        uid: u32,
+        user: Option<u32>,
     ) -> Result<Self, Report> {
         let mut places = if let Some(base) = variable("WHARF_HOME") {
             let base =
@@ -80,7 +80,7 @@ impl Places {
             let state = xdg("XDG_STATE_HOME", ".local/state");
             let run = match variable("XDG_RUNTIME_DIR").filter(|path| path.is_absolute()) {
                 Some(directory) => directory.join("wharf"),
-                None if uid == 0 => PathBuf::from("/run/wharf"),
+                None if user == Some(0) => PathBuf::from("/run/wharf"),
                 None => state.join("run"),
             };
             let config = xdg("XDG_CONFIG_HOME", ".config");
@@ -178,14 +178,14 @@ pub(crate) fn runner_state(store: &Path, run: &Path) -> PathBuf {
 mod tests {
     use super::*;
 
-    fn places(variables: &[(&str, &str)], uid: u32) -> Places {
+    fn places(variables: &[(&str, &str)], user: u32) -> Places {
         let variable = |name: &str| {
             variables
                 .iter()
                 .find(|(key, _)| *key == name)
                 .map(|(_, value)| PathBuf::from(value))
         };
-        Places::from_variables(variable, Some(PathBuf::from("/home/me")), uid).unwrap()
+        Places::from_variables(variable, Some(PathBuf::from("/home/me")), Some(user)).unwrap()
     }
 
     #[test]

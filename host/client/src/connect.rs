@@ -3,10 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use hyper_util::rt::TokioIo;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::UnixStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::{
     Status,
     transport::{Channel, Endpoint, Uri},
@@ -94,11 +91,14 @@ impl Connection {
             source,
         };
         // Connected once by hand, so that "no such file" stays that and is not wrapped four times.
-        let first = UnixStream::connect(socket)
+        let first = wharf_platform::socket::connect(socket)
             .await
             .map_err(|error| unreachable(error.into()))?;
         let path = socket.to_owned();
-        let again = move || UnixStream::connect(path.clone());
+        let again = move || {
+            let path = path.clone();
+            async move { wharf_platform::socket::connect(&path).await }
+        };
         Self::over_streams(first, again, socket).await
     }
 

@@ -1,9 +1,10 @@
 //! Writes what the engine exports, a tar stream, to the user's disk.
 
-use std::{ffi::OsStr, io, os::unix::ffi::OsStrExt, path::Path};
+use std::{io, path::Path};
 
 use wharf_archive::Entries;
 use wharf_graph::Error;
+use wharf_platform::file;
 
 use crate::unpack;
 
@@ -23,7 +24,8 @@ pub(crate) fn unpack_file(mut stream: impl io::Read, to: &Path) -> Result<(), Er
         .next()
         .map_err(failed)?
         .ok_or_else(|| Error::NotFound("the engine sent no file".to_owned()))?;
-    let name = OsStr::from_bytes(entry.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default());
+    let name = entry.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let name = wharf_platform::path::name_from_bytes(name);
     let to_directory = to.is_dir() || to.as_os_str().as_encoded_bytes().ends_with(b"/");
     let target = if to_directory {
         to.join(name)
@@ -37,8 +39,7 @@ pub(crate) fn unpack_file(mut stream: impl io::Read, to: &Path) -> Result<(), Er
     std::fs::create_dir_all(parent).map_err(failed)?;
     let mut draft = tempfile::NamedTempFile::new_in(parent).map_err(failed)?;
     io::copy(&mut entries, draft.as_file_mut()).map_err(failed)?;
-    let permissions = std::os::unix::fs::PermissionsExt::from_mode(entry.mode & 0o777);
-    draft.as_file().set_permissions(permissions).map_err(failed)?;
+    file::set_mode(draft.path(), entry.mode & 0o777).map_err(failed)?;
     draft.persist(&target).map_err(|error| failed(error.error))?;
     Ok(())
 }
@@ -53,8 +54,7 @@ pub(crate) fn write_archive(mut stream: impl io::Read, to: &Path) -> Result<(), 
     std::fs::create_dir_all(parent).map_err(failed)?;
     let mut draft = tempfile::NamedTempFile::new_in(parent).map_err(failed)?;
     io::copy(&mut stream, draft.as_file_mut()).map_err(failed)?;
-    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    draft.as_file().set_permissions(permissions).map_err(failed)?;
+    file::set_mode(draft.path(), 0o644).map_err(failed)?;
     draft.persist(to).map_err(|error| failed(error.error))?;
     Ok(())
 }

@@ -4,7 +4,6 @@ use std::{
     ffi::OsStr,
     fs::{File, OpenOptions},
     io,
-    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -103,14 +102,15 @@ async fn start(launch: &Launch) -> Result<Connection, ConnectError> {
         path: launch.program.clone(),
         source,
     };
-    let mut child = Command::new(&launch.program)
+    let mut command = Command::new(&launch.program);
+    command
         .args(&launch.args)
         .env_clear()
         .envs(std::env::vars_os().filter(|(name, _)| is_an_engines(name)))
         .stdin(Stdio::null())
         .stdout(log.try_clone().map_err(spawn_error)?)
-        .stderr(log)
-        .process_group(0)
+        .stderr(log);
+    let mut child = wharf_platform::process::detach(&mut command)
         .spawn()
         .map_err(spawn_error)?;
     let started = Instant::now();

@@ -122,7 +122,7 @@ fn value(uri: &str) -> Result<Zeroizing<Vec<u8>>, SecretError> {
     match uri.split_once(':') {
         Some(("env", name)) => {
             let value = std::env::var_os(name).ok_or_else(|| SecretError::Variable(name.to_owned()))?;
-            Ok(Zeroizing::new(std::os::unix::ffi::OsStringExt::into_vec(value)))
+            Ok(Zeroizing::new(value.into_encoded_bytes()))
         }
         Some(("file", path)) => std::fs::read(path)
             .map(Zeroizing::new)

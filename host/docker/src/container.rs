@@ -132,7 +132,7 @@ pub async fn ready(daemon: &Daemon, options: &DockerOptions) -> Result<(), Docke
 /// Does the engine listen? Asked in the container where its socket is not here.
 async fn listens(daemon: &Daemon, options: &DockerOptions) -> bool {
     if daemon.located().shares_files() {
-        return tokio::net::UnixStream::connect(options.socket()).await.is_ok();
+        return wharf_platform::socket::connect(&options.socket()).await.is_ok();
     }
     stream::listens(daemon, options).await
 }

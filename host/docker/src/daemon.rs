@@ -115,7 +115,7 @@ fn client_of(socket: &Path, located: &Located) -> Result<Docker, DockerError> {
 /// A daemon of this host. Its socket is tried by hand, so that what is wrong is told apart.
 async fn on_socket(socket: &Path, located: &Located) -> Result<Docker, DockerError> {
     let place = located.to_string();
-    match tokio::net::UnixStream::connect(socket).await {
+    match wharf_platform::socket::connect(socket).await {
         Ok(_) => client_of(socket, located),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(DockerError::Forbidden(place)),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {

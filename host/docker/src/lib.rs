@@ -26,6 +26,8 @@ pub use stream::{Stream, dial};
 
 use std::path::PathBuf;
 
+use wharf_platform::file::Facts;
+
 /// What the engine's container is made of.
 #[derive(Clone, Debug)]
 pub struct DockerOptions {
@@ -68,23 +70,25 @@ impl DockerOptions {
 
     /// All that a running engine has to have been started with, in a text that is compared.
     pub fn settings(&self) -> Result<String, DockerError> {
-        use std::os::unix::fs::MetadataExt;
         let facts = |path: &PathBuf| {
-            std::fs::metadata(path).map_err(|source| DockerError::io("look at", path, source))
+            let metadata = std::fs::metadata(path);
+            metadata
+                .map(|metadata| Facts::of(&metadata))
+                .map_err(|source| DockerError::io("look at", path, source))
         };
         let program = facts(&self.program)?;
         let mut settings = vec![
             format!(
                 "program {} {} {}",
                 self.program.display(),
-                program.len(),
-                program.mtime()
+                program.size,
+                program.modified
             ),
-            format!("inode {} {}", program.ino(), program.mtime_nsec()),
+            format!("inode {}", program.inode),
         ];
         if let Some(bundle) = &self.ca_bundle {
             let facts = facts(bundle)?;
-            settings.push(format!("certificates {} {}", bundle.display(), facts.mtime()));
+            settings.push(format!("certificates {} {}", bundle.display(), facts.modified));
         }
         if self.gpus {
             settings.push("with GPUs".to_owned());

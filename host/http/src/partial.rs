@@ -7,9 +7,10 @@ use std::{
     fs::{self, File, TryLockError},
     io,
     ops::Range,
-    os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
 };
+
+use wharf_platform::file::{self, Facts};
 
 use crate::digest::{Expected, Hasher};
 
@@ -64,8 +65,12 @@ impl Partial {
             Err(TryLockError::Error(error)) => return Err(error),
         }
         // Whoever had it before may have moved it away meanwhile.
-        let is_in_place = fs::metadata(directory.join("data"))
-            .is_ok_and(|now| data.metadata().is_ok_and(|own| own.ino() == now.ino()));
+        let is_in_place = fs::metadata(directory.join("data")).is_ok_and(|now| {
+            data.metadata().is_ok_and(|own| {
+                let (own, now) = (Facts::of(&own), Facts::of(&now));
+                (own.inode, own.device) == (now.inode, now.device)
+            })
+        });
         if !is_in_place {
             return Ok(None);
         }
@@ -108,8 +113,8 @@ impl Partial {
         let layout = Layout { size, part };
         self.data.set_len(size)?;
         self.progress.set_len(HEAD + 8 * layout.parts())?;
-        self.progress.write_all_at(&size.to_le_bytes(), 0)?;
-        self.progress.write_all_at(&part.to_le_bytes(), 8)?;
+        file::write_all_at(&self.progress, &size.to_le_bytes(), 0)?;
+        file::write_all_at(&self.progress, &part.to_le_bytes(), 8)?;
         Ok(layout)
     }
 
@@ -127,9 +132,9 @@ impl Partial {
 
     /// Keeps bytes that follow on so many of a part's.
     pub(crate) fn write(&self, layout: Layout, part: u64, before: u64, bytes: &[u8]) -> io::Result<()> {
-        self.data.write_all_at(bytes, layout.range(part).start + before)?;
+        file::write_all_at(&self.data, bytes, layout.range(part).start + before)?;
         let done = before + bytes.len() as u64;
-        self.progress.write_all_at(&done.to_le_bytes(), HEAD + 8 * part)
+        file::write_all_at(&self.progress, &done.to_le_bytes(), HEAD + 8 * part)
     }
 
     /// Reads what is there on another thread.
@@ -143,7 +148,7 @@ impl Partial {
 
     fn number(&self, at: u64) -> io::Result<u64> {
         let mut bytes = [0; 8];
-        self.progress.read_exact_at(&mut bytes, at)?;
+        file::read_exact_at(&self.progress, &mut bytes, at)?;
         Ok(u64::from_le_bytes(bytes))
     }
 }
@@ -166,7 +171,7 @@ impl Reader {
             while at < range.end {
                 let length = self.buffer.len().min((range.end - at) as usize);
                 let bytes = &mut self.buffer[..length];
-                self.data.read_exact_at(bytes, at)?;
+                file::read_exact_at(&self.data, bytes, at)?;
                 hasher.update(bytes);
                 at += length as u64;
             }
@@ -211,7 +216,7 @@ mod tests {
         assert_eq!(partial.bytes().unwrap(), 0);
         // A part can have no more bytes than it has.
         let layout = partial.begin(3, 2).unwrap();
-        partial.progress.write_all_at(&[255; 16], HEAD).unwrap();
+        file::write_all_at(&partial.progress, &[255; 16], HEAD).unwrap();
         assert_eq!(partial.done(layout, 1).unwrap(), 1);
     }
 }

@@ -3,7 +3,6 @@
 use std::{
     fs::File,
     io,
-    os::unix::fs::FileExt,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -68,6 +67,6 @@ impl Body {
 
 fn read(file: &File, at: u64, end: u64) -> io::Result<Bytes> {
     let mut piece = vec![0; PIECE.min(end - at) as usize];
-    file.read_exact_at(&mut piece, at)?;
+    wharf_platform::file::read_exact_at(file, &mut piece, at)?;
     Ok(piece.into())
 }

@@ -5,7 +5,6 @@
 
 use std::{
     io::{self, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -13,6 +12,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
+use wharf_platform::file;
 
 use crate::{
     auth::Access,
@@ -145,25 +145,21 @@ impl Logins {
 
     /// Writes the file anew, for its owner alone from its first byte on; a link stays a link.
     fn write(&self, config: &Map<String, Value>) -> Result<()> {
-        let file = self.file.canonicalize().unwrap_or_else(|_| self.file.clone());
+        let place = self.file.canonicalize().unwrap_or_else(|_| self.file.clone());
         let failed =
-            |error: io::Error| Error::Settings(format!("{} cannot be written: {error}", file.display()));
+            |error: io::Error| Error::Settings(format!("{} cannot be written: {error}", place.display()));
         let text = serde_json::to_string_pretty(config).map_err(|error| failed(error.into()))?;
-        let directory = file.parent().unwrap_or(Path::new("."));
+        let directory = place.parent().unwrap_or(Path::new("."));
         if !directory.exists() {
             std::fs::create_dir_all(directory).map_err(failed)?;
-            std::fs::set_permissions(directory, PermissionsExt::from_mode(0o700)).map_err(failed)?;
+            file::set_mode(directory, 0o700).map_err(failed)?;
         }
-        let draft = file.with_extension(format!("json.{}", std::process::id()));
+        let draft = place.with_extension(format!("json.{}", std::process::id()));
         let write = || {
-            let mut out = std::fs::OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&draft)?;
+            let mut out = file::create_new(&draft, 0o600)?;
             out.write_all(text.as_bytes())?;
             out.write_all(b"\n")?;
-            std::fs::rename(&draft, &file)
+            std::fs::rename(&draft, &place)
         };
         write().map_err(|error| {
             std::fs::remove_file(&draft).ok();

@@ -8,13 +8,12 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
+use wharf_platform::file::{Facts, create_private_directory};
 
 use crate::{
     artifact::{sha256, sha256_of},
@@ -22,8 +21,8 @@ use crate::{
     signature::Signature,
 };
 
-/// Seconds for which a file may still change without a sign.
-const SETTLED: u64 = 2;
+/// For which a file may still change without a sign.
+const SETTLED: Duration = Duration::from_secs(2);
 
 /// The directory of one user's modules.
 #[derive(Clone, Debug)]
@@ -60,14 +59,14 @@ impl Cache {
         let found = || {
             let path = self.path(digest)?;
             let mut file = File::open(&path).ok()?;
-            let facts = Facts::of(&file).ok()?;
+            let facts = Facts::of(&file.metadata().ok()?);
             let note = path.with_extension("whole");
             let noted = fs::read(&note).ok();
             if noted.and_then(|noted| serde_json::from_slice(&noted).ok()) == Some(facts) {
                 return Some(true);
             }
             let is_whole = sha256_of(&mut file).ok()? == digest;
-            if is_whole && facts.are_settled() {
+            if is_whole && is_settled(facts) {
                 let written = serde_json::to_vec(&facts).map_err(io::Error::from);
                 if let Err(error) = written.and_then(|text| self.write(&note, &text)) {
                     tracing::debug!("that {} is whole is not noted: {error}", path.display());
@@ -105,7 +104,7 @@ impl Cache {
 
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let all = self.directory.join("sha256");
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&all)?;
+        create_private_directory(&all)?;
         let mut draft = NamedTempFile::new_in(&all)?;
         draft.write_all(bytes)?;
         draft.persist(path)?;
@@ -113,32 +112,11 @@ impl Cache {
     }
 }
 
-/// What changes about a file when it is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Facts {
-    size: u64,
-    changed: (i64, i64),
-    modified: (i64, i64),
-    inode: u64,
-}
-
-impl Facts {
-    fn of(file: &File) -> io::Result<Self> {
-        let data = file.metadata()?;
-        Ok(Self {
-            size: data.len(),
-            changed: (data.ctime(), data.ctime_nsec()),
-            modified: (data.mtime(), data.mtime_nsec()),
-            inode: data.ino(),
-        })
-    }
-
-    /// Would writing now change them? The clock of file systems stands still for some milliseconds.
-    fn are_settled(self) -> bool {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let changed = u64::try_from(self.changed.0).unwrap_or(u64::MAX);
-        changed.saturating_add(SETTLED) < now.as_secs()
-    }
+/// Would writing now change what is known of the file? The clock of file systems stands still for some milliseconds.
+fn is_settled(facts: Facts) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let changed = u128::try_from(facts.changed).unwrap_or(u128::MAX);
+    changed.saturating_add(SETTLED.as_nanos()) < now.as_nanos()
 }
 
 pub(crate) fn unnamed(digest: &str) -> Error {
@@ -176,7 +154,7 @@ mod tests {
         cache.keep(&digest, b"component").unwrap();
         let path = cache.path(&digest).unwrap();
         let file = File::open(&path).unwrap();
-        while !Facts::of(&file).unwrap().are_settled() {
+        while !is_settled(Facts::of(&file.metadata().unwrap())) {
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
         assert!(cache.is_whole(&digest));

@@ -119,7 +119,7 @@ impl Lock {
             let mut draft = tempfile::NamedTempFile::new_in(directory)?;
             io::Write::write_all(&mut draft, text.as_bytes())?;
             // As any file of its user's: it is read by others, too.
-            fs::set_permissions(draft.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+            wharf_platform::file::set_mode(draft.path(), 0o644)?;
             draft.persist(file)?;
             Ok(())
         };

@@ -38,4 +38,4 @@ pub use overlay::{Overlay, OverlayMount};
 pub use probe::{Feature, Found, probe};
 pub use remote::{Asks, Remote};
 pub use runner::{NetworkMode, Runner, RunnerConfig, Runtime, Step, StepIo};
-pub use terminal::Console;
+pub use terminal::{Console, Terminal, TerminalSize};

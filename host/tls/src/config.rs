@@ -14,6 +14,7 @@ use rustls_pki_types::{
     pem::{self, PemObject},
 };
 use wharf_digest::{Digest, Hasher};
+use wharf_platform::file::is_open_to_others;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 use crate::{AUTHORITY, CLIENT, Error, SERVER};
@@ -133,12 +134,10 @@ pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 
 /// A key that only its owner can read.
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Error> {
-    use std::os::unix::fs::PermissionsExt;
     let key = PrivateKeyDer::from_pem_file(path).map_err(|error| unreadable(path, error))?;
-    let mode = std::fs::metadata(path).map(|metadata| metadata.permissions().mode());
-    match mode {
-        Ok(mode) if mode & 0o077 == 0 => Ok(key),
-        Ok(_) => Err(Error::Open(path.to_owned())),
+    match std::fs::metadata(path) {
+        Ok(metadata) if is_open_to_others(&metadata) => Err(Error::Open(path.to_owned())),
+        Ok(_) => Ok(key),
         Err(source) => Err(unreadable(path, pem::Error::Io(source))),
     }
 }

@@ -2,9 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{DirBuilder, OpenOptions},
     io::Write,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -14,6 +12,7 @@ use rcgen::{
 };
 use rustls_pki_types::ServerName;
 use time::{Duration, OffsetDateTime};
+use wharf_platform::file;
 
 use crate::{AUTHORITY, AUTHORITY_KEY, CLIENT, CLIENTS, Error, SERVER};
 
@@ -188,7 +187,7 @@ fn sign(
 }
 
 fn directory(path: &Path) -> Result<(), Error> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    let made = file::create_private_directory(path);
     made.map_err(|source| Error::Io {
         path: path.to_owned(),
         source,
@@ -197,11 +196,7 @@ fn directory(path: &Path) -> Result<(), Error> {
 
 /// A file that was not there.
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
-    let opened = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path);
+    let opened = file::create_new(path, mode);
     let written = opened.and_then(|mut file| file.write_all(text.as_bytes()));
     written.map_err(|source| match source.kind() {
         std::io::ErrorKind::AlreadyExists => Error::Exists(path.to_owned()),

@@ -2,13 +2,13 @@
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
-    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
 };
 
 use wasmtime::{Engine, component::Component};
 use wharf_digest::Digest;
+use wharf_platform::file;
 
 use crate::outline::Outline;
 
@@ -33,7 +33,7 @@ impl Precompiled {
     /// The component of this digest, when its code is kept.
     pub(crate) fn find(&self, engine: &Engine, digest: Digest) -> Option<Component> {
         let path = self.path(engine, digest);
-        if !self.is_private() || !path.exists() {
+        if !file::is_private_directory(&self.directory) || !path.exists() {
             return None;
         }
         load(engine, &path).ok()
@@ -54,7 +54,7 @@ impl Precompiled {
 
     /// What is known of the component of this digest without its code.
     pub(crate) fn outline(&self, engine: &Engine, digest: Digest) -> Option<Outline> {
-        if !self.is_private() {
+        if !file::is_private_directory(&self.directory) {
             return None;
         }
         let text = std::fs::read(self.path(engine, digest).with_extension(OUTLINE)).ok()?;
@@ -77,29 +77,14 @@ impl Precompiled {
         self.directory.join(name)
     }
 
-    /// Can only this user, or root, have written what is in the directory?
-    fn is_private(&self) -> bool {
-        let own = rustix_uid();
-        self.directory
-            .metadata()
-            .is_ok_and(|metadata| metadata.uid() == own && metadata.mode() & 0o022 == 0)
-    }
-
     fn keep(&self, data: &[u8], path: &Path) -> std::io::Result<()> {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.directory)?;
+        file::create_private_directory(&self.directory)?;
         // Several threads may have the same component to keep.
         let number = DRAFTS.fetch_add(1, Ordering::Relaxed);
         let draft = path.with_extension(format!("{}-{number}.new", std::process::id()));
         std::fs::write(&draft, data)?;
         std::fs::rename(&draft, path)
     }
-}
-
-fn rustix_uid() -> u32 {
-    std::fs::metadata("/proc/self").map_or(u32::MAX, |metadata| metadata.uid())
 }
 
 #[allow(unsafe_code)]

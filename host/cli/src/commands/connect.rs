@@ -2,10 +2,7 @@
 
 use std::{io, path::Path, process::exit};
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, copy, stdin, stdout},
-    net::UnixStream,
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, split, stdin, stdout};
 
 use crate::{
     error::{Ended, Report},
@@ -18,11 +15,11 @@ const PIECE: usize = 64 * 1024;
 /// Carries bytes between this process's caller and an engine, until either has said all.
 pub(crate) async fn run(socket: &Path, probe: bool) -> Result<(), Report> {
     let failed = |error: io::Error| Report::new(Ended::Unreachable, format!("{}: {error}", socket.display()));
-    let stream = UnixStream::connect(socket).await.map_err(failed)?;
+    let stream = wharf_platform::socket::connect(socket).await.map_err(failed)?;
     if probe {
         return output::line("listens");
     }
-    let (mut from, mut to) = stream.into_split();
+    let (mut from, mut to) = split(stream);
     let up = async {
         copy(&mut stdin(), &mut to).await?;
         to.shutdown().await

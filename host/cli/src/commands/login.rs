@@ -2,7 +2,6 @@
 
 use std::io::{self, BufRead, IsTerminal, Read};
 
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use wharf_oci::{Credential, Error, Logins};
 
 use crate::{
@@ -84,22 +83,13 @@ fn asked(question: &str, option: &str) -> Result<String, Report> {
 
 /// A password from a person, not shown while it is typed.
 fn unseen() -> Result<String, Report> {
-    let stdin = io::stdin();
-    let before = match tcgetattr(&stdin) {
-        Ok(before) if stdin.is_terminal() => before,
-        _ => {
-            return Err(Report::usage("there is nobody to ask for the password")
-                .with_hint("pipe it in: wharf login --username NAME --password-stdin REGISTRY"));
-        }
-    };
-    let mut silent = before.clone();
-    silent.local_modes.remove(LocalModes::ECHO);
-    tcsetattr(&stdin, OptionalActions::Flush, &silent).map_err(|error| unreadable(error.into()))?;
-    let line = asked("Password: ", "--password-stdin");
-    // The terminal shows again what is typed, whatever became of the line.
-    tcsetattr(&stdin, OptionalActions::Flush, &before).map_err(|error| unreadable(error.into()))?;
+    let line = wharf_platform::terminal::unseen(|| asked("Password: ", "--password-stdin"));
+    let line = line.ok_or_else(|| {
+        Report::usage("there is nobody to ask for the password")
+            .with_hint("pipe it in: wharf login --username NAME --password-stdin REGISTRY")
+    })?;
     output::aside("\n");
-    line
+    line.map_err(unreadable)?
 }
 
 /// A password from a pipe, without the line's end.

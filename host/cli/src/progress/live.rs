@@ -53,11 +53,10 @@ impl Screen {
     }
 
     fn look(&mut self) {
-        if let (true, Ok(size)) = (self.follows, rustix::termios::tcgetwinsize(std::io::stderr()))
-            && size.ws_col > 0
-            && size.ws_row > 0
+        if self.follows
+            && let Some((columns, rows)) = wharf_platform::terminal::size_of_stderr()
         {
-            (self.columns, self.rows) = (size.ws_col.into(), size.ws_row.into());
+            (self.columns, self.rows) = (columns.into(), rows.into());
         }
     }
 

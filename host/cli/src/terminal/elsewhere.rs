@@ -30,3 +30,16 @@ impl Raw {
         match *self {}
     }
 }
+
+/// It never is.
+pub(super) struct Resized;
+
+impl Resized {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    pub(super) async fn next(&mut self) {
+        std::future::pending().await
+    }
+}

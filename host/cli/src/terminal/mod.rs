@@ -10,7 +10,6 @@ use std::{
 };
 
 use futures::FutureExt;
-use tokio::signal::unix::{SignalKind, signal};
 use wharf_client::{Line, Occasion, Showing, Terminals, Typing};
 use wharf_graph::Error;
 
@@ -154,7 +153,7 @@ fn heading(occasion: &Occasion) -> String {
 /// Passes on keys, sizes and what is shown, until the program ends.
 async fn pass_on(raw: &Raw, typing: &Typing, mut showing: Showing) -> Result<(), Error> {
     let broken = |error: std::io::Error| Error::other("terminal", format!("the terminal is gone: {error}"));
-    let mut resized = signal(SignalKind::window_change()).map_err(broken)?;
+    let mut resized = raw::Resized::new().map_err(broken)?;
     let type_on = async {
         let mut buffer = [0; 4096];
         loop {
@@ -164,7 +163,7 @@ async fn pass_on(raw: &Raw, typing: &Typing, mut showing: Showing) -> Result<(),
                     Ok(count) => typing.bytes(buffer[..count].to_vec()).await,
                     Err(error) => return broken(error),
                 },
-                _ = resized.recv() => typing.resize(raw.size()).await,
+                () = resized.next() => typing.resize(raw.size()).await,
             }
         }
     };

@@ -10,7 +10,8 @@ use rustix::{
     fs::{Mode, OFlags},
     termios::{OptionalActions, Termios},
 };
-use wharf_terminal::Terminal;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use wharf_runner::Terminal;
 
 /// What programs leave switched on when they are ended: colours, a hidden cursor, keys and clicks that arrive otherwise.
 const CLEAN: &[u8] = b"\x1b[0m\x1b[?25h\x1b[?1l\x1b>\x1b[?1000l\x1b[?1006l\x1b[?2004l";
@@ -77,5 +78,19 @@ impl Raw {
 impl Drop for Raw {
     fn drop(&mut self) {
         restore();
+    }
+}
+
+/// When the terminal becomes larger or smaller.
+pub(super) struct Resized(Signal);
+
+impl Resized {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self(signal(SignalKind::window_change())?))
+    }
+
+    /// The next time.
+    pub(super) async fn next(&mut self) {
+        self.0.recv().await;
     }
 }

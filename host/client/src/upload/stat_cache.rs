@@ -5,13 +5,13 @@
 
 use std::{
     collections::HashMap,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use serde::{Deserialize, Serialize};
 use wharf_digest::Digest;
+use wharf_platform::file::Facts;
 
 /// Files modified less than this before they were hashed are hashed again.
 const TOO_YOUNG: Duration = Duration::from_millis(50);
@@ -19,7 +19,7 @@ const TOO_YOUNG: Duration = Duration::from_millis(50);
 /// What is known of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Known {
-    stat: Stat,
+    stat: Facts,
     /// When it was hashed, in nanoseconds since 1970.
     hashed: i64,
     /// Digest of its bytes.
@@ -29,36 +29,9 @@ pub(super) struct Known {
     pub(super) modified: i64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Stat {
-    size: u64,
-    modified: i64,
-    changed: i64,
-    inode: u64,
-    device: u64,
-}
-
-impl Stat {
-    fn of(metadata: &std::fs::Metadata) -> Self {
-        Self {
-            size: metadata.size(),
-            modified: metadata
-                .mtime()
-                .wrapping_mul(1_000_000_000)
-                .wrapping_add(metadata.mtime_nsec()),
-            changed: metadata
-                .ctime()
-                .wrapping_mul(1_000_000_000)
-                .wrapping_add(metadata.ctime_nsec()),
-            inode: metadata.ino(),
-            device: metadata.dev(),
-        }
-    }
-}
-
 /// Are these the stats of one unchanged file?
 pub(super) fn same_file(one: &std::fs::Metadata, other: &std::fs::Metadata) -> bool {
-    Stat::of(one) == Stat::of(other)
+    Facts::of(one) == Facts::of(other)
 }
 
 /// The digests of one directory's files, by path relative to it.
@@ -87,7 +60,7 @@ impl StatCache {
 
     /// What is known of the file at `path`, when it has not changed since.
     pub(super) fn get(&self, path: &[u8], metadata: &std::fs::Metadata) -> Option<&Known> {
-        let stat = Stat::of(metadata);
+        let stat = Facts::of(metadata);
         let old_enough =
             |known: &&Known| known.hashed - stat.changed.max(stat.modified) > TOO_YOUNG.as_nanos() as i64;
         self.known
@@ -102,7 +75,7 @@ impl StatCache {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
             .as_nanos() as i64;
-        let stat = Stat::of(metadata);
+        let stat = Facts::of(metadata);
         let modified = match self.known.get(path) {
             Some(before) if before.digest == digest => before.modified,
             Some(_) => now,

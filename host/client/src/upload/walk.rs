@@ -1,10 +1,8 @@
 //! Reads a directory of the host: which of its paths count, and the digest of each file.
 
 use std::{
-    ffi::OsStr,
     fs::Metadata,
     io::Read,
-    os::unix::{ffi::OsStrExt, fs::MetadataExt, fs::PermissionsExt},
     path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
 };
@@ -15,6 +13,7 @@ use ignore::{
 };
 use wharf_digest::{Digest, Hasher};
 use wharf_graph::{Error, op::Filter};
+use wharf_platform as platform;
 use wharf_proto::{
     Manifest,
     manifest::{Entry, EntryKind},
@@ -28,7 +27,7 @@ const HASHED_AT_ONCE: u64 = 1024 * 1024;
 /// A path below the root, as `root.join` but from bytes.
 pub(super) fn join(root: &Path, relative: &[u8]) -> PathBuf {
     if root.is_dir() {
-        root.join(OsStr::from_bytes(relative))
+        root.join(platform::path::from_bytes(relative))
     } else {
         root.to_owned()
     }
@@ -58,7 +57,7 @@ pub(super) fn file(path: &Path, cache: &Path) -> Result<Manifest, Error> {
         return Err(Error::NotFound(format!("{} is not a file", path.display())));
     }
     let mut cache = StatCache::open(cache, path);
-    let name = path.file_name().unwrap_or_default().as_bytes().to_vec();
+    let name = platform::path::to_bytes(Path::new(path.file_name().unwrap_or_default())).into_owned();
     let found = Found { path: name, metadata };
     let digest = match cache.get(&found.path, &found.metadata) {
         Some(known) => Some(known.digest),
@@ -121,7 +120,7 @@ fn list(root: &Path, filter: &Filter) -> Result<Vec<Found>, Error> {
             Err(error) => return Err(missing(item.path(), &error)),
         };
         found.push(Found {
-            path: relative.as_os_str().as_bytes().to_vec(),
+            path: platform::path::to_bytes(relative).into_owned(),
             metadata,
         });
     }
@@ -140,13 +139,16 @@ fn list(root: &Path, filter: &Filter) -> Result<Vec<Found>, Error> {
 fn drop_unincluded_directories(found: &mut Vec<Found>, include: &Gitignore) {
     let mut needed = std::collections::HashSet::new();
     for item in found.iter().rev() {
-        let path = Path::new(OsStr::from_bytes(&item.path));
+        let path = platform::path::from_bytes(&item.path);
         let wanted = !item.metadata.is_dir()
             || needed.contains(&item.path)
-            || include.matched_path_or_any_parents(path, true).is_ignore();
+            || include.matched_path_or_any_parents(&path, true).is_ignore();
         if wanted {
             needed.insert(item.path.clone());
-            needed.extend(path.parent().map(|parent| parent.as_os_str().as_bytes().to_vec()));
+            needed.extend(
+                path.parent()
+                    .map(|parent| platform::path::to_bytes(parent).into_owned()),
+            );
         }
     }
     found.retain(|item| needed.contains(&item.path));
@@ -237,11 +239,8 @@ fn hash(path: &Path) -> Result<Digest, Error> {
 
 fn entry(root: &Path, found: Found, digest: Option<Digest>, cache: &mut StatCache) -> Result<Entry, Error> {
     let Found { path, metadata } = found;
-    let mode = metadata.permissions().mode() & 0o7777;
-    let own_time = metadata
-        .mtime()
-        .wrapping_mul(1_000_000_000)
-        .wrapping_add(metadata.mtime_nsec());
+    let mode = platform::file::mode(&metadata);
+    let own_time = platform::file::Facts::of(&metadata).modified;
     let (kind, modified) = if let Some(digest) = digest {
         let known = cache.get(&path, &metadata).map(|known| known.modified);
         let modified = known.unwrap_or_else(|| cache.put(&path, &metadata, digest));
@@ -258,7 +257,7 @@ fn entry(root: &Path, found: Found, digest: Option<Digest>, cache: &mut StatCach
         let target =
             std::fs::read_link(join(root, &path)).map_err(|error| missing(&join(root, &path), &error))?;
         (
-            EntryKind::Symlink(target.into_os_string().into_encoded_bytes()),
+            EntryKind::Symlink(platform::path::to_bytes(&target).into_owned()),
             own_time,
         )
     } else {

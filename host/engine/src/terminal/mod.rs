@@ -27,10 +27,9 @@ use wharf_graph::{
 use wharf_proto::v1::{
     TerminalDown, TerminalRequest, TerminalTaken, TerminalUp, session_down, terminal_down,
 };
-use wharf_runner::{Console, Exit, Overlay};
+use wharf_runner::{Console, Exit, Overlay, TerminalSize};
 use wharf_scrub::Scrubber;
 use wharf_store::{LayerDraft, Store};
-use wharf_terminal::TerminalSize;
 use zeroize::Zeroizing;
 
 use self::pump::{End, pump};

@@ -6,7 +6,7 @@ use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tonic::Status;
 use wharf_proto::v1::{TerminalDown, TerminalSize as Sent, TerminalUp, terminal_down, terminal_up};
-use wharf_terminal::{Terminal, TerminalSize};
+use wharf_runner::{Terminal, TerminalSize};
 
 use wharf_scrub::Scrubber;
 

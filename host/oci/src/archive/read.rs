@@ -4,7 +4,6 @@ use std::{
     collections::HashMap,
     fs::File,
     io::{self, BufReader, Read, Seek},
-    os::unix::fs::FileExt,
     path::{Component, Path},
     sync::Arc,
 };
@@ -290,7 +289,7 @@ impl Read for SectionReader {
         if count == 0 {
             return Ok(0);
         }
-        let count = self.file.read_at(&mut buffer[..count], self.at)?;
+        let count = wharf_platform::file::read_at(&self.file, &mut buffer[..count], self.at)?;
         if count == 0 {
             return Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,

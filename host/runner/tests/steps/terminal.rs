@@ -7,8 +7,7 @@ use std::{
 
 use rustix::termios::{Winsize, tcsetwinsize};
 use tokio::sync::oneshot;
-use wharf_runner::{Console, Exit};
-use wharf_terminal::TerminalSize;
+use wharf_runner::{Console, Exit, TerminalSize};
 
 use crate::{
     with_both,

@@ -1,8 +1,8 @@
 //! Where `-o` writes, looked at before anything runs: an hour's result must not find that there is no place for it.
 
-use std::{io, path::Path};
+use std::path::Path;
 
-use rustix::fs::{Access, access};
+use wharf_platform::file::check_writable;
 use wharf_wasm::Handle;
 
 use crate::error::Report;
@@ -28,11 +28,11 @@ pub(super) fn check(handle: Handle, to: &Path) -> Result<(), Report> {
     if !at.is_dir() {
         return Err(wrong(format!("{} is a file, not a directory", at.display())));
     }
-    access(at, Access::WRITE_OK | Access::EXEC_OK).map_err(|errno| {
+    check_writable(at).map_err(|error| {
         wrong(format!(
             "nothing can be written to {}: {}",
             at.display(),
-            io::Error::from(errno).kind()
+            error.kind()
         ))
     })
 }

@@ -7,7 +7,6 @@ use wharf_client::{
     proto::{StatusRequest, UsageRequest},
 };
 use wharf_docker::DockerError;
-use wharf_runner::Found;
 
 use super::{Finding, Group, State, gpus, host};
 use crate::{
@@ -207,7 +206,19 @@ async fn docker(settings: &EngineSettings) -> (Vec<Finding>, bool) {
     (findings, false)
 }
 
+#[cfg(not(target_os = "linux"))]
+async fn local(_: &EngineSettings) -> (Vec<Finding>, bool) {
+    let text = "an engine on this host needs Linux, and this is another system".to_owned();
+    (
+        vec![Finding::new(Group::Local, "system", State::Missing, text)],
+        false,
+    )
+}
+
+#[cfg(target_os = "linux")]
 async fn local(settings: &EngineSettings) -> (Vec<Finding>, bool) {
+    use wharf_runner::Found;
+
     let finding = |name, state, text: String| Finding::new(Group::Local, name, state, text);
     let user = rustix::process::geteuid();
     if !user.is_root() {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, access, statvfs};
+use wharf_platform::file::{check_writable, room};
 
 use super::{Finding, Group, State};
 use crate::{engine_choice, table, toolchain::said};
@@ -21,11 +21,10 @@ pub(super) fn existing(path: &Path) -> PathBuf {
 /// Can a directory be made or used there?
 pub(super) fn writable(name: &'static str, path: &Path) -> Finding {
     let at = existing(path);
-    match access(&at, Access::WRITE_OK | Access::EXEC_OK) {
+    match check_writable(&at) {
         Ok(()) => Finding::new(Group::Local, name, State::Ok, path.display().to_string()),
         Err(error) => {
-            let why = std::io::Error::from(error).kind();
-            let text = format!("{} cannot be written to: {why}", at.display());
+            let text = format!("{} cannot be written to: {}", at.display(), error.kind());
             Finding::new(Group::Local, name, State::Missing, text)
                 .next("export WHARF_HOME=/a/directory/of/yours")
         }
@@ -41,10 +40,9 @@ pub(super) fn store(path: &Path) -> Vec<Finding> {
     {
         store.text = format!("{} on {kind}", store.text);
     }
-    let Ok(room) = statvfs(&at) else {
+    let Some((free, all)) = room(&at) else {
         return vec![store];
     };
-    let (free, all) = (room.f_bavail * room.f_frsize, room.f_blocks * room.f_frsize);
     let text = format!("{} of {} are free", table::bytes(free), table::bytes(all));
     let space = if free < ROOM {
         let text = format!("{text}: images and results may not fit");
