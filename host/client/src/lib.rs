@@ -12,6 +12,7 @@ mod remote;
 mod secrets;
 mod session;
 mod terminal;
+#[cfg_attr(not(unix), path = "unpack_plain.rs")]
 mod unpack;
 mod upload;
 

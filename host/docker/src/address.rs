@@ -11,6 +11,8 @@ use crate::DockerError;
 
 /// Where Docker listens unless it is told otherwise.
 const USUAL_SOCKET: &str = "/var/run/docker.sock";
+/// The same on Windows.
+const USUAL_PIPE: &str = "//./pipe/docker_engine";
 /// The context that stands for the usual socket.
 const USUAL_CONTEXT: &str = "default";
 
@@ -19,6 +21,8 @@ const USUAL_CONTEXT: &str = "default";
 pub enum Address {
     /// On a socket of this host.
     Unix(PathBuf),
+    /// On a named pipe of this host, which is Windows.
+    Pipe(String),
     /// On a port.
     Tcp {
         /// Host and port.
@@ -72,6 +76,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::Pipe(path) => write!(f, "npipe://{path}"),
             Self::Tcp { authority, .. } => write!(f, "tcp://{authority}"),
             Self::Ssh { destination, port } => {
                 write!(f, "ssh://{destination}")?;
@@ -135,7 +140,11 @@ impl Located {
         match surroundings.context()? {
             Some(name) if name != USUAL_CONTEXT => surroundings.of_context(&name),
             _ => Ok(Self {
-                address: Address::Unix(USUAL_SOCKET.into()),
+                address: if cfg!(windows) {
+                    Address::Pipe(USUAL_PIPE.to_owned())
+                } else {
+                    Address::Unix(USUAL_SOCKET.into())
+                },
                 by: None,
             }),
         }
@@ -237,6 +246,10 @@ fn parse(host: &str, tls: Option<Tls>, by: &str) -> Result<Address, DockerError>
     let port_of = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0);
     match scheme {
         "unix" if rest.starts_with('/') => Ok(Address::Unix(rest.into())),
+        "npipe" if cfg!(windows) => Ok(Address::Pipe(rest.to_owned())),
+        "npipe" => Err(DockerError::Address(format!(
+            "{by} is {host}: only Windows has named pipes"
+        ))),
         "tcp" => {
             let rest = rest.trim_end_matches('/');
             let usual = if tls.is_some() { 2376 } else { 2375 };

@@ -59,6 +59,7 @@ pub async fn reach_at(host: Option<&str>) -> Result<Daemon, DockerError> {
     let located = Located::find(host)?;
     let (docker, tunnel) = match &located.address {
         Address::Unix(socket) => (on_socket(socket, &located).await?, None),
+        Address::Pipe(path) => (on_pipe(path, &located)?, None),
         Address::Tcp { authority, tls } => (on_port(authority, tls.as_ref(), &located).await?, None),
         Address::Ssh { destination, port } => {
             let tunnel = Tunnel::open(destination, *port)?;
@@ -95,11 +96,35 @@ pub async fn reach_at(host: Option<&str>) -> Result<Daemon, DockerError> {
 
 fn limit(address: &Address) -> Duration {
     match address {
-        Address::Unix(_) => ANSWER_LIMIT,
+        Address::Unix(_) | Address::Pipe(_) => ANSWER_LIMIT,
         Address::Tcp { .. } | Address::Ssh { .. } => FAR_ANSWER_LIMIT,
     }
 }
 
+#[cfg(windows)]
+fn on_pipe(path: &str, located: &Located) -> Result<Docker, DockerError> {
+    let client = Docker::connect_with_named_pipe(path, WORK_LIMIT, bollard::API_DEFAULT_VERSION);
+    client.map_err(|error| DockerError::Silent {
+        place: located.to_string(),
+        why: error.to_string(),
+    })
+}
+
+#[cfg(not(windows))]
+fn on_pipe(_: &str, located: &Located) -> Result<Docker, DockerError> {
+    Err(DockerError::Address(format!(
+        "{located}: only Windows has named pipes"
+    )))
+}
+
+#[cfg(not(unix))]
+fn client_of(_: &Path, located: &Located) -> Result<Docker, DockerError> {
+    Err(DockerError::Address(format!(
+        "{located}: this system has no unix sockets: name the daemon's pipe or port"
+    )))
+}
+
+#[cfg(unix)]
 fn client_of(socket: &Path, located: &Located) -> Result<Docker, DockerError> {
     let client = Docker::connect_with_unix(
         &socket.to_string_lossy(),

@@ -13,6 +13,7 @@ mod git;
 mod gpus;
 mod image;
 mod images;
+#[cfg_attr(not(unix), path = "no_ssh.rs")]
 mod ssh;
 mod stream;
 

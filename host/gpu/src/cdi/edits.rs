@@ -1,8 +1,6 @@
 //! What a container is given so that it gets at devices, settled for this host.
 
-use std::{collections::BTreeSet, io, os::unix::fs::MetadataExt, path::Path};
-
-use rustix::fs::{FileType, major, makedev, minor};
+use std::{collections::BTreeSet, io, path::Path};
 
 use super::{
     CdiError,
@@ -183,21 +181,16 @@ fn settle(node: &spec::DeviceNode, device: &str) -> Result<Node, CdiError> {
         Some(_) => return Err(no_device()),
     };
     let numbers = node.major.zip(node.minor).filter(|(major, _)| *major != 0);
-    let (kind, number, mode, owner) = match (said, numbers) {
-        (Some(kind), Some((major, minor))) => (kind, makedev(major, minor), None, None),
+    let (kind, (major, minor), mode, owner) = match (said, numbers) {
+        (Some(kind), Some(numbers)) => (kind, numbers, None, None),
         _ => {
-            let there = std::fs::metadata(&path).map_err(|source| CdiError::Node {
+            let metadata = std::fs::metadata(&path).map_err(|source| CdiError::Node {
                 device: device.to_owned(),
                 path: path.clone(),
                 source,
             })?;
-            let kind = kind_of(&there).map_err(|_| no_device())?;
-            (
-                kind,
-                there.rdev(),
-                Some(there.mode()),
-                Some((there.uid(), there.gid())),
-            )
+            let there = There::of(&metadata).map_err(|_| no_device())?;
+            (there.kind, there.numbers, Some(there.mode), Some(there.owner))
         }
     };
     let access = match node.permissions.as_deref() {
@@ -209,8 +202,8 @@ fn settle(node: &spec::DeviceNode, device: &str) -> Result<Node, CdiError> {
     Ok(Node {
         path: node.path.clone(),
         kind,
-        major: major(number),
-        minor: minor(number),
+        major,
+        minor,
         mode: node.file_mode.or(mode).unwrap_or(0o666) & 0o7777,
         uid: node.uid.unwrap_or(uid),
         gid: node.gid.unwrap_or(gid),
@@ -218,10 +211,38 @@ fn settle(node: &spec::DeviceNode, device: &str) -> Result<Node, CdiError> {
     })
 }
 
-fn kind_of(there: &std::fs::Metadata) -> io::Result<NodeKind> {
-    match FileType::from_raw_mode(there.mode()) {
-        FileType::CharacterDevice => Ok(NodeKind::Character),
-        FileType::BlockDevice => Ok(NodeKind::Block),
-        _ => Err(io::ErrorKind::InvalidInput.into()),
+/// A device of this host.
+struct There {
+    kind: NodeKind,
+    /// Major and minor.
+    numbers: (u32, u32),
+    mode: u32,
+    /// User and group.
+    owner: (u32, u32),
+}
+
+impl There {
+    #[cfg(target_os = "linux")]
+    fn of(metadata: &std::fs::Metadata) -> io::Result<Self> {
+        use std::os::unix::fs::MetadataExt;
+
+        use rustix::fs::{FileType, major, minor};
+
+        Ok(Self {
+            kind: match FileType::from_raw_mode(metadata.mode()) {
+                FileType::CharacterDevice => NodeKind::Character,
+                FileType::BlockDevice => NodeKind::Block,
+                _ => return Err(io::ErrorKind::InvalidInput.into()),
+            },
+            numbers: (major(metadata.rdev()), minor(metadata.rdev())),
+            mode: metadata.mode(),
+            owner: (metadata.uid(), metadata.gid()),
+        })
+    }
+
+    /// Containers have devices of Linux.
+    #[cfg(not(target_os = "linux"))]
+    fn of(_: &std::fs::Metadata) -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 }
