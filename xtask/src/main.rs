@@ -1,4 +1,4 @@
-//! Developer commands, as `cargo xtask COMMAND`: setup, fixtures, demo, test, modules, conformance, bench, generate.
+//! Developer commands, as `cargo xtask COMMAND`: setup, fixtures, demo, test, modules, conformance, platforms, bench, generate.
 //!
 //! The one door for developers: whoever has cloned the repository needs no other command.
 #![allow(
@@ -14,6 +14,7 @@ mod demo;
 mod fixtures;
 mod generate;
 mod modules;
+mod platforms;
 mod setup;
 mod shell;
 mod test;
@@ -46,6 +47,8 @@ enum Command {
     Modules(modules::Options),
     /// Say behaviour by behaviour what of the engine holds.
     Conformance(conformance::Options),
+    /// Check that the command compiles for macOS and Windows.
+    Platforms(platforms::Options),
     /// Write what is generated from other files of the repository.
     Generate(generate::Options),
     /// Fail when a generated file is not what `generate` would write.
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test::run(&options),
         Command::Modules(options) => modules::run(&options),
         Command::Conformance(options) => conformance::run(&options),
+        Command::Platforms(options) => platforms::run(&options),
         Command::Generate(options) => generate::run(&options),
         Command::Drift => generate::run(&generate::Options { check: true }),
     };

@@ -43,7 +43,7 @@ const PROGRAMS: [(&str, &str); 27] = [
 
 /// Installs what is missing.
 pub(crate) fn run() -> Done {
-    wasm_target()?;
+    rust_target(WASM_TARGET)?;
     let mut missing: Vec<_> = PROGRAMS
         .iter()
         .filter(|(program, _)| paths::program(program).is_none())
@@ -80,10 +80,10 @@ pub(crate) fn run() -> Done {
     )
 }
 
-/// Modules are compiled for this target.
-fn wasm_target() -> Done {
+/// Makes Rust able to compile for a target.
+pub(crate) fn rust_target(target: &str) -> Done {
     let libraries = Command::new("rustc")
-        .args(["--print", "target-libdir", "--target", WASM_TARGET])
+        .args(["--print", "target-libdir", "--target", target])
         .current_dir(paths::workspace())
         .output()?;
     let dir = String::from_utf8_lossy(&libraries.stdout).trim().to_owned();
@@ -91,11 +91,11 @@ fn wasm_target() -> Done {
         return Ok(());
     }
     if paths::program("rustup").is_none() {
-        return Err(format!("Rust's target {WASM_TARGET} is missing; install it with your toolchain").into());
+        return Err(format!("Rust's target {target} is missing; install it with your toolchain").into());
     }
     shell::run(
         Command::new("rustup")
-            .args(["target", "add", WASM_TARGET])
+            .args(["target", "add", target])
             .current_dir(paths::workspace()),
     )
 }
