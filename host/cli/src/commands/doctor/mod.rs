@@ -5,6 +5,7 @@
 mod engine;
 mod gpus;
 mod host;
+mod ordinary;
 mod show;
 
 use std::process::ExitCode;
