@@ -32,6 +32,8 @@ pub struct User {
     pub exposed: Vec<PathBuf>,
     /// The same, and what belongs to root there belongs to it.
     pub owned: Vec<PathBuf>,
+    /// Is the program run as root of a user namespace of the user's, as an engine is?
+    pub inside: bool,
 }
 
 impl User {
@@ -44,6 +46,7 @@ impl User {
             hidden: Vec::new(),
             exposed: Vec::new(),
             owned: Vec::new(),
+            inside: false,
         })
     }
 
@@ -53,6 +56,9 @@ impl User {
         command.arg("--home").arg(&self.home);
         if !self.has_ids {
             command.arg("--no-ids");
+        }
+        if self.inside {
+            command.arg("--inside");
         }
         for (option, paths) in [
             ("--hide", &self.hidden),
@@ -75,11 +81,13 @@ impl User {
             hidden: Vec::new(),
             exposed: Vec::new(),
             owned: Vec::new(),
+            inside: false,
         };
         let mut args = args.into_iter();
         loop {
             match args.next()?.to_str()? {
                 "--no-ids" => user.has_ids = false,
+                "--inside" => user.inside = true,
                 "--home" => user.home = args.next()?.into(),
                 "--hide" => user.hidden.push(args.next()?.into()),
                 "--expose" => user.exposed.push(args.next()?.into()),

@@ -1,4 +1,4 @@
-//! `as-user --home DIR [--no-ids] [--hide PROGRAM] [--expose PATH] [--own PATH] -- PROGRAM ARGS`: runs a program as an ordinary
+//! `as-user --home DIR [--no-ids] [--inside] [--hide PROGRAM] [--expose PATH] [--own PATH] -- PROGRAM ARGS`: runs a program as an ordinary
 //! user, in a view of the machine of its own (see [`wharf_testkit::ordinary`]). Run as root.
 
 #![allow(unsafe_code, reason = "mounts with other owners have no safe interface")]
@@ -29,7 +29,7 @@ use wharf_testkit::ordinary::{ID, IDS, NAME, User};
 fn main() -> ExitCode {
     let Some((user, command)) = User::of_args(std::env::args_os().skip(1)) else {
         eprintln!(
-            "as-user --home DIR [--no-ids] [--hide PROGRAM] [--expose PATH] [--own PATH] -- PROGRAM ARGS"
+            "as-user --home DIR [--no-ids] [--inside] [--hide PROGRAM] [--expose PATH] [--own PATH] -- PROGRAM ARGS"
         );
         return ExitCode::from(2);
     };
@@ -45,6 +45,9 @@ fn run(user: &User, command: &[OsString]) -> io::Error {
     let Some((program, args)) = command.split_first() else {
         return io::Error::other("no program is named");
     };
+    if user.inside {
+        return run_inside(Path::new(program), args);
+    }
     Command::new(program)
         .args(args)
         .env("HOME", &user.home)
@@ -53,6 +56,25 @@ fn run(user: &User, command: &[OsString]) -> io::Error {
         .gid(ID)
         .uid(ID)
         .exec()
+}
+
+/// Becomes the user, and the program in a namespace of it.
+fn run_inside(program: &Path, args: &[OsString]) -> io::Error {
+    // SAFETY: these change this process, of one thread, and touch no memory of it.
+    let changed = unsafe {
+        libc::setgroups(0, std::ptr::null()) == 0
+            && libc::setresgid(ID, ID, ID) == 0
+            && libc::setresuid(ID, ID, ID) == 0
+            // A process that has changed its user belongs to root otherwise, and nobody else may map its ids.
+            && libc::prctl(libc::PR_SET_DUMPABLE, 1) == 0
+    };
+    if !changed {
+        return io::Error::last_os_error();
+    }
+    match wharf_userns::run(program, args) {
+        Ok(code) => std::process::exit(code.into()),
+        Err(error) => io::Error::other(error.to_string()),
+    }
 }
 
 /// What the user sees.
