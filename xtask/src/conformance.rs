@@ -1,20 +1,22 @@
 //! `cargo xtask conformance`: runs the tests that are named after behaviours, on any engine and runtime, and says behaviour
 //! by behaviour what holds: as a table, and as JSON under target/.
 
-use std::{collections::BTreeMap, fs, process::Stdio};
+use std::{collections::BTreeMap, fs, path::Path, process::Stdio};
 
 use clap::Args;
 use serde_json::{Value, json};
-use wharf_testkit::{paths, shared};
+use wharf_testkit::{ordinary::User, paths, shared};
 
 use crate::{
-    setup,
+    ordinary, setup,
     shell::{self, Done, Failure},
     test,
 };
 
 /// What tests say that need an engine of their own and were given another.
 const NEEDS_ITS_OWN: &str = "this test needs an engine of its own";
+/// The tests of the runner, which need no engine.
+const RUNNERS: &str = "package(wharf-runner)";
 /// Packages whose tests run steps.
 const RUNNING_STEPS: [&str; 3] = ["wharf-cli", "wharf-e2e", "wharf-runner"];
 /// Modules of tests that choose for themselves what runs the steps, named after it.
@@ -23,7 +25,7 @@ const MODULES: [&str; 4] = ["built_in", "runc", "crun", "docker"];
 /// Which engine and runtime.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// The engine: local (each test starts one), docker, or unix://SOCKET
+    /// The engine: local (each test starts one), rootless (the same, of an ordinary user), docker, or unix://SOCKET
     #[arg(long, default_value = "local")]
     engine: String,
     /// What runs steps: builtin, runc, crun or an OCI runtime's path
@@ -44,7 +46,7 @@ impl Options {
     fn module(&self) -> &str {
         match (self.engine.as_str(), self.runtime.as_str()) {
             ("docker", _) => "docker",
-            ("local", "builtin") => "built_in",
+            ("local" | shared::ROOTLESS, "builtin") => "built_in",
             ("local", runtime) => runtime.rsplit('/').next().unwrap_or(runtime),
             _ => "",
         }
@@ -84,6 +86,8 @@ enum Outcome {
     Holds,
     Fails(String),
     Skipped(String),
+    /// It fails, as is known, for this reason.
+    Excepted(String),
 }
 
 impl Outcome {
@@ -92,13 +96,14 @@ impl Outcome {
             Self::Holds => "holds",
             Self::Fails(_) => "fails",
             Self::Skipped(_) => "skipped",
+            Self::Excepted(_) => "excepted",
         }
     }
 
     fn why(&self) -> Option<&str> {
         match self {
             Self::Holds => None,
-            Self::Fails(why) | Self::Skipped(why) => Some(why),
+            Self::Fails(why) | Self::Skipped(why) | Self::Excepted(why) => Some(why),
         }
     }
 }
@@ -117,7 +122,78 @@ pub(crate) fn run(options: &Options) -> Done {
     shell::run(shell::cargo().args(["build", "--workspace", "--bins", "--tests"]))?;
     let resources = test::share(options.engine != "docker")?;
     let filter = filter(&behaviours, is_wanted, options);
-    let mut command = shell::cargo();
+    let mut outcomes = Outcomes::new();
+    if options.engine == shared::ROOTLESS {
+        let mut user = ordinary::user()?;
+        outcomes.extend(nextest(
+            options,
+            user.as_ref(),
+            &resources,
+            &format!("({filter}) & not {RUNNERS}"),
+        )?);
+        // The runner's own tests are where an engine is.
+        if let Some(user) = &mut user {
+            user.inside = true;
+            let more = nextest(
+                options,
+                Some(user),
+                &resources,
+                &format!("({filter}) & {RUNNERS}"),
+            )?;
+            for (number, tests) in more {
+                outcomes.entry(number).or_default().extend(tests);
+            }
+        }
+    } else {
+        outcomes.extend(nextest(options, None, &resources, &filter)?);
+    }
+    drop(resources);
+    if outcomes.is_empty() {
+        return Err("no test ran: cargo-nextest, which `cargo xtask setup` installs, is needed".into());
+    }
+    let exceptions = Exceptions::of(&options.engine)?;
+    let stale = exceptions.apply(&mut outcomes);
+    let behaviours: Vec<_> = behaviours
+        .into_iter()
+        .filter(|behaviour| is_wanted(behaviour.number))
+        .collect();
+    println!("{}", table(&behaviours, &outcomes));
+    let path = paths::target().join("conformance.json");
+    fs::write(&path, format!("{:#}\n", report(options, &behaviours, &outcomes)))?;
+    eprintln!("wrote {}", path.display());
+    for name in &stale {
+        println!(
+            "{name} holds, and is listed as an exception in {}",
+            exceptions.file
+        );
+    }
+    let failing = outcomes
+        .values()
+        .flatten()
+        .filter(|(_, outcome)| matches!(outcome, Outcome::Fails(_)))
+        .count();
+    match (failing, stale.len()) {
+        (0, 0) => Ok(()),
+        (0, stale) => Err(format!("{stale} exceptions hold: take them out of the list").into()),
+        (failing, _) => Err(format!("{failing} tests do not hold").into()),
+    }
+}
+
+/// Runs the tests that are selected.
+fn nextest(
+    options: &Options,
+    user: Option<&User>,
+    resources: &test::Shared,
+    filter: &str,
+) -> Result<Outcomes, Failure> {
+    let mut command = match user {
+        Some(user) => {
+            let mut command = ordinary::command(Some(user), Path::new(shell::cargo().get_program()));
+            command.current_dir(paths::workspace());
+            command
+        }
+        None => shell::cargo(),
+    };
     command
         .args([
             "nextest",
@@ -127,7 +203,7 @@ pub(crate) fn run(options: &Options) -> Done {
             "libtest-json",
             "--workspace",
         ])
-        .args(["-E", filter.as_str()])
+        .args(["-E", filter])
         .env("NEXTEST_EXPERIMENTAL_LIBTEST_JSON", "1")
         .env(shared::ENGINE, &options.engine)
         .env(shared::RUNTIME, &options.runtime)
@@ -136,31 +212,60 @@ pub(crate) fn run(options: &Options) -> Done {
         .stdout(Stdio::piped());
     eprintln!("$ {}", shell::line_of(&command));
     let output = command.spawn()?.wait_with_output()?;
-    drop(resources);
-    let outcomes = outcomes(
+    Ok(outcomes(
         &String::from_utf8_lossy(&output.stdout),
         options.engine == "docker",
-    );
-    if outcomes.is_empty() {
-        return Err("no test ran: cargo-nextest, which `cargo xtask setup` installs, is needed".into());
+    ))
+}
+
+/// Tests that do not hold on an engine, as is known, and why: lines of a test's name and a reason.
+struct Exceptions {
+    file: String,
+    /// The end of a test's name, with its modules, and the reason.
+    all: Vec<(String, String)>,
+}
+
+impl Exceptions {
+    /// Those of this engine; there may be none.
+    fn of(engine: &str) -> Result<Self, Failure> {
+        let file = format!("tests/exceptions-{engine}.txt");
+        let path = paths::workspace().join(&file);
+        let text = if engine == shared::ROOTLESS {
+            fs::read_to_string(path)?
+        } else {
+            String::new()
+        };
+        let lines = text
+            .lines()
+            .filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let all = lines.map(|line| {
+            let (name, reason) = line
+                .split_once(' ')
+                .ok_or_else(|| format!("{file}: {line:?} has no reason"))?;
+            Ok((name.to_owned(), reason.trim().to_owned()))
+        });
+        Ok(Self {
+            all: all.collect::<Result<_, Failure>>()?,
+            file,
+        })
     }
-    let behaviours: Vec<_> = behaviours
-        .into_iter()
-        .filter(|behaviour| is_wanted(behaviour.number))
-        .collect();
-    println!("{}", table(&behaviours, &outcomes));
-    let path = paths::target().join("conformance.json");
-    fs::write(&path, format!("{:#}\n", report(options, &behaviours, &outcomes)))?;
-    eprintln!("wrote {}", path.display());
-    let failing = outcomes
-        .values()
-        .flatten()
-        .filter(|(_, outcome)| matches!(outcome, Outcome::Fails(_)))
-        .count();
-    if failing > 0 {
-        return Err(format!("{failing} tests do not hold").into());
+
+    /// Takes known failures out of the failures; returns which of those that ran hold after all.
+    fn apply(&self, outcomes: &mut Outcomes) -> Vec<String> {
+        let mut stale = Vec::new();
+        for (name, outcome) in outcomes.values_mut().flatten() {
+            let known = self.all.iter().find(|(known, _)| {
+                let rest = name.strip_suffix(known.as_str());
+                rest.is_some_and(|rest| rest.is_empty() || rest.ends_with("::"))
+            });
+            match (known, &outcome) {
+                (Some((_, reason)), Outcome::Fails(_)) => *outcome = Outcome::Excepted(reason.clone()),
+                (Some((known, _)), Outcome::Holds) if !stale.contains(known) => stale.push(known.clone()),
+                _ => {}
+            }
+        }
+        stale
     }
-    Ok(())
 }
 
 /// The behaviours, one a line: number, whether runtimes matter, title.
@@ -193,7 +298,7 @@ fn filter(behaviours: &[Behaviour], is_wanted: impl Fn(u8) -> bool, options: &Op
         wanted.join("|"),
         others.join("|")
     );
-    if !options.is_usual() {
+    if !options.is_usual() || options.engine == shared::ROOTLESS {
         let running = RUNNING_STEPS.map(|package| format!("package({package})"));
         filter = format!("({}) & {filter}", running.join(" | "));
     }
@@ -267,6 +372,8 @@ fn together(tests: &[(String, Outcome)]) -> &'static str {
     let any = |word| tests.iter().any(|(_, outcome)| outcome.word() == word);
     match () {
         () if any("fails") => "fails",
+        () if any("excepted") && any("holds") => "partly",
+        () if any("excepted") => "excepted",
         () if any("holds") => "holds",
         () if any("skipped") => "skipped",
         () => "no test",
@@ -363,6 +470,31 @@ mod tests {
         assert_eq!(word(refused, true), "skipped");
         assert_eq!(word(refused, false), "fails");
         assert_eq!(word("thread 'x' panicked at y:\nleft != right\n", true), "fails");
+    }
+
+    #[test]
+    fn known_failures_are_told_from_others_and_those_that_hold_are_told() {
+        let test = |name: &str, outcome: Outcome| (name.to_owned(), outcome);
+        let failed = || Outcome::Fails("no".to_owned());
+        let mut outcomes = Outcomes::from([(
+            9,
+            vec![
+                test("wharf-e2e::steps::b09_limits", failed()),
+                test("wharf-e2e::steps::more_b09_limits", failed()),
+                test("wharf-e2e::steps::b09_pids", Outcome::Holds),
+            ],
+        )]);
+        let exceptions = Exceptions {
+            file: String::new(),
+            all: [("b09_limits", "no groups"), ("steps::b09_pids", "the same")]
+                .map(|(name, reason)| (name.to_owned(), reason.to_owned()))
+                .into(),
+        };
+        assert_eq!(exceptions.apply(&mut outcomes), ["steps::b09_pids"]);
+        assert_eq!(outcomes[&9][0].1, Outcome::Excepted("no groups".to_owned()));
+        assert_eq!(together(&outcomes[&9]), "fails");
+        outcomes.get_mut(&9).unwrap().remove(1);
+        assert_eq!(together(&outcomes[&9]), "partly");
     }
 
     #[test]

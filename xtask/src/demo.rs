@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use flate2::read::GzDecoder;
-use wharf_testkit::paths;
+use wharf_testkit::{ordinary::User, paths, shared};
 
 use crate::shell::{self, Done, Failure};
-use crate::{fixtures, setup};
+use crate::{fixtures, ordinary, setup};
 
 /// A pure Python library whose source distribution has its own tests, which need nothing but pytest.
 const LIBRARY: &str = "pathspec";
@@ -23,7 +23,7 @@ const TOUCHED: &str = "pathspec/util.py";
 /// How to run the demo.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// The engine to run on, as `wharf --engine` takes it.
+    /// The engine to run on, as `wharf --engine` takes it, or rootless: a local one of an ordinary user.
     #[arg(long, default_value = "auto")]
     engine: String,
     /// Leave what an earlier demo has made in the store.
@@ -44,6 +44,8 @@ struct Stage {
     source: PathBuf,
     out: PathBuf,
     variables: Vec<(&'static str, String)>,
+    /// Who runs it, when that is another user.
+    user: Option<User>,
 }
 
 /// Tells the story of three runs.
@@ -52,13 +54,16 @@ pub(crate) fn run(options: &Options) -> Done {
     shell::run(shell::cargo().args(["build", "--package", "wharf-cli"]))?;
     let stage_dir = paths::target().join("demo");
     fs::create_dir_all(&stage_dir)?;
+    let is_rootless = options.engine == shared::ROOTLESS;
+    let engine = if is_rootless { "local" } else { &options.engine };
     let mut stage = Stage {
+        user: if is_rootless { ordinary::user()? } else { None },
         wharf: paths::target().join("debug/wharf"),
         source: library(&stage_dir)?,
         out: stage_dir.join("out"),
         variables: vec![
             ("WHARF_HOME", stage_dir.join("wharf").display().to_string()),
-            ("WHARF_ENGINE", options.engine.clone()),
+            ("WHARF_ENGINE", engine.to_owned()),
         ],
     };
     // Keeps the registry alive until the demo is over.
@@ -129,7 +134,7 @@ fn tell(stage: &Stage, keep: bool) -> Done {
 
 impl Stage {
     fn command<const N: usize>(&self, args: [&str; N]) -> Command {
-        let mut command = Command::new(&self.wharf);
+        let mut command = ordinary::command(self.user.as_ref(), &self.wharf);
         command
             .args(args)
             .envs(self.variables.iter().map(|(name, value)| (*name, value)));

@@ -14,6 +14,7 @@ mod demo;
 mod fixtures;
 mod generate;
 mod modules;
+mod ordinary;
 mod platforms;
 mod setup;
 mod shell;

@@ -11,12 +11,14 @@ use crate::shell::{self, Done};
 const WASM_TARGET: &str = "wasm32-wasip2";
 
 /// What the tests and the demo run, and the Debian package that has it.
-const PROGRAMS: [(&str, &str); 27] = [
+const PROGRAMS: [(&str, &str); 29] = [
     ("curl", "curl"),
     ("kill", "procps"),
     ("setpriv", "util-linux"),
     ("time", "time"),
     ("ip", "iproute2"),
+    ("newuidmap", "uidmap"),
+    ("pasta", "passt"),
     ("iptables-save", "iptables"),
     ("nft", "nftables"),
     ("debootstrap", "debootstrap"),

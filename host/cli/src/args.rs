@@ -341,6 +341,8 @@ pub(crate) enum EngineAction {
     Start(EngineArgs),
     /// End the engine; what it remembers stays
     Stop(EngineArgs),
+    /// End the engine and remove all that it remembers, cache volumes and all
+    Reset(EngineArgs),
     /// Show which engine answers and what it can do
     Status {
         #[command(flatten)]

@@ -149,10 +149,12 @@ impl EngineSettings {
                 let options = Box::new(self.docker_options()?);
                 match wharf_docker::reach(&options).await {
                     Ok(_) => Ok(Place::Docker(options)),
-                    Err(_) if may_be_local() => Ok(Place::Local),
-                    Err(error) => Err(ConnectError::Place(format!(
-                        "there is no engine to use: one on this host {NOT_LOCAL}; {error}"
-                    ))),
+                    Err(error) => match not_local() {
+                        None => Ok(Place::Local),
+                        Some(why) => Err(ConnectError::Place(format!(
+                            "there is no engine to use: one on this host {why}; {error}"
+                        ))),
+                    },
                 }
             }
         }
@@ -277,9 +279,9 @@ impl EngineSettings {
     }
 
     async fn connect_local(&self) -> Result<Connection, ConnectError> {
-        if !may_be_local() {
+        if let Some(why) = not_local() {
             return Err(ConnectError::Place(format!(
-                "an engine on this host {NOT_LOCAL}: use --engine docker, or run this as root on Linux"
+                "an engine on this host {why}: use --engine docker, or run this as root on Linux"
             )));
         }
         let launch = self.launch()?;
@@ -425,17 +427,24 @@ fn engine_program() -> Result<PathBuf, ConnectError> {
     }
 }
 
-/// Can an engine run on this host? As root for now, on Linux.
-fn may_be_local() -> bool {
-    cfg!(target_os = "linux") && rustix::process::geteuid().is_root()
+/// Why no engine can run on this host, as far as that is known before one is started: as root, or as an ordinary user in a
+/// namespace of its own, on Linux.
+#[cfg(target_os = "linux")]
+fn not_local() -> Option<String> {
+    if !crate::ordinary::is_one() {
+        return None;
+    }
+    let obstacle = wharf_userns::obstacle()?;
+    let next = obstacle.next().unwrap_or_default();
+    Some(format!(
+        "needs root or a user namespace, and {obstacle} (next: {next})"
+    ))
 }
 
-/// What it takes that this host does not offer.
-const NOT_LOCAL: &str = if cfg!(target_os = "linux") {
-    "needs root, and this is another user"
-} else {
-    "needs Linux, and this is another system"
-};
+#[cfg(not(target_os = "linux"))]
+fn not_local() -> Option<String> {
+    Some("needs Linux, and this is another system".to_owned())
+}
 
 fn text_of(path: &Path) -> Result<String, ConnectError> {
     let text = path.to_str().map(str::to_owned);

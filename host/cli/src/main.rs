@@ -16,6 +16,8 @@ mod gpus;
 mod interrupt;
 mod limits;
 mod module;
+#[cfg(target_os = "linux")]
+mod ordinary;
 mod output;
 mod panic;
 mod pins;
@@ -51,6 +53,10 @@ fn main() -> ExitCode {
         .is_some_and(|first| first == RUNNER_HELPER)
     {
         wharf_runner::helper_main();
+    }
+    #[cfg(target_os = "linux")]
+    if let Some(code) = ordinary::answer() {
+        return code;
     }
     panic::install();
     complete::answer();

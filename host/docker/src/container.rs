@@ -7,8 +7,8 @@ use bollard::{
     models::{ContainerCreateBody, HostConfig},
     query_parameters::{
         CreateContainerOptionsBuilder, InspectContainerOptions, LogsOptionsBuilder,
-        RemoveContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
-        UploadToContainerOptionsBuilder,
+        RemoveContainerOptionsBuilder, RemoveVolumeOptions, StartContainerOptions,
+        StopContainerOptionsBuilder, UploadToContainerOptionsBuilder,
     },
 };
 use futures::TryStreamExt;
@@ -174,6 +174,18 @@ pub async fn stop(daemon: &Daemon, options: &DockerOptions) -> Result<bool, Dock
     }
     remove(daemon, options).await?;
     Ok(was_there)
+}
+
+/// Removes the volume that holds what the engine remembers, which has to have ended.
+pub async fn remove_store(daemon: &Daemon, options: &DockerOptions) -> Result<(), DockerError> {
+    let removed = daemon
+        .docker
+        .remove_volume(&options.volume(), None::<RemoveVolumeOptions>)
+        .await;
+    match removed {
+        Err(error) if !is_missing(&error) => Err(DockerError::refused("remove the engine's volume")(error)),
+        _ => Ok(()),
+    }
 }
 
 /// What the engine has said since it was started.

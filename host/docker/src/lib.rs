@@ -18,7 +18,7 @@ mod ssh;
 mod stream;
 
 pub use address::{Address, Located, Tls};
-pub use container::{Found, find, logs, ready, start, stop};
+pub use container::{Found, find, logs, ready, remove_store, start, stop};
 pub use daemon::{Daemon, reach, reach_at};
 pub use error::DockerError;
 pub use gpus::GpuDriver;

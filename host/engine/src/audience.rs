@@ -1,13 +1,13 @@
 //! Who waits for a piece of work: told of it, asked for secrets, and served in turns.
 
 use std::{
-    sync::{Arc, Mutex, Weak},
+    sync::{Arc, Mutex, Weak, atomic::Ordering},
     time::Instant,
 };
 
 use wharf_digest::Digest;
 use wharf_graph::{Error, op::SecretId, plan::Tree};
-use wharf_proto::v1::{Finished, Kind, Outcome, Started, event};
+use wharf_proto::v1::{Finished, Kind, Notice, Outcome, Started, event};
 use wharf_store::Spent;
 use zeroize::Zeroizing;
 
@@ -74,6 +74,17 @@ impl Audience {
             }),
         );
         outcome
+    }
+
+    /// Tells each session once, however many steps it has.
+    pub(crate) fn tell_once(&self, key: Digest, text: &str) {
+        let sessions = lock(&self.0).sessions.clone();
+        for session in sessions {
+            if !session.was_told.swap(true, Ordering::Relaxed) {
+                let text = text.to_owned();
+                session.tell(key, event::What::Notice(Notice { text }));
+            }
+        }
     }
 
     /// One more session waits for this, and so for all that this waits for.

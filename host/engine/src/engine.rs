@@ -331,9 +331,10 @@ impl Engine {
         StatusReply {
             client: String::new(),
             version: VERSION.to_owned(),
-            pid: std::process::id(),
+            pid: wharf_userns::own_pid(),
             store: self.store_path.display().to_string(),
             runtime: self.runtime_name.clone(),
+            rights: wharf_runner::ordinary::rights(),
             sessions: lock(&self.sessions).len() as u64,
             running_steps: self.running_steps.load(Ordering::Relaxed) as u64,
             uptime_seconds: self.started.elapsed().as_secs(),

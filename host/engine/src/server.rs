@@ -50,7 +50,7 @@ impl v1::engine_server::Engine for Service {
     async fn hello(&self, _: Request<v1::HelloRequest>) -> Result<Response<v1::HelloReply>, Status> {
         Ok(Response::new(v1::HelloReply {
             version: VERSION.to_owned(),
-            pid: std::process::id(),
+            pid: wharf_userns::own_pid(),
         }))
     }
 

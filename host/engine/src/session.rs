@@ -6,7 +6,7 @@ use std::{
     os::unix::fs::FileExt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -86,6 +86,8 @@ pub(crate) struct Session {
     made: Mutex<HashMap<Digest, Arc<Made>>>,
     /// Layers that this run has found in their place.
     pub(crate) seen: Seen,
+    /// Was it told what its steps lack because of where this engine runs?
+    pub(crate) was_told: AtomicBool,
     /// Steps that were reported, so that each is counted once.
     reported: Mutex<HashSet<Digest>>,
 }
@@ -135,6 +137,7 @@ impl Session {
             next_request: AtomicU64::new(1),
             made: Mutex::default(),
             seen: Seen::default(),
+            was_told: AtomicBool::new(false),
             reported: Mutex::default(),
         })
     }

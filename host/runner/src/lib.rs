@@ -16,6 +16,7 @@ mod ground;
 mod helper;
 mod helper_process;
 mod network;
+pub mod ordinary;
 mod outcome;
 mod overlay;
 pub mod passwd;
@@ -30,6 +31,7 @@ mod stubs;
 mod system;
 mod terminal;
 
+pub use cgroup::make_room;
 pub use error::{Error, Result};
 pub use helper::helper_main;
 pub use network::{FilterSockets, Listening, StepNetwork, is_of_steps};

@@ -7,7 +7,10 @@ use rustix::{
     mount::FsOpenFlags,
 };
 
-use crate::network;
+use serde::{Deserialize, Serialize};
+use wharf_userns::ids;
+
+use crate::{helper::USER_XATTR, network};
 
 /// Where control groups are mounted.
 const CGROUPS: &str = "/sys/fs/cgroup";
@@ -15,16 +18,16 @@ const CGROUPS: &str = "/sys/fs/cgroup";
 const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
 
 /// One thing that steps need of the kernel.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Feature {
     /// What it is, in a word.
-    pub name: &'static str,
+    pub name: String,
     /// What was found.
     pub found: Found,
 }
 
 /// What was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Found {
     /// It works, with a word on how.
     Works(String),
@@ -37,8 +40,11 @@ pub enum Found {
 /// Tries what the built-in runtime uses. `beside` is a directory on the file system that will hold layers; it has to exist
 /// and be writable. Blocking, for some milliseconds.
 pub fn probe(beside: &Path) -> Vec<Feature> {
-    let (namespaces, network) = in_namespaces();
-    let feature = |name, found| Feature { name, found };
+    let (namespaces, network) = in_namespaces(beside);
+    let feature = |name: &str, found| Feature {
+        name: name.to_owned(),
+        found,
+    };
     vec![
         feature("namespaces", namespaces),
         feature(
@@ -59,7 +65,7 @@ fn works_or_fails(outcome: io::Result<()>, word: &str) -> Found {
 }
 
 /// New namespaces of all kinds, and the packet filter's rules in a network of their own.
-fn in_namespaces() -> (Found, Found) {
+fn in_namespaces(beside: &Path) -> (Found, Found) {
     // A thread of its own, which ends with what it has entered.
     let tried = thread::spawn(|| {
         let kinds = libc::CLONE_NEWNS
@@ -79,6 +85,10 @@ fn in_namespaces() -> (Found, Found) {
     let (namespaces, rules) =
         tried.unwrap_or_else(|_| (Err(io::Error::other("the thread that tried ended badly")), None));
     let network = match rules {
+        Some(Ok(())) if !wharf_userns::owns_network() => match network::try_uplink(beside) {
+            Ok(program) => Found::Works(format!("packet filter (nftables), and a way out by {program}")),
+            Err(error) => Found::Limited(format!("steps with network do not run: {error}")),
+        },
         Some(Ok(())) => Found::Works("packet filter (nftables)".to_owned()),
         Some(Err(error)) => Found::Limited(format!(
             "steps with network do not run: the packet filter (nftables) takes no rules: {error}"
@@ -101,6 +111,9 @@ fn try_overlay(beside: &Path) -> io::Result<()> {
 
 fn make_overlay(directory: &Path) -> io::Result<()> {
     let fs = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    if !ids().are_the_machines() {
+        rustix::mount::fsconfig_set_flag(fs.as_fd(), USER_XATTR)?;
+    }
     for (option, name) in [("lowerdir", "lower"), ("upperdir", "upper"), ("workdir", "work")] {
         let path = directory.join(name);
         std::fs::create_dir_all(&path)?;
@@ -134,7 +147,7 @@ fn cgroups() -> Found {
             "limits of memory, processes and processors are not held: {CGROUPS} is read-only"
         ));
     }
-    if lacking.is_empty() {
+    if lacking.is_empty() && ids().are_the_machines() {
         return Found::Works(format!("version {version}, with {}", CONTROLLERS.join(", ")));
     }
     Found::Limited(format!(

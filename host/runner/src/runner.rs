@@ -17,6 +17,7 @@ use std::{
 
 use oci_spec::runtime::{Mount, Spec};
 use tokio_util::sync::CancellationToken;
+use wharf_userns::ids;
 
 use crate::{
     arrange::arrange,
@@ -138,6 +139,12 @@ impl Runner {
         if !rustix::process::geteuid().is_root() {
             return Err(Error::Unsupported("the engine is not root".to_owned()));
         }
+        if let (Runtime::Binary(program), false) = (&config.runtime, ids().are_the_machines()) {
+            return Err(Error::Unsupported(format!(
+                "{} runs steps for engines of root alone: leave --runtime away",
+                program.display()
+            )));
+        }
         let mut usual = crate::spec::docker_like(&crate::spec::Process::default())?;
         let devices = usual
             .linux()
@@ -146,7 +153,7 @@ impl Runner {
         let cgroups = Arc::new(Cgroups::probe(&config.name, devices.unwrap_or_default()));
         clear_state(&config.state)?;
         ground::lay(&config.ground)?;
-        let networks = Arc::new(Networks::new(&config.resolv_conf));
+        let networks = Arc::new(Networks::new(&config.resolv_conf, &config.state));
         let slots = match config.runtime {
             Runtime::BuiltIn => {
                 let helper = HelperProcess::start(&config.helper)?;
@@ -174,7 +181,8 @@ impl Runner {
 
     /// What cannot be done here, in words.
     pub fn missing(&self) -> Vec<String> {
-        self.cgroups.missing()
+        let ids = crate::ordinary::lacks();
+        self.cgroups.missing().into_iter().chain(ids).collect()
     }
 
     /// Where files for steps can lie while they run: in memory if possible, and gone when a runner starts here again.

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use oci_spec::runtime::{Linux, Spec};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use wharf_userns::{Ids, ids};
 
 use crate::{
     error::{Error, Result},
@@ -97,6 +98,8 @@ fn defaults() -> &'static Value {
 /// What the kernel gives, in the order in which it is mounted.
 fn system_mounts() -> Value {
     let system = |destination: &str, kind: &str, options: &[&str]| json!({ "destination": destination, "type": kind, "source": kind, "options": options });
+    // Terminals belong to a group of their own, where there is another group than root's.
+    let terminals = if ids() == Ids::One { "gid=0" } else { "gid=5" };
     json!([
         system("/proc", "proc", &["nosuid", "noexec", "nodev"]),
         system(
@@ -113,7 +116,7 @@ fn system_mounts() -> Value {
                 "newinstance",
                 "ptmxmode=0666",
                 "mode=0620",
-                "gid=5",
+                terminals,
             ],
         ),
         system("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
@@ -179,6 +182,18 @@ fn own_devices(process: &Process) -> (Vec<Value>, Vec<Value>) {
     (nodes.collect(), rules.collect())
 }
 
+/// The kernel's settings, of which one names all groups: those that there are.
+fn sysctl(usual: &Value) -> Value {
+    let mut settings = usual.clone();
+    let last = match ids() {
+        Ids::Machine => return settings,
+        Ids::Range { groups, .. } => groups - 1,
+        Ids::One => 0,
+    };
+    settings["net.ipv4.ping_group_range"] = format!("0 {last}").into();
+    settings
+}
+
 /// What is the same for every step.
 fn common() -> &'static std::result::Result<Spec, String> {
     static COMMON: LazyLock<std::result::Result<Spec, String>> = LazyLock::new(|| {
@@ -194,7 +209,7 @@ fn common() -> &'static std::result::Result<Spec, String> {
                 "resources": { "devices": devices() },
                 "maskedPaths": defaults["maskedPaths"],
                 "readonlyPaths": defaults["readonlyPaths"],
-                "sysctl": defaults["sysctl"],
+                "sysctl": sysctl(&defaults["sysctl"]),
             },
         });
         let mut spec: Spec = serde_json::from_value(spec).map_err(|error| error.to_string())?;

@@ -73,7 +73,7 @@ fn export_entry<W: Write>(
         (None, None) => edit::xattrs(&place.attributed().context(said)?).context(said)?,
     };
     let time_set = edit::is_time_set(&attributes, stat.modified);
-    let shown_attributes = attributes.iter().filter(|(name, _)| name != edit::TIME_SET);
+    let shown_attributes = attributes.iter().filter(|(name, _)| *name != *edit::TIME_SET);
     let named: Vec<(String, &[u8])> = shown_attributes
         .map(|(name, value)| (format!("{XATTR}{name}"), value.as_slice()))
         .collect();

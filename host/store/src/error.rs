@@ -33,6 +33,19 @@ pub enum Error {
         /// The newest that this program knows.
         known: u32,
     },
+    /// The owners of its files mean others to this engine.
+    #[error(
+        "the files in the store {} belong to {found}, and this engine has {own}: `wharf engine reset` removes what it remembers, \
+         or name another directory with WHARF_STORE", path.display()
+    )]
+    OtherIds {
+        /// Which.
+        path: PathBuf,
+        /// Whose ids they have.
+        found: String,
+        /// Whose ids this engine has.
+        own: &'static str,
+    },
     /// The index failed.
     #[error("the store's index: {0}")]
     Index(#[from] rusqlite::Error),

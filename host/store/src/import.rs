@@ -9,7 +9,7 @@ use std::{
     os::fd::OwnedFd,
 };
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Mode, XattrFlags};
 use wharf_archive::{Entries, Entry, EntryType, Sparse};
 
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
     edit::{self, Attributed},
     error::{Context, Error, Result},
     layer::{LayerDraft, LayerId, Snapshot},
+    ordinary,
     store::Store,
     tree::{self, shown},
 };
@@ -80,7 +81,7 @@ fn over_whiteout(here: &OwnedFd, name: &[u8]) -> Result<OwnedFd> {
 }
 
 fn hide_below(directory: &OwnedFd) -> Result<()> {
-    rustix::fs::fsetxattr(directory, tree::OPAQUE, b"y", XattrFlags::empty())
+    rustix::fs::fsetxattr(directory, tree::OPAQUE.as_str(), b"y", XattrFlags::empty())
         .context(|| "an opaque directory".to_owned())
 }
 
@@ -273,6 +274,14 @@ fn write_parts(sparse: &Sparse, content: &mut dyn Read, file: &mut std::fs::File
 /// Links, pipes and devices.
 fn special(entry: &Entry, directory: &OwnedFd, name: &[u8]) -> Result<()> {
     let said = || shown(&entry.path);
+    if matches!(entry.kind, EntryType::Char | EntryType::Block) && !ordinary::makes_devices() {
+        // Steps have the usual ones by other means, whatever their image holds.
+        tracing::warn!(
+            "{}: a device file of an image is left out, as this engine is not root",
+            said()
+        );
+        return Ok(());
+    }
     let mode = Mode::from_raw_mode(entry.mode);
     let (major, minor) = entry.device;
     let make = |kind, device| {
@@ -295,8 +304,7 @@ fn special(entry: &Entry, directory: &OwnedFd, name: &[u8]) -> Result<()> {
             ));
         }
     }
-    let (uid, gid) = entry.owner;
-    let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+    let (uid, gid) = ordinary::owner(entry.owner).context(said)?;
     rustix::fs::chownat(directory, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW).context(said)?;
     set_xattrs(entry, &edit::Name::of(directory, name).context(said)?)?;
     if entry.kind != EntryType::Symlink {
@@ -308,7 +316,8 @@ fn special(entry: &Entry, directory: &OwnedFd, name: &[u8]) -> Result<()> {
 fn set_xattrs(entry: &Entry, file: &impl Attributed) -> Result<()> {
     for (name, value) in &entry.attributes {
         // Overlay's marks and ours are ours to set.
-        if name.starts_with(b"trusted.overlay.") || name.starts_with(b"trusted.wharf.") {
+        let is_ours = |begin| ordinary::is_attribute(name, begin);
+        if is_ours("overlay.") || is_ours("wharf.") || name.starts_with(b"trusted.overlay.") {
             continue;
         }
         file.set(name, value)

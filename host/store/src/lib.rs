@@ -18,6 +18,7 @@ mod import;
 mod index;
 mod layer;
 mod manifest;
+mod ordinary;
 mod partial;
 mod pins;
 mod received;

@@ -17,7 +17,7 @@ use crate::{
     error::{Context, Error, Result},
     index::{Index, ResultRecord, Spent},
     layer::{LayerDraft, LayerId, Snapshot, Top},
-    partial,
+    ordinary, partial,
     pins::{Pin, Pins},
     remove::{self, Remover},
     tree,
@@ -89,7 +89,9 @@ impl Store {
             .open(directory.join("lock"));
         let lock = lock.context(said)?;
         wait_for(&lock, directory)?;
+        let is_new = !directory.join("version").exists();
         check_version(directory)?;
+        check_ids(directory, is_new)?;
         for part in [
             "layers", "drafts", "received", "partial", "work", "blobs", "volumes", "flat", "trash",
         ] {
@@ -382,6 +384,29 @@ fn wait_for(lock: &File, directory: &Path) -> Result<()> {
             }
         }
     }
+}
+
+/// Whose ids the files of a store have: those of one kind mean nothing to an engine of another.
+fn check_ids(directory: &Path, is_new: bool) -> Result<()> {
+    let file = directory.join("ids");
+    let own = ordinary::kind();
+    let found = match std::fs::read_to_string(&file) {
+        Ok(text) => text.trim().to_owned(),
+        // Older ones were root's.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !is_new => ordinary::ROOTS.to_owned(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return std::fs::write(&file, format!("{own}\n")).context(|| file.display().to_string());
+        }
+        Err(error) => return Err(Error::io(file.display().to_string(), error)),
+    };
+    if found == own {
+        return Ok(());
+    }
+    Err(Error::OtherIds {
+        path: directory.to_owned(),
+        found,
+        own,
+    })
 }
 
 fn check_version(directory: &Path) -> Result<()> {

@@ -15,6 +15,7 @@ pub mod gpus;
 pub mod http;
 pub mod image;
 pub mod layout;
+pub mod ordinary;
 pub mod paths;
 pub mod process;
 pub mod registry;

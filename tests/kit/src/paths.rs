@@ -34,6 +34,11 @@ pub fn program(name: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
+/// A program of this workspace that tests use, where the last build left it.
+pub fn beside_tests(name: &str) -> PathBuf {
+    target().join("debug").join(name)
+}
+
 /// Whether this process is root.
 pub fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt;

@@ -13,8 +13,11 @@ pub const DOCKER_MIRROR: &str = "WHARF_TEST_DOCKER_MIRROR";
 /// The `wharf` program under test.
 pub const WHARF_BIN: &str = "WHARF_BIN";
 
-/// The engine that the tests are run for, in place of the one that each starts: `docker`, or `unix://SOCKET`.
+/// The engine that the tests are run for, in place of the one that each starts: `docker`, or `unix://SOCKET`. With `rootless`
+/// each starts its own, as the ordinary user who runs the tests.
 pub const ENGINE: &str = "WHARF_TEST_ENGINE";
+/// What [`ENGINE`] is for engines of an ordinary user.
+pub const ROOTLESS: &str = "rootless";
 /// What is to run steps, in place of the built-in runner: `runc`, `crun` or a path.
 pub const RUNTIME: &str = "WHARF_TEST_RUNTIME";
 
@@ -33,9 +36,14 @@ pub fn needs_its_own_engine() -> ! {
 ///
 /// Then.
 pub fn only_with_its_own_engine() {
-    if get(ENGINE).is_some_and(|engine| engine != "local") {
+    if get(ENGINE).is_some_and(|engine| engine != "local" && engine != ROOTLESS) {
         needs_its_own_engine();
     }
+}
+
+/// Is the run for engines of an ordinary user?
+pub fn is_rootless() -> bool {
+    get(ENGINE).as_deref() == Some(ROOTLESS)
 }
 
 /// The value of one of these variables, unless it is unset or empty.

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::docker::Daemon;
 use crate::fixtures::{self, Mirror};
+use crate::ordinary::{self, User};
 use crate::{Error, Result, ca, paths, process, shared};
 
 /// Which engine a world's pipelines run on.
@@ -29,6 +30,8 @@ pub struct World {
     environment: BTreeMap<OsString, OsString>,
     // A daemon of this world's own outlives its engine.
     daemon: Option<Daemon>,
+    // Who runs `wharf`; whoever runs the test when absent.
+    user: Option<User>,
     root: TempDir,
 }
 
@@ -65,6 +68,7 @@ impl World {
             program,
             environment: BTreeMap::new(),
             daemon: None,
+            user: None,
             root,
         };
         for name in ["home", "work", "wharf"] {
@@ -108,6 +112,22 @@ impl World {
         self
     }
 
+    /// The same, in which an ordinary user runs `wharf`, and which is the user's with all that is in it. Needs root.
+    pub fn of_an_ordinary_user(mut self) -> Result<Self> {
+        let mut user = User::with_home(&self.path("home"))?;
+        user.exposed.push(self.program.clone());
+        give(self.root.path())?;
+        self.user = Some(user);
+        Ok(self)
+    }
+
+    /// Changes what that user has, from the next `wharf` on.
+    pub fn change_user(&mut self, change: impl FnOnce(&mut User)) {
+        if let Some(user) = &mut self.user {
+            change(user);
+        }
+    }
+
     /// A path in the world; the directory `work` is where `wharf` runs.
     pub fn path(&self, below: impl AsRef<Path>) -> PathBuf {
         self.root.path().join(below)
@@ -136,7 +156,10 @@ impl World {
 
     /// A `wharf` command that a test wants to change before it runs; see [`Done::of`].
     pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = match &self.user {
+            None => Command::new(&self.program),
+            Some(user) => user.command(&self.program),
+        };
         command
             .args(args)
             .env_clear()
@@ -225,9 +248,14 @@ impl Done {
     /// Runs a command to its end.
     pub fn of(mut command: Command) -> Self {
         use std::os::unix::process::ExitStatusExt;
-        let line = command
-            .get_args()
-            .map(OsStr::to_string_lossy)
+        // Of one that another program runs, its own.
+        let all: Vec<_> = command.get_args().collect();
+        let own = all.iter().position(|arg| *arg == "--").map_or(0, |at| at + 2);
+        let line = all
+            .get(own..)
+            .unwrap_or(&all)
+            .iter()
+            .map(|arg| arg.to_string_lossy())
             .collect::<Vec<_>>()
             .join(" ");
         let output: Output = command
@@ -284,6 +312,26 @@ impl Done {
         let text = std::str::from_utf8(&self.stdout).unwrap_or_else(|error| panic!("{}: {error}", self.line));
         text.strip_suffix('\n').unwrap_or(text)
     }
+}
+
+/// Gives a directory with all that is in it to the ordinary user.
+fn give(directory: &Path) -> Result<()> {
+    let change = |path: &Path| {
+        std::os::unix::fs::lchown(path, Some(ordinary::ID), Some(ordinary::ID))
+            .map_err(Error::io("giving away", path))
+    };
+    change(directory)?;
+    for entry in fs::read_dir(directory)
+        .map_err(Error::io("reading", directory))?
+        .flatten()
+    {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            give(&entry.path())?;
+        } else {
+            change(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// The program under test: `WHARF_BIN`, or what the last build left in the target directory.

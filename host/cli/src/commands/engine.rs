@@ -34,6 +34,7 @@ pub(crate) fn run(command: EngineCommand) -> Result<(), Report> {
         }
         EngineAction::Start(args) => super::runtime()?.block_on(start(&args)),
         EngineAction::Stop(args) => super::runtime()?.block_on(stop(&args)),
+        EngineAction::Reset(args) => super::runtime()?.block_on(reset(&args)),
         EngineAction::Status { engine, json } => super::runtime()?.block_on(status(&engine, json)),
         EngineAction::Logs { engine, step: None } => super::runtime()?.block_on(logs(&engine)),
         EngineAction::Logs {
@@ -77,8 +78,52 @@ async fn running(settings: &EngineSettings) -> Result<Option<Connection>, Report
 }
 
 async fn stop(args: &EngineArgs) -> Result<(), Report> {
+    let was_running = end(&EngineSettings::of(args)?).await?;
+    output::line(if was_running {
+        "the engine has ended"
+    } else {
+        "no engine was running"
+    })
+}
+
+/// Ends the engine and removes its store, whoever's the files in it are.
+async fn reset(args: &EngineArgs) -> Result<(), Report> {
     let settings = EngineSettings::of(args)?;
-    let was_running = match settings.place().await? {
+    let place = settings.place().await?;
+    if let Place::Unix(_) | Place::Tcp(_) = place {
+        return Err(Report::usage(format!(
+            "the store of {} is removed where that engine was started",
+            settings.choice
+        )));
+    }
+    end(&settings).await?;
+    match place {
+        Place::Docker(options) => {
+            let daemon = wharf_docker::reach(&options).await?;
+            wharf_docker::remove_store(&daemon, &options).await?;
+            output::line(&format!("the volume {} is removed", options.volume()))
+        }
+        _ => remove_local(&settings.places.store),
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn remove_local(store: &std::path::Path) -> Result<(), Report> {
+    if !store.exists() {
+        return output::line(&format!("there is no store in {}", store.display()));
+    }
+    crate::ordinary::remove_store(store)?;
+    output::line(&format!("{} is removed", store.display()))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn remove_local(_: &std::path::Path) -> Result<(), Report> {
+    output::line("there is no store on this host")
+}
+
+/// Ends the engine; says whether one was running.
+async fn end(settings: &EngineSettings) -> Result<bool, Report> {
+    Ok(match settings.place().await? {
         Place::Docker(options) => {
             let daemon = wharf_docker::reach(&options).await?;
             let in_docker = wharf_docker::stop(&daemon, &options).await?;
@@ -92,11 +137,6 @@ async fn stop(args: &EngineArgs) -> Result<(), Report> {
             engine_choice::stop(&connection).await?;
             true
         }
-    };
-    output::line(if was_running {
-        "the engine has ended"
-    } else {
-        "no engine was running"
     })
 }
 
@@ -128,7 +168,7 @@ async fn status(args: &EngineArgs, json: bool) -> Result<(), Report> {
     if json {
         return output::json(&serde_json::json!({
             "running": true, "version": status.version, "pid": status.pid, "store": status.store,
-            "runtime": status.runtime, "sessions": status.sessions, "running-steps": status.running_steps,
+            "runtime": status.runtime, "rights": status.rights, "sessions": status.sessions, "running-steps": status.running_steps,
             "uptime-seconds": status.uptime_seconds, "client": status.client, "missing": status.missing, "gpus": gpus::json(&gpus),
         }));
     }
@@ -140,6 +180,7 @@ async fn status(args: &EngineArgs, json: bool) -> Result<(), Report> {
             row("process", status.pid.to_string()),
             row("store", status.store),
             row("runtime", status.runtime),
+            row("rights", status.rights),
             row("clients", status.sessions.to_string()),
             row("running steps", status.running_steps.to_string()),
             row("up for", uptime),

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use wharf_engine::{EngineConfig, PeerLimits, RegistryConfig, RemoteConfig, RunnerConfig, Runtime};
+use wharf_userns::ids;
 
 use crate::{
     RUNNER_HELPER,
     args::{RemoteArgs, ServeArgs},
     engine_choice::{self, mirror, runtime_name, this_program},
     error::{Ended, Report},
-    interrupt,
+    interrupt, ordinary,
     places::{self, Places},
     resolver,
 };
@@ -22,6 +23,11 @@ const PEER_STEPS: usize = 8;
 
 /// Is an engine until it is told to end, or nobody has needed it for a while.
 pub(crate) fn serve(args: ServeArgs) -> Result<(), Report> {
+    if ordinary::is_one() {
+        let code = ordinary::serve(&args)?;
+        // The engine has said all that there is to say.
+        std::process::exit(code.into());
+    }
     let filter = tracing_subscriber::EnvFilter::try_from_env("WHARF_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     tracing_subscriber::fmt()
@@ -83,7 +89,11 @@ fn config(args: ServeArgs) -> Result<EngineConfig, Report> {
                 Runtime::Binary(runtime.into())
             },
             helper: (this_program()?, vec![RUNNER_HELPER.to_owned()]),
-            state: places::runner_state(&store, &run),
+            state: if ids().are_the_machines() {
+                places::runner_state(&store, &run)
+            } else {
+                ordinary::runner_state(&store, &run)?
+            },
             ground: store.join("ground"),
             name: places::name_of_store(&store),
             resolv_conf: resolver::resolv_conf(),

@@ -151,6 +151,9 @@ impl Engine {
         after: &mut After,
     ) -> Result<Arc<Made>, Error> {
         let started = Instant::now();
+        if let Some(lack) = wharf_runner::ordinary::one_id() {
+            audience.tell_once(tree.key, &lack);
+        }
         let root = inputs[0].snapshot.clone();
         let prepared = self.prepare(step, inputs, bound, gpus, audience, cancel).await?;
         let Prepared {

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::Write,
-    os::unix::fs::{OpenOptionsExt, chown},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -21,7 +21,12 @@ use wharf_runner::{
 use wharf_store::{Snapshot, Store, VolumeId, edit, tree::View};
 
 use super::{Held, io_error};
-use crate::{audience::Audience, edit::resolve_owner, engine::Engine, evaluate::Made};
+use crate::{
+    audience::Audience,
+    edit::resolve_owner,
+    engine::{Engine, store_error},
+    evaluate::Made,
+};
 
 impl Engine {
     /// Brings about what is mounted. Directories become overlays of their own, so nothing a step writes is shared.
@@ -149,7 +154,7 @@ impl Engine {
         let (uid, gid) = owner.unwrap_or((copied.1.uid, copied.1.gid));
         let mut file = new_file(&target, copied.1.mode).map_err(io_error)?;
         std::io::copy(&mut copied.0, &mut file).map_err(io_error)?;
-        chown(&target, Some(uid), Some(gid)).map_err(io_error)?;
+        edit::give(&target, (uid, gid)).map_err(|error| store_error(&error))?;
         Ok(target)
     }
 
@@ -183,14 +188,8 @@ impl Engine {
                     if let Some((snapshot, path)) = source {
                         edit::fill(store, &snapshot, &path, taken.path())?;
                     }
-                    if let Some((uid, gid)) = owner {
-                        let context = || "a cache volume's owner".to_owned();
-                        chown(taken.path(), Some(uid), Some(gid)).map_err(|source| {
-                            wharf_store::Error::Io {
-                                context: context(),
-                                source,
-                            }
-                        })?;
+                    if let Some(owner) = owner {
+                        edit::give(taken.path(), owner)?;
                     }
                 }
                 Ok(Some(taken))
@@ -213,7 +212,7 @@ impl Engine {
         new_file(&target, mode)
             .and_then(|mut file| file.write_all(&value))
             .map_err(io_error)?;
-        chown(&target, Some(owner.0), Some(owner.1)).map_err(io_error)?;
+        edit::give(&target, owner).map_err(|error| store_error(&error))?;
         held.secrets.push(value);
         Ok(target)
     }

@@ -13,6 +13,8 @@ use rustix::{
     process::{Pid, Signal},
 };
 
+use wharf_userns::ids;
+
 use crate::error::{Context, Error, Result};
 
 /// Where control groups are mounted.
@@ -38,6 +40,8 @@ pub(crate) struct Cgroups {
     accounting: Option<PathBuf>,
     /// Version 2: one hierarchy for everything.
     unified: bool,
+    /// Version 2: what of it is the engine's to divide.
+    base: PathBuf,
     usual_devices: Vec<LinuxDeviceCgroup>,
 }
 
@@ -78,10 +82,12 @@ impl Cgroups {
             devices: None,
             accounting: None,
             unified,
+            base: base(),
             usual_devices,
         };
         if unified {
-            cgroups.probe_unified(&root.join(name));
+            let own = cgroups.base.join(name);
+            cgroups.probe_unified(&own);
             return cgroups;
         }
         for hierarchy in std::fs::read_dir(root).into_iter().flatten().flatten() {
@@ -106,7 +112,8 @@ impl Cgroups {
 
     fn probe_unified(&mut self, own: &Path) {
         clean(own);
-        if !writable(Path::new(ROOT), || std::fs::create_dir_all(own)) {
+        let base = self.base.clone();
+        if !writable(&base, || std::fs::create_dir_all(own)) {
             return;
         }
         for (controller, slot) in [
@@ -116,11 +123,10 @@ impl Cgroups {
         ] {
             let enable =
                 |group: &Path| std::fs::write(group.join("cgroup.subtree_control"), format!("+{controller}"));
-            let root = Path::new(ROOT);
-            if enable(root).is_err_and(|error| error.raw_os_error() == Some(libc::EBUSY)) {
+            if enable(&base).is_err_and(|error| error.raw_os_error() == Some(libc::EBUSY)) {
                 // Groups with limited children hold no processes themselves: the engine moves into one of its own.
-                move_into_leaf(&root.join(format!("{}-engine", self.name)));
-                enable(root).ok();
+                move_into_leaf(&base, &base.join(leaf_name(&self.name)));
+                enable(&base).ok();
             }
             *slot = enable(own).is_ok().then(|| own.to_owned());
         }
@@ -133,8 +139,11 @@ impl Cgroups {
             .filter(|(directory, _)| directory.is_none())
             .map(|(_, name)| format!("{name} limits (cgroups)"))
             .collect();
-        let has_devices = if self.unified {
-            Path::new(ROOT).join(&self.name).exists()
+        let has_devices = if !ids().are_the_machines() {
+            // Steps have the devices that they are lent, and nobody in them can make others.
+            true
+        } else if self.unified {
+            self.base.join(&self.name).exists()
         } else {
             self.devices.is_some()
         };
@@ -232,8 +241,9 @@ impl Cgroups {
 
     fn limit_devices(&self, step: &mut StepCgroup, rules: &[LinuxDeviceCgroup]) -> Result<()> {
         if self.unified {
-            let own = Path::new(ROOT).join(&self.name);
+            let own = self.base.join(&self.name);
             if own.exists()
+                && ids().are_the_machines()
                 && !rules.is_empty()
                 && let Some(directory) = step.make(Some(&own))?
             {
@@ -395,9 +405,46 @@ fn writable(hierarchy: &Path, mut action: impl FnMut() -> io::Result<()>) -> boo
     }
 }
 
-fn move_into_leaf(leaf: &Path) {
+/// The group in which an engine itself is, where steps' groups are beside it.
+fn leaf_name(name: &str) -> String {
+    format!("{name}-engine")
+}
+
+/// The group of version 2 that is the engine's to divide: all of them for root, and for others the one that they were started
+/// in, which is theirs when somebody has given it to them.
+fn base() -> PathBuf {
+    let root = PathBuf::from(ROOT);
+    if ids().are_the_machines() {
+        return root;
+    }
+    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let own = groups.lines().find_map(|line| line.strip_prefix("0::/"));
+    let own = root.join(own.unwrap_or_default());
+    match own.file_name().and_then(|name| name.to_str()) {
+        Some(name) if name.ends_with("-engine") => own.parent().map_or(root, Path::to_owned),
+        _ => own,
+    }
+}
+
+/// Puts this process, which has no step yet, beside where the groups of steps will be: a group whose children have limits holds
+/// no processes itself. For engines of ordinary users, from outside of their namespace.
+pub fn make_room(name: &str) {
+    if !Path::new(ROOT).join("cgroup.controllers").exists() {
+        return;
+    }
+    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let own = groups.lines().find_map(|line| line.strip_prefix("0::/"));
+    let leaf = Path::new(ROOT)
+        .join(own.unwrap_or_default())
+        .join(leaf_name(name));
+    if std::fs::create_dir_all(&leaf).is_ok() && std::fs::write(leaf.join("cgroup.procs"), "0").is_err() {
+        std::fs::remove_dir(&leaf).ok();
+    }
+}
+
+fn move_into_leaf(base: &Path, leaf: &Path) {
     std::fs::create_dir_all(leaf).ok();
-    let all = std::fs::read_to_string(Path::new(ROOT).join("cgroup.procs")).unwrap_or_default();
+    let all = std::fs::read_to_string(base.join("cgroup.procs")).unwrap_or_default();
     for pid in all.lines() {
         // The kernel's own threads stay where they are.
         std::fs::write(leaf.join("cgroup.procs"), pid).ok();

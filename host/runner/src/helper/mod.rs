@@ -6,6 +6,7 @@
 //! the program. When the engine is gone the helper ends, and with it every step.
 
 mod attend;
+mod devices;
 mod doing;
 mod init;
 mod mounts;
@@ -29,7 +30,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{arrange::Wanted, overlay::Overlay, seccomp::Filter, stubs::Stub, system::System};
 
-pub(crate) use mounts::{mount_overlay, open_directory};
+pub(crate) use mounts::{USER_XATTR, mount_overlay, open_directory};
 
 /// The descriptor on which the helper finds its socket.
 pub(crate) const SOCKET: i32 = 3;

@@ -17,6 +17,8 @@ use rustix::{
     mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags},
 };
 
+use wharf_userns::ids;
+
 use crate::{
     overlay::Overlay,
     stubs::{PointKind, Points, fd_path, open_in},
@@ -24,6 +26,9 @@ use crate::{
 
 /// The kernel takes values of a file system's configuration up to this length.
 const LONGEST_VALUE: usize = 255;
+
+/// The option that has overlay keep its marks in attributes that users may set.
+pub(crate) const USER_XATTR: &str = "userxattr";
 
 /// Paths of an overlay as the kernel takes them: long ones, and those with what it reads as its own, by way of a descriptor.
 struct Paths(Vec<OwnedFd>);
@@ -60,6 +65,21 @@ pub(crate) fn mount_overlay(overlay: &Overlay, empty: &Path, on: &OwnedFd) -> io
     }
 }
 
+/// Of what overlay can do, what it is to do.
+fn choices() -> &'static [(&'static str, Option<&'static str>)] {
+    if ids().are_the_machines() {
+        &[
+            ("index", Some("off")),
+            ("metacopy", Some("off")),
+            ("redirect_dir", Some("off")),
+        ]
+    } else {
+        // Whoever is no root of the machine may not set the attributes that overlay uses otherwise. With those that it may set
+        // there is neither of the other two.
+        &[("index", Some("off")), (USER_XATTR, None)]
+    }
+}
+
 fn mount_by_parts(lowers: &[PathBuf], overlay: &Overlay, on: &OwnedFd) -> io::Result<()> {
     let mut paths = Paths(Vec::new());
     let fs = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
@@ -73,8 +93,11 @@ fn mount_by_parts(lowers: &[PathBuf], overlay: &Overlay, on: &OwnedFd) -> io::Re
         set("workdir", &paths.short(work)?)?;
         rustix::mount::fsconfig_set_flag(fs.as_fd(), "volatile")?;
     }
-    for option in ["index", "metacopy", "redirect_dir"] {
-        set(option, Path::new("off"))?;
+    for (option, value) in choices() {
+        match value {
+            Some(value) => set(option, Path::new(value))?,
+            None => rustix::mount::fsconfig_set_flag(fs.as_fd(), *option)?,
+        }
     }
     rustix::mount::fsconfig_create(fs.as_fd())?;
     let mount = rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
@@ -84,7 +107,11 @@ fn mount_by_parts(lowers: &[PathBuf], overlay: &Overlay, on: &OwnedFd) -> io::Re
 /// The older way: one string of at most a page. Descriptors stand for paths, so that some 200 layers fit.
 fn mount_by_string(lowers: &[PathBuf], overlay: &Overlay, on: &OwnedFd) -> io::Result<()> {
     let mut paths = Paths(Vec::new());
-    let mut options = String::from("index=off,metacopy=off,redirect_dir=off");
+    let choices = choices().iter().map(|(option, value)| match value {
+        Some(value) => format!("{option}={value}"),
+        None => (*option).to_owned(),
+    });
+    let mut options = choices.collect::<Vec<_>>().join(",");
     let mut joined = Vec::new();
     for lower in lowers {
         joined.push(paths.by_descriptor(lower)?.display().to_string());
@@ -126,6 +153,11 @@ fn options(list: &[String]) -> (libc::c_ulong, String) {
         }
     }
     (flags, data.join(","))
+}
+
+/// Mounts a file of the machine's on a file.
+pub(super) fn bind_file(source: &Path, on: &OwnedFd) -> io::Result<()> {
+    mount(&source.to_string_lossy(), &fd_path(on), "", libc::MS_BIND, "")
 }
 
 fn mount(source: &str, target: &str, kind: &str, flags: libc::c_ulong, data: &str) -> io::Result<()> {

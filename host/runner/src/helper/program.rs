@@ -12,6 +12,8 @@ use rustix::{
     thread::{CapabilitySet, CapabilitySets},
 };
 
+use wharf_userns::{Ids, ids};
+
 use super::doing::Doing;
 use crate::seccomp::Program as Filter;
 
@@ -132,6 +134,7 @@ impl Program {
     }
 
     fn become_user(&self) -> io::Result<()> {
+        self.check_ids()?;
         let keeps = !self.rights.sets.permitted.is_empty();
         if self.uid != 0 && keeps {
             rustix::thread::set_keep_capabilities(true)?;
@@ -146,11 +149,14 @@ impl Program {
                     Err(io::Error::last_os_error())
                 }
             };
-            done(libc::syscall(
-                libc::SYS_setgroups,
-                self.groups.len(),
-                self.groups.as_ptr(),
-            ))?;
+            // Where nobody may change groups there is one only.
+            if ids() != Ids::One {
+                done(libc::syscall(
+                    libc::SYS_setgroups,
+                    self.groups.len(),
+                    self.groups.as_ptr(),
+                ))?;
+            }
             done(libc::syscall(libc::SYS_setresgid, self.gid, self.gid, self.gid))?;
             done(libc::syscall(libc::SYS_setresuid, self.uid, self.uid, self.uid))?;
         }
@@ -161,6 +167,35 @@ impl Program {
             rustix::thread::configure_capability_in_ambient_set(capability, true)?;
         }
         Ok(())
+    }
+
+    /// Says which id is not to be had, which the kernel does not.
+    fn check_ids(&self) -> io::Result<()> {
+        let (users, groups) = match ids() {
+            Ids::Machine => return Ok(()),
+            Ids::Range { users, groups } => (users, groups),
+            Ids::One => (1, 1),
+        };
+        let all = self.groups.iter().chain([&self.gid]);
+        let beyond = all
+            .filter(|group| **group >= groups)
+            .map(|group| ("group", *group, groups));
+        let user = (self.uid >= users).then_some(("user", self.uid, users));
+        let Some((kind, id, count)) = user.into_iter().chain(beyond).next() else {
+            return Ok(());
+        };
+        let why = if count == 1 {
+            format!("this engine is not root and has one {kind} id, root's")
+        } else {
+            format!(
+                "this engine is not root and has the {kind} ids up to {}",
+                count - 1
+            )
+        };
+        let next = "`wharf doctor` says how more are to be had";
+        Err(io::Error::other(format!(
+            "there is no {kind} {id}: {why}; {next}"
+        )))
     }
 
     /// Executes the program; returns only with why it could not be.

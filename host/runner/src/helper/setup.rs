@@ -15,7 +15,9 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Job, Order, doing::Doing, mounts};
+use wharf_userns::ids;
+
+use super::{Job, Order, devices, doing::Doing, mounts};
 use crate::{
     arrange::Wanted,
     stubs::{PointKind, Points, Stub, open_in},
@@ -176,9 +178,13 @@ fn default_devices(root: &OwnedFd) -> io::Result<()> {
         ("urandom", 1, 9),
         ("tty", 5, 0),
     ] {
-        let device = rustix::fs::makedev(major, minor);
-        let mode = Mode::from_raw_mode(0o666);
-        rustix::fs::mknodat(&dev, name, FileType::CharacterDevice, mode, device).doing(name)?;
+        if ids().are_the_machines() {
+            let device = rustix::fs::makedev(major, minor);
+            let mode = Mode::from_raw_mode(0o666);
+            rustix::fs::mknodat(&dev, name, FileType::CharacterDevice, mode, device).doing(name)?;
+        } else {
+            devices::lend(&dev, name, &Path::new("/dev").join(name)).doing(name)?;
+        }
     }
     rustix::process::umask(old_umask);
     for (target, name) in [
@@ -209,6 +215,10 @@ fn make_device<F: AsFd>(device: &LinuxDevice, points: &mut Points<'_, F>) -> io:
         _ => FileType::CharacterDevice,
     };
     let number = rustix::fs::makedev(device.major() as u32, device.minor() as u32);
+    if !ids().are_the_machines() && kind != FileType::Fifo {
+        let source = devices::find(device.path(), kind, number)?;
+        return devices::lend(&parent, name, &source);
+    }
     let mode = Mode::from_raw_mode(device.file_mode().unwrap_or(0o666));
     match rustix::fs::mknodat(&parent, name, kind, mode, number) {
         // Those that every container has may be said again.

@@ -6,6 +6,9 @@
 //! A step that may reach a service has a second link, to that service's network alone ([`Networks::join`]): packets between
 //! them pass neither the host nor its filter, and no other step has a way to the service.
 //!
+//! Where the engine is no root of the machine, the links end in a namespace of the engine's instead of on the host, and a program
+//! of the user's brings what leaves there to the world ([`uplink`]).
+//!
 //! The link of a step whose network is filtered does not end on the host but in a namespace of the engine's, which has no way
 //! out ([`filter`]): what the step sends reaches the engine's own sockets there or nobody.
 
@@ -14,20 +17,25 @@ mod join;
 mod link;
 mod netlink;
 mod rules;
+mod uplink;
 
 use std::{
     collections::VecDeque,
     io,
     net::Ipv4Addr,
     os::fd::OwnedFd,
+    path::{Path, PathBuf},
     process::Command,
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use netlink::Socket;
+use uplink::Uplink;
+use wharf_userns::owns_network;
 
 pub use filter::FilterSockets;
 pub use join::Listening;
+pub(crate) use uplink::try_uplink;
 
 use crate::{
     error::{Error, Result},
@@ -51,10 +59,20 @@ pub(crate) struct Networks {
     /// Those that were used longest ago come first: the kernel takes a while to remove an old link.
     free: Numbers,
     resolvers: Vec<Ipv4Addr>,
-    /// Set up when the first step needs it: a socket on the host's side.
-    host: OnceLock<std::result::Result<Mutex<Socket>, String>>,
+    /// What the engine has for networks while it runs.
+    state: PathBuf,
+    /// Set up when the first step needs it, and tried again by the next when that fails.
+    host: Mutex<Option<Arc<Host>>>,
     /// Set up when the first step needs it: where the links of filtered steps end.
     filter: OnceLock<std::result::Result<filter::Filter, String>>,
+}
+
+/// Where links end that reach out.
+#[derive(Debug)]
+struct Host {
+    /// A socket in that namespace: the machine's own, or one with a way out.
+    socket: Mutex<Socket>,
+    uplink: Option<Uplink>,
 }
 
 /// One step's network; its links go with the namespace.
@@ -85,8 +103,9 @@ fn give_back(free: &Numbers, number: u32) {
 }
 
 impl Networks {
-    /// `resolv_conf` names the servers that steps may ask even where they are the host itself.
-    pub(crate) fn new(resolv_conf: &str) -> Self {
+    /// `resolv_conf` names the servers that steps may ask even where they are the host itself; `state` is a directory of the
+    /// runner's own.
+    pub(crate) fn new(resolv_conf: &str, state: &Path) -> Self {
         // Engines on one machine begin at different places, so that their links rarely meet.
         let mut numbers: VecDeque<u32> = (0..COUNT).collect();
         numbers.rotate_left((std::process::id() % 200) as usize * 300);
@@ -97,7 +116,8 @@ impl Networks {
         Self {
             free: Arc::new(Mutex::new(numbers)),
             resolvers,
-            host: OnceLock::new(),
+            state: state.to_owned(),
+            host: Mutex::default(),
             filter: OnceLock::new(),
         }
     }
@@ -122,7 +142,7 @@ impl Networks {
         let made = tokio::task::spawn_blocking(move || {
             let network = match mode {
                 NetworkMode::None => networks.apart(),
-                NetworkMode::Bridged => networks.connect(networks.host()?),
+                NetworkMode::Bridged => networks.connect(&networks.host()?.socket),
                 NetworkMode::Filtered => networks.connect(networks.filter()?.host()),
             }?;
             Self::join(&network, &services)?;
@@ -132,14 +152,32 @@ impl Networks {
     }
 
     /// Where links end that reach out. Blocking.
-    fn host(&self) -> Result<&Mutex<Socket>> {
-        let set_up = || {
-            set_up(&self.resolvers)
-                .map(Mutex::new)
-                .map_err(|error| error.to_string())
+    fn host(&self) -> Result<Arc<Host>> {
+        let mut held = self.host.lock().unwrap_or_else(PoisonError::into_inner);
+        let host = match &*held {
+            Some(host) => Arc::clone(host),
+            None => Arc::clone(held.insert(Arc::new(self.set_up_host()?))),
         };
-        let host = self.host.get_or_init(set_up).as_ref();
-        host.map_err(|error| Error::Network(error.clone()))
+        drop(held);
+        if let Some(uplink) = &host.uplink {
+            uplink.keep_up()?;
+        }
+        Ok(host)
+    }
+
+    fn set_up_host(&self) -> Result<Host> {
+        if owns_network() {
+            let socket = set_up(&self.resolvers).map_err(|error| Error::Network(error.to_string()))?;
+            return Ok(Host {
+                socket: Mutex::new(socket),
+                uplink: None,
+            });
+        }
+        let (uplink, socket) = Uplink::open(&self.state, &self.resolvers)?;
+        Ok(Host {
+            socket: Mutex::new(socket),
+            uplink: Some(uplink),
+        })
     }
 
     /// Where links of filtered steps end. Blocking.
@@ -206,7 +244,7 @@ pub(crate) fn filtered_resolv_conf() -> String {
 
 /// Sets the packet filter's rules in the network namespace that this thread is in.
 pub(crate) fn try_rules() -> io::Result<()> {
-    rules::install(&POOL, &[])
+    rules::install(&POOL, &[], &[])
 }
 
 /// What is done once for the machine.
@@ -219,7 +257,7 @@ fn set_up(resolvers: &[Ipv4Addr]) -> io::Result<Socket> {
     if std::fs::read_to_string(forwarding).is_ok_and(|now| now.trim() != "1") {
         std::fs::write(forwarding, "1").map_err(said("allowing the host to forward packets"))?;
     }
-    rules::install(&POOL, resolvers).map_err(said("setting the packet filter's rules"))?;
+    rules::install(&POOL, resolvers, &[]).map_err(said("setting the packet filter's rules"))?;
     accept_beside_docker();
     Socket::open(libc::NETLINK_ROUTE)
 }

@@ -7,6 +7,7 @@
 //!         iifname "wharf*" ct state established,related accept
 //!         iifname "wharf*" ip daddr <resolver> udp dport 53 accept     (tcp too, for each resolver)
 //!         iifname "wharf*" fib daddr type local drop
+//!         iifname "wharf*" ip daddr <closed> drop                      (for each)
 //!         iifname "wharf*" ip daddr 169.254.0.0/16 drop
 //!         iifname "wharf*" ip daddr 10.88.0.0/16 drop
 //!         iifname "wharf*" meta nfproto ipv6 drop }
@@ -233,7 +234,8 @@ fn rule(messages: &mut Messages, chain: &str, parts: &[Part<'_>]) {
 }
 
 /// Puts the rules in place of earlier ones. Steps reach the resolvers even where they are the host itself.
-pub(super) fn install(pool: &[u8], resolvers: &[Ipv4Addr]) -> io::Result<()> {
+/// `closed` are more addresses that they do not.
+pub(super) fn install(pool: &[u8], resolvers: &[Ipv4Addr], closed: &[Ipv4Addr]) -> io::Result<()> {
     let mut messages = begin();
     chain(
         &mut messages,
@@ -257,6 +259,14 @@ pub(super) fn install(pool: &[u8], resolvers: &[Ipv4Addr]) -> io::Result<()> {
         }
     }
     incoming(&[Part::In, Part::ToTheHost, Part::Verdict(DROP)]);
+    for address in closed {
+        let address = address.octets();
+        incoming(&[
+            Part::In,
+            Part::Address(DESTINATION, &address),
+            Part::Verdict(DROP),
+        ]);
+    }
     incoming(&[
         Part::In,
         Part::Address(DESTINATION, &[169, 254]),

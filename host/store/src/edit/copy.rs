@@ -14,6 +14,7 @@ use super::{
 use crate::{
     error::{Context, Error, Result},
     layer::Snapshot,
+    ordinary,
     shares::Sharing,
     store::Store,
     tree::{self, Merged, Stat, View, shown},
@@ -35,8 +36,9 @@ pub fn copy_directory(
     let target = draft.directory(&real)?;
     let below = tree::resolve_directory(&draft.base_view()?, &real)?;
     // A directory that comes with the copy belongs to whom the copy does; one that was there stays as it is.
-    if let (None, Some((uid, gid))) = (&below, options.owner) {
-        std::os::unix::fs::fchown(&target, Some(uid), Some(gid)).context(|| format!("giving {to} away"))?;
+    if let (None, Some(owner)) = (&below, options.owner) {
+        let (uid, gid) = ordinary::owner(owner).context(|| format!("giving {to} away"))?;
+        rustix::fs::fchown(&target, uid, gid).context(|| format!("giving {to} away"))?;
     }
     let sharing = Sharing::between(store, base, source, &view.resolve(from)?)?;
     let mut copier = Copier::new(Change::Copy(options), sharing)?;

@@ -7,13 +7,14 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, FileType, Gid, Mode, OFlags, SeekFrom as Seeking, Timespec, Timestamps, Uid},
+    fs::{AtFlags, FileType, Mode, OFlags, SeekFrom as Seeking, Timespec, Timestamps},
     io::Errno,
 };
 
 use super::attributes;
 use crate::{
     error::{Context, Error, Result},
+    ordinary,
     tree::{Kind, Place, Stat, shown},
 };
 
@@ -27,7 +28,8 @@ pub(crate) fn create(directory: &OwnedFd, name: &[u8]) -> Result<File> {
 
 /// Owner first: a change of owner takes setuid bits away.
 pub(crate) fn set_owner_and_mode(file: &impl AsFd, owner: (u32, u32), mode: u32) -> std::io::Result<()> {
-    rustix::fs::fchown(file, Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)))?;
+    let (uid, gid) = ordinary::owner(owner)?;
+    rustix::fs::fchown(file, uid, gid)?;
     rustix::fs::fchmod(file, Mode::from_raw_mode(mode))?;
     Ok(())
 }
@@ -104,7 +106,7 @@ pub(super) fn copy_place(
         rustix::fs::mknodat(directory, name, kind, Mode::empty(), place.stat.device)
             .context(|| shown(name))?;
     }
-    let (uid, gid) = (Some(Uid::from_raw(stat.uid)), Some(Gid::from_raw(stat.gid)));
+    let (uid, gid) = ordinary::owner((stat.uid, stat.gid)).context(|| shown(name))?;
     rustix::fs::chownat(directory, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW).context(|| shown(name))?;
     copy_name_xattrs(place, directory, name).context(|| shown(name))?;
     if device_kind.is_some() {

@@ -16,12 +16,15 @@ pub(crate) use copy::flatten;
 pub(crate) use draft::clear;
 pub(crate) use files::{copy_bytes, create, set_mode, set_modified, set_owner_and_mode, set_times_at};
 
+use std::path::Path;
+
 use draft::Draft;
-use rustix::fs::{FileType, Mode};
+use rustix::fs::{AtFlags, FileType, Mode};
 
 use crate::{
     error::{Context, Error, Result},
     layer::Snapshot,
+    ordinary,
     store::Store,
     tree::{self, Stat},
 };
@@ -155,6 +158,13 @@ pub fn remove(store: &Store, base: &Snapshot, paths: &[String]) -> Result<Snapsh
     } else {
         Ok(base.clone())
     }
+}
+
+/// Gives a file outside of any layer an owner, as far as there is one of that number.
+pub fn give(path: &Path, owner: Owner) -> Result<()> {
+    let said = || format!("giving {} away", path.display());
+    let (uid, gid) = ordinary::owner(owner).context(said)?;
+    rustix::fs::chownat(rustix::fs::CWD, path, uid, gid, AtFlags::empty()).context(said)
 }
 
 /// Removes a path from a draft; was it there?

@@ -10,6 +10,12 @@ fn main() {
     if args.first().is_some_and(|arg| arg == "helper") {
         wharf_runner::helper_main();
     }
+    if !rustix::process::geteuid().is_root() {
+        let program = std::env::current_exe().expect("this program");
+        let args: Vec<_> = args.iter().map(Into::into).collect();
+        let code = wharf_userns::run(&program, &args).expect("a user namespace");
+        std::process::exit(code.into());
+    }
     let [socket, store, runtime, resolv_conf @ ..] = args.as_slice() else {
         panic!("test-engine SOCKET STORE RUNTIME [RESOLV_CONF]")
     };

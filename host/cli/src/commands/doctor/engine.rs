@@ -8,6 +8,8 @@ use wharf_client::{
 };
 use wharf_docker::DockerError;
 
+#[cfg(target_os = "linux")]
+use super::ordinary;
 use super::{Finding, Group, State, gpus, host};
 use crate::{
     args::DoctorArgs,
@@ -20,6 +22,10 @@ use crate::{
 
 /// How long an engine or Docker may take to answer; each has shorter limits of its own.
 pub(super) const LIMIT: Duration = Duration::from_secs(5);
+
+/// How long trying what steps use may take; a way out for an ordinary user's steps takes longest.
+#[cfg(target_os = "linux")]
+const PROBE_LIMIT: Duration = Duration::from_secs(15);
 
 /// Where the next run's engine is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -217,41 +223,27 @@ async fn local(_: &EngineSettings) -> (Vec<Finding>, bool) {
 
 #[cfg(target_os = "linux")]
 async fn local(settings: &EngineSettings) -> (Vec<Finding>, bool) {
-    use wharf_runner::Found;
-
     let finding = |name, state, text: String| Finding::new(Group::Local, name, state, text);
-    let user = rustix::process::geteuid();
-    if !user.is_root() {
-        let text = format!(
-            "an engine on this host needs root, and this is user {}",
-            user.as_raw()
-        );
-        let missing = finding("root", State::Missing, text).next("sudo -E wharf doctor");
-        return (vec![missing], false);
-    }
     let store = &settings.places.store;
-    let mut findings = vec![finding("root", State::Ok, "this is root".to_owned())];
-    findings.extend(host::store(store));
+    let mut findings = host::store(store);
     findings.push(host::writable("socket", &settings.places.run));
     let beside = host::existing(store);
-    let probed = tokio::task::spawn_blocking(move || wharf_runner::probe(&beside));
-    match tokio::time::timeout(LIMIT, probed).await {
-        Ok(Ok(features)) => findings.extend(features.into_iter().map(|feature| {
-            let (state, text) = match feature.found {
-                Found::Works(text) => (State::Ok, text),
-                Found::Limited(text) => (State::Warn, text),
-                Found::Fails(text) => (State::Missing, text),
-            };
-            finding(feature.name, state, text)
-        })),
+    let probed = tokio::task::spawn_blocking(move || ordinary::probe(&beside));
+    match tokio::time::timeout(PROBE_LIMIT, probed).await {
+        Ok(Ok(probed)) => findings.splice(0..0, probed).for_each(drop),
         _ => findings.push(finding(
             "kernel",
             State::Warn,
-            format!("could not be tried within {} s", LIMIT.as_secs()),
+            format!("could not be tried within {} s", PROBE_LIMIT.as_secs()),
         )),
     }
     if settings.runtime != "builtin" {
-        findings.push(finding("runtime", State::Ok, settings.runtime.clone()));
+        findings.push(if wharf_platform::process::is_root() {
+            finding("runtime", State::Ok, settings.runtime.clone())
+        } else {
+            let text = format!("{} runs steps for engines of root alone", settings.runtime);
+            finding("runtime", State::Missing, text).next("unset WHARF_RUNTIME")
+        });
     }
     let can_be = findings.iter().all(|finding| finding.state != State::Missing);
     findings.extend(running(&settings.places.socket()).await.unwrap_or_default());

@@ -5,6 +5,8 @@
 mod engine;
 mod gpus;
 mod host;
+#[cfg(target_os = "linux")]
+mod ordinary;
 mod show;
 
 use std::process::ExitCode;
