@@ -10,8 +10,8 @@ use wharf_graph::{
     gpu::{GpuRequest, GpuSharing, WhenBusy},
     image::{ImageConfig, Platform},
     op::{
-        Configure, CopyOptions, ExecOptions, Expect, FileEdit, Filter, HealthCheckOptions, Limits, Mount, Network, Op, SecretId,
-        Sharing,
+        Configure, CopyOptions, ExecOptions, Expect, FileEdit, Filter, HealthCheckOptions, Limits, Mount,
+        Network, Op, SecretId, Sharing,
     },
     plan::{ContainerPlan, ImagePin, Make, Pins, Planned, Planner},
 };

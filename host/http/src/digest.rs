@@ -68,7 +68,8 @@ impl fmt::Display for Expected {
 impl Expected {
     /// Is it the digest of an empty file?
     pub(crate) fn is_of_nothing(&self) -> bool {
-        self.hasher(Some(0)).is_some_and(|hasher| hasher.finish() == *self)
+        self.hasher(Some(0))
+            .is_some_and(|hasher| hasher.finish() == *self)
     }
 
     /// Computes such a digest of a file, of which the size is known when the server says it. None: it has to be known.
@@ -128,7 +129,11 @@ mod tests {
             ),
             ("gitoid:blob:sha1:f2ba8f84ab5c1bce84a7b441cb1959cfc7093b7f", false),
         ] {
-            assert_eq!(text.parse::<Expected>().unwrap().is_of_nothing(), is_of_nothing, "{text}");
+            assert_eq!(
+                text.parse::<Expected>().unwrap().is_of_nothing(),
+                is_of_nothing,
+                "{text}"
+            );
         }
     }
 

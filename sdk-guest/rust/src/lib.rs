@@ -87,8 +87,8 @@ pub use bindings::wharf::pipeline::{
 pub mod prelude {
     pub use crate::{
         CacheVolume, Changeset, Compression, Container, CopyOptions, Directory, Error, ExecOptions, Expect,
-        File, HealthcheckOptions, Network, Platform, Port, PublishOptions, Result, SearchOptions, Secret, Service,
-        ServiceOptions, Sharing, Transport, Type, git, gpu, host, http, image, join, join_all, log,
+        File, HealthcheckOptions, Network, Platform, Port, PublishOptions, Result, SearchOptions, Secret,
+        Service, ServiceOptions, Sharing, Transport, Type, git, gpu, host, http, image, join, join_all, log,
     };
 }
 

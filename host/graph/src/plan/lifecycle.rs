@@ -124,7 +124,10 @@ pub(super) fn set_health_check(
         ));
     }
     let mut check = Map::new();
-    let test: Vec<_> = ["CMD"].into_iter().chain(args.iter().map(String::as_str)).collect();
+    let test: Vec<_> = ["CMD"]
+        .into_iter()
+        .chain(args.iter().map(String::as_str))
+        .collect();
     check.insert("Test".to_owned(), json!(test));
     for (name, time) in [
         ("Interval", options.interval),
@@ -159,7 +162,9 @@ fn change(config: &mut ImageConfig, change: impl FnOnce(&mut Map<String, Value>)
         Map::new()
     } else {
         serde_json::from_str(&config.rest).map_err(|error| {
-            Error::Invalid(format!("what the image's configuration says cannot be read: {error}"))
+            Error::Invalid(format!(
+                "what the image's configuration says cannot be read: {error}"
+            ))
         })?
     };
     change(&mut rest);
@@ -304,7 +309,10 @@ mod tests {
             r#"{"Healthcheck":{"Interval":5000000000,"Retries":2,"StartPeriod":9223372036854775807,"Test":["CMD","curl","-f","http://localhost"]},"StopSignal":"SIGINT"}"#
         );
         let read = health_check(&config).unwrap().unwrap();
-        assert_eq!((read.args.as_slice(), read.interval), (&args[..], options.interval));
+        assert_eq!(
+            (read.args.as_slice(), read.interval),
+            (&args[..], options.interval)
+        );
         unset_health_check(&mut config).unwrap();
         assert_eq!(config.rest, r#"{"StopSignal":"SIGINT"}"#);
         let mut empty = image("");
