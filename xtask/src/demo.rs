@@ -27,6 +27,9 @@ use stage::Stage;
 /// The three runs.
 const RUNS: [&str; 3] = ["first run", "again", "app changed"];
 
+/// Letters of a line that are shown of what the pipeline says.
+const WIDTH: usize = 160;
+
 /// How to run the demo.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -112,12 +115,7 @@ fn tell(stage: &Stage, by_hand: Option<&ByHand>, options: &Options, interrupted:
         shell::run(&mut stage.command(["cache", "prune", "--all"]))?;
     }
     say("Building the pipeline and the three modules that it calls.");
-    shell::run(
-        &mut stage
-            .module_command(["functions"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null()),
-    )?;
+    shell::run(stage.module_command(["functions"]).stdout(Stdio::null()))?;
     let (mut runs, mut beside) = (Vec::new(), Vec::new());
     for (number, what) in RUNS.iter().enumerate() {
         if interrupted.load(Ordering::Relaxed) {
@@ -198,7 +196,7 @@ fn deploy(stage: &Stage) -> Result<Run, Failure> {
         .flat_map(|stderr| BufReader::new(stderr).lines())
     {
         let line = line?;
-        println!("  {line}");
+        println!("  {}", shortened(&line));
         counts = count(&line).or(counts);
     }
     let status = child.wait()?;
@@ -214,6 +212,14 @@ fn deploy(stage: &Stage) -> Result<Run, Failure> {
         fetched: stage.hub.sent() - fetched,
         uploads: stage.uploads() - uploads,
     })
+}
+
+/// As much of a line as says what it is: vectors are long.
+fn shortened(line: &str) -> String {
+    match line.char_indices().nth(WIDTH) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    }
 }
 
 /// Reads the numbers of steps that were remembered and run from a run's last line.
@@ -266,6 +272,12 @@ fn place() -> std::path::PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_lines_are_cut_between_letters() {
+        assert_eq!(shortened("ends"), "ends");
+        assert_eq!(shortened(&"é".repeat(500)), format!("{}…", "é".repeat(WIDTH)));
+    }
 
     #[test]
     fn reads_how_much_was_remembered() {
