@@ -123,7 +123,7 @@ fn hold(world: &World) -> Child {
     let taken = process::wait_for(PATIENCE, || {
         let status = world.wharf(["engine", "status", "--json"]);
         let status: Value = serde_json::from_str(status.ok()).expect("JSON");
-        (status["gpus"]["devices"][0]["is-free"] == false).then_some(())
+        (status["gpus"]["devices"][0]["free"] == false).then_some(())
     });
     assert!(taken.is_some(), "nobody has taken the GPU");
     child
