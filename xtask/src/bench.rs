@@ -5,7 +5,6 @@
 
 mod data;
 mod figures;
-mod machine;
 mod peer;
 mod report;
 mod rows;
@@ -19,6 +18,7 @@ use clap::builder::PossibleValuesParser;
 use wharf_testkit::docker::Daemon;
 use wharf_testkit::{World, paths};
 
+use crate::machine::Machine;
 use crate::setup;
 use crate::shell::{self, Done, Failure};
 use figures::{Figures, Outcome};
@@ -189,7 +189,12 @@ pub(crate) fn run(options: &Options) -> Done {
         docker.chain(1, &data::nonce(), true)?;
     }
 
-    let machine = machine::Machine::look(&world, daemon.as_ref());
+    let engine = if world.daemon().is_some() {
+        "docker"
+    } else {
+        "local"
+    };
+    let machine = Machine::look(&world.path("wharf"), engine, daemon.as_ref());
     let mut results = Vec::new();
     for row in rows::all() {
         if options.only.is_empty() || options.only.iter().any(|name| name == row.name) {

@@ -13,6 +13,8 @@ mod contract;
 mod demo;
 mod fixtures;
 mod generate;
+mod machine;
+mod marks;
 mod modules;
 mod ordinary;
 mod platforms;
@@ -38,7 +40,7 @@ enum Command {
     Setup,
     /// Make the base images that tests and the demo stand on where the public registry cannot be reached.
     Fixtures(fixtures::Options),
-    /// Run a real Python library's tests through a pipeline, three times, and tell what was remembered.
+    /// Bring a real model from a hub to a registry, three times, and tell what was remembered.
     Demo(demo::Options),
     /// Measure what work costs, beside `docker build`, `docker pull` and `cp`.
     Bench(bench::Options),

@@ -7,9 +7,8 @@ correlation between that and the cosine of the sentences' vectors.
 import json
 import sys
 
-import numpy
-
 import minilm
+import numpy
 
 
 def ranks(values):

@@ -4,6 +4,9 @@ import json
 import os
 import pathlib
 
+# Its matrices are small, and levels are tried beside each other: threads would mostly wait. Read when numpy is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import numpy
 import tokenizers
 
@@ -74,7 +77,8 @@ class Encoder:
         return (weights @ value).transpose(0, 2, 1, 3).reshape(count, length, width)
 
     def linear(self, name, values):
-        return values @ self.weights[f"{name}.weight"].T + self.weights[f"{name}.bias"]
+        rows = values.reshape(-1, values.shape[-1]) @ self.weights[f"{name}.weight"].T
+        return rows.reshape(*values.shape[:-1], -1) + self.weights[f"{name}.bias"]
 
     def norm(self, name, values):
         centred = values - values.mean(axis=-1, keepdims=True)

@@ -41,6 +41,9 @@ mod functions {
         /// The application.
         #[default_path("app")]
         app: Directory,
+        /// What computes on a GPU, as pip takes it; installed where the engine has one that is free.
+        #[default("cupy-cuda12x>=13,<14")]
+        cupy: String,
         /// An image with Python.
         #[default("python:3.11-slim")]
         python: Container,
@@ -58,12 +61,22 @@ mod functions {
             about.bytes / 1_000_000
         ));
 
-        // Quantize and evaluate at every level at once, and choose. On a GPU where one is free.
+        // Where the levels are tried: on a GPU when one is free, on the CPU otherwise.
+        let mut needed = packages();
+        match free_gpu().await? {
+            Some(gpu) => {
+                log::info(format!("the levels are tried on a GPU: {} is free", gpu.name));
+                needed.push(cupy);
+            }
+            None => log::info("the levels are tried on the CPU: no GPU is free"),
+        }
+        let tools = serve::dependencies(needed, &python).await?;
+
+        // Quantize and evaluate at every level at once, and choose.
         let code = module::source_directory_opts(&CopyOptions::new().include(["minilm", "evaluation"]));
         let forward = code.directory("minilm");
         let evaluation = code.directory("evaluation").with_directory("/", &forward);
         let pairs = code.file("evaluation/pairs.tsv");
-        let tools = serve::dependencies(packages(), &python).await?;
         let best = model::smallest(&original, &evaluation, &pairs, threshold, Vec::new(), &tools).await?;
         log::info(format!(
             "{:?}: {:.1} MB, {:.4}",
@@ -85,6 +98,26 @@ mod functions {
 
         // Publish what answers.
         serve::release(&image, REQUEST.to_owned(), to, Vec::new(), user, password).await
+    }
+
+    /// A GPU of the engine that nobody has. Where there is none, says which of the user's other engines has one.
+    async fn free_gpu() -> Result<Option<gpu::Device>> {
+        let free = |devices: Vec<gpu::Device>| {
+            let mut devices = devices.into_iter();
+            devices.find(|device| device.is_free && device.is_usable)
+        };
+        if let Some(device) = free(gpu::devices().await?) {
+            return Ok(Some(device));
+        }
+        for target in gpu::targets().await? {
+            if let Some(device) = free(target.devices) {
+                let (name, gpu) = (target.name, device.name);
+                log::info(format!(
+                    "{name} has a free {gpu}: call this with --engine and its address"
+                ));
+            }
+        }
+        Ok(None)
     }
 
     fn packages() -> Vec<String> {

@@ -329,6 +329,21 @@ pub struct ExecOptions {
     pub reason: Option<String>,
 }
 
+/// How an image's health check is run; zero is Docker's default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthCheckOptions {
+    /// From one run to the next.
+    pub interval: Duration,
+    /// A run that takes longer has failed.
+    pub timeout: Duration,
+    /// A run that fails so soon after the start does not count.
+    pub start_period: Duration,
+    /// From one run to the next in the start period.
+    pub start_interval: Duration,
+    /// How many runs that fail in a row make it unhealthy.
+    pub retries: u32,
+}
+
 /// What a step can reach.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Network {
@@ -564,6 +579,15 @@ pub enum Configure {
     },
     /// The GPUs that later steps have.
     Gpus(Option<GpuRequest>),
+    /// Set the image's health check.
+    HealthCheck {
+        /// The command.
+        args: Vec<String>,
+        /// How it is run.
+        options: HealthCheckOptions,
+    },
+    /// Remove the image's health check.
+    UnsetHealthCheck,
 }
 
 /// One operation. Inputs are named by id; the comment says what kind of node each makes.

@@ -10,8 +10,8 @@ use wharf_graph::{
     gpu::{GpuRequest, GpuSharing, WhenBusy},
     image::{ImageConfig, Platform},
     op::{
-        Configure, CopyOptions, ExecOptions, Expect, FileEdit, Filter, Limits, Mount, Network, Op, SecretId,
-        Sharing,
+        Configure, CopyOptions, ExecOptions, Expect, FileEdit, Filter, HealthCheckOptions, Limits, Mount,
+        Network, Op, SecretId, Sharing,
     },
     plan::{ContainerPlan, ImagePin, Make, Pins, Planned, Planner},
 };
@@ -149,7 +149,11 @@ fn b28_what_a_process_cannot_see_is_not_in_its_key() {
     let plain = key(&run(&base()));
     let labelled = base()
         .configure(Configure::Label("a".to_owned(), "b".to_owned()))
-        .configure(Configure::Expose("80/tcp".to_owned()));
+        .configure(Configure::Expose("80/tcp".to_owned()))
+        .configure(Configure::HealthCheck {
+            args: words("curl -f localhost"),
+            options: HealthCheckOptions::default(),
+        });
     assert_eq!(key(&run(&labelled)), plain);
     let options = ExecOptions {
         expect: Expect::Any,
@@ -396,6 +400,10 @@ fn settings() -> Vec<Configure> {
         Configure::User("app".to_owned()),
         Configure::Label("l".to_owned(), "v".to_owned()),
         Configure::Expose("80/tcp".to_owned()),
+        Configure::HealthCheck {
+            args: words("true"),
+            options: HealthCheckOptions::default(),
+        },
         Configure::VolatileEnv("V".to_owned(), "x".to_owned()),
         Configure::SecretEnv(
             "S".to_owned(),

@@ -66,6 +66,12 @@ impl fmt::Display for Expected {
 }
 
 impl Expected {
+    /// Is it the digest of an empty file?
+    pub(crate) fn is_of_nothing(&self) -> bool {
+        self.hasher(Some(0))
+            .is_some_and(|hasher| hasher.finish() == *self)
+    }
+
     /// Computes such a digest of a file, of which the size is known when the server says it. None: it has to be known.
     pub(crate) fn hasher(&self, size: Option<u64>) -> Option<Hasher> {
         Some(match self.algorithm {
@@ -112,6 +118,24 @@ impl Hasher {
 #[cfg(test)]
 mod tests {
     use super::Expected;
+
+    #[test]
+    fn an_empty_file_is_known_by_its_digest() {
+        for (text, is_of_nothing) in [
+            ("gitoid:blob:sha1:e69de29bb2d1d6434b8b29ae775ad8c2e48c5391", true),
+            (
+                "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+                true,
+            ),
+            ("gitoid:blob:sha1:f2ba8f84ab5c1bce84a7b441cb1959cfc7093b7f", false),
+        ] {
+            assert_eq!(
+                text.parse::<Expected>().unwrap().is_of_nothing(),
+                is_of_nothing,
+                "{text}"
+            );
+        }
+    }
 
     #[test]
     fn digests_are_those_that_everyone_knows() {

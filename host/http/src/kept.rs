@@ -56,6 +56,8 @@ impl Fetcher {
             let resumed = partial.layout()?;
             let (first, layout) = match resumed {
                 Some(layout) => (None, layout),
+                // As good as here, like any content of a digest that is.
+                None if expected.is_of_nothing() => (None, partial.begin(0, PART)?),
                 None => {
                     let first = self
                         .begin(request)

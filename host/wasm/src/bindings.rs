@@ -33,6 +33,7 @@ wasmtime::component::bindgen!({
         "wharf:pipeline/git.reference": wharf_graph::build::GitReference,
         "wharf:pipeline/log.group": crate::interface::Group,
         "wharf:pipeline/container.exec-options": wharf_graph::op::ExecOptions,
+        "wharf:pipeline/container.healthcheck-options": wharf_graph::op::HealthCheckOptions,
         "wharf:pipeline/service.service": wharf_graph::Service,
         "wharf:pipeline/service.service-options": wharf_graph::op::ServiceOptions,
         "wharf:pipeline/publishing.publish-options": wharf_graph::publish::PublishOptions,

@@ -6,6 +6,8 @@
 /// `GET /health` and `POST /predict` on port 8000 and does not run as root.
 #[wharf_sdk::module]
 mod functions {
+    use std::time::Duration;
+
     use wharf_sdk::prelude::*;
 
     /// Where pip keeps what it has fetched.
@@ -18,6 +20,11 @@ mod functions {
     const APP: &str = "/srv/app";
     /// Where it listens.
     const PORT: u16 = 8000;
+    /// Exits with 0 where the server answers that it is well.
+    const WELL: &str =
+        "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health', timeout=5)";
+    /// How long a model may take to load before it counts against the server.
+    const LOADING: Duration = Duration::from_secs(120);
     /// As whom it runs: nobody whom a usual image has.
     const USER: &str = "10001:10001";
 
@@ -65,6 +72,10 @@ mod functions {
         let leave_out = CopyOptions::new().exclude([".git", ".venv", "**/__pycache__"]);
         let app = server.with_directory_opts("/", &app, &leave_out);
         let port = PORT.to_string();
+        let check = HealthcheckOptions::new()
+            .interval(Duration::from_secs(10))
+            .timeout(Duration::from_secs(10))
+            .start_period(LOADING);
         let image = installed(&packages, &python)
             .with_directory(MODEL, &model)
             .with_directory(APP, &app)
@@ -74,6 +85,7 @@ mod functions {
             .with_workdir(APP)
             .with_user(USER)
             .with_exposed_port(PORT, "tcp")
+            .with_docker_healthcheck_opts(["python3", "-c", WELL], &check)
             .without_entrypoint()
             .with_default_args([
                 "python3",

@@ -33,6 +33,7 @@ mod directory;
 mod error;
 mod exec;
 mod file;
+mod healthcheck;
 #[cfg(not(target_arch = "wasm32"))]
 mod native;
 mod publish;
@@ -64,6 +65,7 @@ pub use futures_util::{
     future::{Either, join_all, select},
     join,
 };
+pub use healthcheck::HealthcheckOptions;
 pub use publish::PublishOptions;
 pub use search::SearchOptions;
 pub use secret::Secret;
@@ -85,8 +87,8 @@ pub use bindings::wharf::pipeline::{
 pub mod prelude {
     pub use crate::{
         CacheVolume, Changeset, Compression, Container, CopyOptions, Directory, Error, ExecOptions, Expect,
-        File, Network, Platform, Port, PublishOptions, Result, SearchOptions, Secret, Service,
-        ServiceOptions, Sharing, Transport, Type, git, gpu, host, http, image, join, join_all, log,
+        File, HealthcheckOptions, Network, Platform, Port, PublishOptions, Result, SearchOptions, Secret,
+        Service, ServiceOptions, Sharing, Transport, Type, git, gpu, host, http, image, join, join_all, log,
     };
 }
 

@@ -2,12 +2,11 @@
 
 use std::{
     io::{Seek, Write},
-    path::Path,
     process::{Command, Output},
 };
 
 use wharf_e2e::guests;
-use wharf_testkit::{World, docker::Daemon, process, registry::Registry, world::Done};
+use wharf_testkit::{Podman, World, docker::Daemon, process, registry::Registry, world::Done};
 
 /// A secret of this run alone.
 fn secret() -> String {
@@ -94,20 +93,6 @@ fn text(output: Output) -> String {
     String::from_utf8(output.stdout).expect("text").trim().to_owned()
 }
 
-/// Podman with a store of its own, and the runtime and isolation that work without a service manager.
-fn podman(directory: &Path) -> Command {
-    let mut podman = tool("podman");
-    podman
-        .arg("--root")
-        .arg(directory.join("root"))
-        .arg("--runroot")
-        .arg(directory.join("run"))
-        .args(["--storage-driver", "vfs", "--cgroup-manager", "cgroupfs"])
-        .args(["--runtime", "runc"])
-        .args(["--events-backend", "none"]);
-    podman
-}
-
 #[test]
 fn b17_skopeo_reads_what_is_published_and_we_read_what_it_copies() {
     let docks = Docks::new();
@@ -168,25 +153,17 @@ fn umoci_unpacks_what_is_published() {
 fn podman_runs_what_is_published_and_we_read_what_it_pushes() {
     let docks = Docks::new();
     let reference = docks.publish("app:1", &["--compression", "zstd"]);
-    let store = docks.world.path("podman");
-    let pull = |name: &str| {
-        run(podman(&store).args(["pull", "--quiet", "--tls-verify=false", name]));
-    };
-    pull(&reference);
-    // Limits that this process may set: podman's own are higher than some hosts allow.
-    let said = run(podman(&store)
-        .args([
-            "run",
-            "--rm",
-            "--network=none",
-            "--security-opt=seccomp=unconfined",
-        ])
-        .args(["--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024"])
-        .args([&reference, "cat", "/greeting"]));
+    let podman = Podman::new().expect("podman");
+    run(podman
+        .command()
+        .args(["pull", "--quiet", "--tls-verify=false", &reference]));
+    let said = run(&mut podman.run_command(&["--rm", &reference, "cat", "/greeting"]));
     assert_eq!(text(said), "from wharf");
     let name = docks.name("from-podman:1");
-    run(podman(&store).args(["tag", &reference, &name]));
-    run(podman(&store).args(["push", "--quiet", "--tls-verify=false", &name]));
+    run(podman.command().args(["tag", &reference, &name]));
+    run(podman
+        .command()
+        .args(["push", "--quiet", "--tls-verify=false", &name]));
     assert_eq!(docks.call(&name, "cat /greeting", &["stdout"]).ok(), "from wharf");
 }
 

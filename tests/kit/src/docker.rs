@@ -249,7 +249,8 @@ fn sweep(parent: &Path) {
     let _ = fs::remove_dir_all(parent);
 }
 
-fn unmount_below(dir: &Path) {
+/// Takes away what is mounted below a directory.
+pub(crate) fn unmount_below(dir: &Path) {
     let Ok(dir) = fs::canonicalize(dir) else { return };
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let points = mounts

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -18,6 +18,8 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub struct Registry {
     address: String,
+    /// It speaks TLS, with this certificate.
+    certificate: Option<PathBuf>,
     logs: TempDir,
     server: Server,
 }
@@ -41,21 +43,42 @@ impl Registry {
 
     /// Starts a registry on loopback that lets nobody in but this user.
     pub fn start_for(dir: &Path, user: &str, password: &str) -> Result<Self> {
-        fs::create_dir_all(dir).map_err(Error::io("creating", dir))?;
-        let file = dir.join("htpasswd");
-        let mut htpasswd = Command::new(process::require("htpasswd", "apache2-utils")?);
-        let hashed = process::run(htpasswd.args(["-nbB", user, password]))?;
-        fs::write(&file, hashed.stdout).map_err(Error::io("writing", &file))?;
-        let auth = serde_json::json!({ "htpasswd": { "realm": "tests", "path": file } });
-        Self::start_with(dir, IpAddr::V4(Ipv4Addr::LOCALHOST), Some(auth))
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Self::start_with(dir, loopback, vec![("auth", only(dir, user, password)?)], None)
+    }
+
+    /// The same on another address of this host, by TLS: see [`certificate`](Self::certificate).
+    pub fn start_secured_for(dir: &Path, address: IpAddr, user: &str, password: &str) -> Result<Self> {
+        let auth = only(dir, user, password)?;
+        let made =
+            rcgen::generate_simple_self_signed([address.to_string()]).map_err(|error| Error::NotReady {
+                what: "docker-registry",
+                why: error.to_string(),
+            })?;
+        let (certificate, key) = (dir.join("certificate.pem"), dir.join("key.pem"));
+        fs::write(&certificate, made.cert.pem()).map_err(Error::io("writing", &certificate))?;
+        fs::write(&key, made.signing_key.serialize_pem()).map_err(Error::io("writing", &key))?;
+        let settings = vec![
+            ("auth", auth),
+            (
+                "tls",
+                serde_json::json!({ "certificate": certificate, "key": key }),
+            ),
+        ];
+        Self::start_with(dir, address, settings, Some(certificate))
     }
 
     /// Starts a registry on one address of this host. Several may serve one directory that no one writes to.
     pub fn start_on(dir: &Path, address: IpAddr) -> Result<Self> {
-        Self::start_with(dir, address, None)
+        Self::start_with(dir, address, Vec::new(), None)
     }
 
-    fn start_with(dir: &Path, address: IpAddr, auth: Option<serde_json::Value>) -> Result<Self> {
+    fn start_with(
+        dir: &Path,
+        address: IpAddr,
+        more: Vec<(&str, serde_json::Value)>,
+        certificate: Option<PathBuf>,
+    ) -> Result<Self> {
         let program = process::require("docker-registry", "docker-registry")?;
         fs::create_dir_all(dir).map_err(Error::io("creating", dir))?;
         let logs = tempfile::tempdir().map_err(Error::io("making a directory in", std::env::temp_dir()))?;
@@ -67,8 +90,13 @@ impl Registry {
             "storage": { "filesystem": { "rootdirectory": dir }, "delete": { "enabled": true } },
             "http": { "addr": std::net::SocketAddr::new(address, 0).to_string() },
         });
-        if let Some(auth) = auth {
-            settings["auth"] = auth;
+        for (name, setting) in more {
+            let place = if name == "tls" {
+                &mut settings["http"]
+            } else {
+                &mut settings
+            };
+            place[name] = setting;
         }
         fs::write(&config, settings.to_string()).map_err(Error::io("writing", &config))?;
         let (access, log) = (logs.path().join("access"), logs.path().join("log"));
@@ -81,6 +109,7 @@ impl Registry {
         match found {
             Some(Ok(address)) => Ok(Self {
                 address,
+                certificate,
                 logs,
                 server,
             }),
@@ -94,6 +123,11 @@ impl Registry {
     /// `HOST:PORT`, as it stands in an image reference.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// The certificate that its clients have to trust, when it speaks TLS.
+    pub fn certificate(&self) -> Option<&Path> {
+        self.certificate.as_deref()
     }
 
     /// `http://HOST:PORT`.
@@ -194,6 +228,16 @@ impl Registry {
             why: format!("{what}: {error}"),
         }
     }
+}
+
+/// The setting that lets this user in, and nobody else.
+fn only(dir: &Path, user: &str, password: &str) -> Result<serde_json::Value> {
+    fs::create_dir_all(dir).map_err(Error::io("creating", dir))?;
+    let file = dir.join("htpasswd");
+    let mut htpasswd = Command::new(process::require("htpasswd", "apache2-utils")?);
+    let hashed = process::run(htpasswd.args(["-nbB", user, password]))?;
+    fs::write(&file, hashed.stdout).map_err(Error::io("writing", &file))?;
+    Ok(serde_json::json!({ "htpasswd": { "realm": "tests", "path": file } }))
 }
 
 /// Finds `listening on ADDRESS` in the registry's log.

@@ -9,13 +9,16 @@ use wharf_testkit::paths;
 
 use super::data;
 use super::figures::{Budget, Measured, Outcome};
-use super::machine::Machine;
 use super::rows::Row;
+use crate::machine::Machine;
+use crate::marks::Marks;
 use crate::shell::Done;
 
 /// Where the table begins and ends in the documentation.
-const BEGIN: &str = "<!-- What follows is written by `cargo xtask bench --write`. -->";
-const END: &str = "<!-- What `cargo xtask bench --write` writes ends here. -->";
+const MARKS: Marks = Marks {
+    begin: "<!-- What follows is written by `cargo xtask bench --write`. -->",
+    end: "<!-- What `cargo xtask bench --write` writes ends here. -->",
+};
 
 /// All that a run has found.
 pub(super) struct Report {
@@ -158,22 +161,8 @@ impl Report {
 
     /// Puts the table into a page, between its marks.
     pub(super) fn write_into(&self, page: &Path) -> Done {
-        let text = fs::read_to_string(page)?;
-        let written = between_marks(&text, &self.markdown()).ok_or_else(|| {
-            format!(
-                "{} has no place for the table: {BEGIN:?}, {END:?}",
-                page.display()
-            )
-        })?;
-        Ok(fs::write(page, written)?)
+        MARKS.write(page, &self.markdown())
     }
-}
-
-/// The page with other content between its marks; nothing when it has none.
-fn between_marks(page: &str, content: &str) -> Option<String> {
-    let begin = page.find(BEGIN)? + BEGIN.len();
-    let end = begin + page[begin..].find(END)?;
-    Some(format!("{}\n\n{}\n{}", &page[..begin], content, &page[end..]))
 }
 
 /// Three digits that count.
@@ -195,15 +184,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn writes_between_the_marks_alone_and_does_so_again() {
-        let page = format!("Before.\n\n{BEGIN}\n\nold\n\n{END}\n\nAfter.\n");
-        let once = between_marks(&page, "new\n").expect("it has marks");
-        assert_eq!(once, format!("Before.\n\n{BEGIN}\n\nnew\n\n{END}\n\nAfter.\n"));
-        assert_eq!(between_marks(&once, "new\n"), Some(once));
-        assert_eq!(between_marks("no marks", "new"), None);
-    }
-
-    #[test]
     fn shows_three_digits() {
         let shown = [1234.5, 99.94, 12.0, 5.0, 4.567].map(number);
         assert_eq!(shown, ["1234", "99.9", "12", "5", "4.57"]);
@@ -213,6 +193,6 @@ mod tests {
     fn the_documentation_has_a_place_for_the_table() {
         let page = paths::workspace().join("docs/performance.md");
         let text = fs::read_to_string(page).expect("the page is there");
-        assert!(between_marks(&text, "").is_some());
+        assert!(MARKS.between(&text, "").is_some());
     }
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    lifecycle,
     path::{absolute, below},
     service::{self, Bound},
     tree::{Location, Make, Step, Tree},
@@ -408,6 +409,8 @@ impl ContainerPlan {
                 ));
             }
             Configure::Gpus(request) => self.gpus = *request,
+            Configure::HealthCheck { args, options } => lifecycle::set_health_check(config, args, *options)?,
+            Configure::UnsetHealthCheck => lifecycle::unset_health_check(config)?,
         }
         Ok(self)
     }

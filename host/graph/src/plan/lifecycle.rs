@@ -4,8 +4,12 @@
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::{Map, Value, json};
 
-use crate::{error::Error, image::ImageConfig};
+use crate::{error::Error, image::ImageConfig, op::HealthCheckOptions};
+
+/// Where an image's configuration has the check.
+const HEALTH_CHECK: &str = "Healthcheck";
 
 /// The signal by which a process is asked to end, unless its image names another: SIGTERM.
 const TERMINATE: i32 = 15;
@@ -108,6 +112,70 @@ pub(super) fn health_check(config: &ImageConfig) -> Result<Option<HealthCheck>, 
     }))
 }
 
+/// Sets the image's health check, written as Docker writes it.
+pub(super) fn set_health_check(
+    config: &mut ImageConfig,
+    args: &[String],
+    options: HealthCheckOptions,
+) -> Result<(), Error> {
+    if args.is_empty() {
+        return Err(Error::Invalid(
+            "a health check without a command: name the command, or remove the check".to_owned(),
+        ));
+    }
+    let mut check = Map::new();
+    let test: Vec<_> = ["CMD"]
+        .into_iter()
+        .chain(args.iter().map(String::as_str))
+        .collect();
+    check.insert("Test".to_owned(), json!(test));
+    for (name, time) in [
+        ("Interval", options.interval),
+        ("Timeout", options.timeout),
+        ("StartPeriod", options.start_period),
+        ("StartInterval", options.start_interval),
+    ] {
+        if !time.is_zero() {
+            // Docker has them in 63 bits.
+            let nanoseconds = i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
+            check.insert(name.to_owned(), json!(nanoseconds));
+        }
+    }
+    if options.retries > 0 {
+        check.insert("Retries".to_owned(), json!(options.retries));
+    }
+    change(config, |rest| {
+        rest.insert(HEALTH_CHECK.to_owned(), check.into());
+    })
+}
+
+/// Removes the image's health check.
+pub(super) fn unset_health_check(config: &mut ImageConfig) -> Result<(), Error> {
+    change(config, |rest| {
+        rest.remove(HEALTH_CHECK);
+    })
+}
+
+/// Changes what is kept of the configuration.
+fn change(config: &mut ImageConfig, change: impl FnOnce(&mut Map<String, Value>)) -> Result<(), Error> {
+    let mut rest = if config.rest.is_empty() {
+        Map::new()
+    } else {
+        serde_json::from_str(&config.rest).map_err(|error| {
+            Error::Invalid(format!(
+                "what the image's configuration says cannot be read: {error}"
+            ))
+        })?
+    };
+    change(&mut rest);
+    config.rest = if rest.is_empty() {
+        String::new()
+    } else {
+        Value::Object(rest).to_string()
+    };
+    Ok(())
+}
+
 /// The signal by which the image's process is asked to end.
 pub(super) fn stop_signal(config: &ImageConfig) -> Result<i32, Error> {
     let Some(text) = Said::read(config)?.stop_signal.filter(|text| !text.is_empty()) else {
@@ -151,8 +219,8 @@ fn signal(text: &str) -> Option<i32> {
 mod tests {
     use std::time::Duration;
 
-    use super::{HealthCheck, health_check, signal, stop_signal};
-    use crate::{error::Error, image::ImageConfig};
+    use super::{HealthCheck, health_check, set_health_check, signal, stop_signal, unset_health_check};
+    use crate::{error::Error, image::ImageConfig, op::HealthCheckOptions};
 
     fn image(rest: &str) -> ImageConfig {
         ImageConfig {
@@ -224,5 +292,36 @@ mod tests {
                 "{refused:?}"
             );
         }
+    }
+    #[test]
+    fn a_check_is_written_as_docker_reads_it_and_the_rest_stays() {
+        let mut config = image(r#"{"Healthcheck":{"Test":["NONE"]},"StopSignal":"SIGINT"}"#);
+        let options = HealthCheckOptions {
+            interval: Duration::from_secs(5),
+            start_period: Duration::MAX,
+            retries: 2,
+            ..HealthCheckOptions::default()
+        };
+        let args = ["curl", "-f", "http://localhost"].map(str::to_owned);
+        set_health_check(&mut config, &args, options).unwrap();
+        assert_eq!(
+            config.rest,
+            r#"{"Healthcheck":{"Interval":5000000000,"Retries":2,"StartPeriod":9223372036854775807,"Test":["CMD","curl","-f","http://localhost"]},"StopSignal":"SIGINT"}"#
+        );
+        let read = health_check(&config).unwrap().unwrap();
+        assert_eq!(
+            (read.args.as_slice(), read.interval),
+            (&args[..], options.interval)
+        );
+        unset_health_check(&mut config).unwrap();
+        assert_eq!(config.rest, r#"{"StopSignal":"SIGINT"}"#);
+        let mut empty = image("");
+        unset_health_check(&mut empty).unwrap();
+        set_health_check(&mut empty, &args[..1], HealthCheckOptions::default()).unwrap();
+        assert_eq!(empty.rest, r#"{"Healthcheck":{"Test":["CMD","curl"]}}"#);
+        unset_health_check(&mut empty).unwrap();
+        assert_eq!(empty.rest, "");
+        let refused = set_health_check(&mut empty, &[], options);
+        assert!(matches!(&refused, Err(Error::Invalid(message)) if message.contains("without a command")));
     }
 }

@@ -6,7 +6,9 @@ use wasmtime::component::Resource;
 use wharf_graph::{
     Changeset, Container, Directory, Error, File, Secret, Volume,
     build::Edit,
-    op::{Configure, CopyOptions, ExecOptions, Expect, FileEdit, Network, Sharing, Stdin},
+    op::{
+        Configure, CopyOptions, ExecOptions, Expect, FileEdit, HealthCheckOptions, Network, Sharing, Stdin,
+    },
     publish::Login,
 };
 use wharf_hosts::Hosts;
@@ -547,6 +549,21 @@ impl container::HostContainer for &mut State {
         protocol: String,
     ) -> Handle<Container> {
         self.configure(&own, Configure::Unexpose(format!("{port}/{protocol}")))
+    }
+
+    fn with_docker_healthcheck(
+        &mut self,
+        own: Resource<Container>,
+        args: Vec<String>,
+        options: Option<Resource<HealthCheckOptions>>,
+    ) -> Handle<Container> {
+        let options = options.map(|options| self.table.get(&options).copied());
+        let options = options.transpose()?.unwrap_or_default();
+        self.configure(&own, Configure::HealthCheck { args, options })
+    }
+
+    fn without_docker_healthcheck(&mut self, own: Resource<Container>) -> Handle<Container> {
+        self.configure(&own, Configure::UnsetHealthCheck)
     }
 
     fn with_entrypoint(

@@ -7,6 +7,7 @@ mod debug;
 mod effects;
 mod eval;
 mod gpu;
+mod healthcheck;
 mod own;
 mod registry;
 mod service;

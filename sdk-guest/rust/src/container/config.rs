@@ -1,6 +1,6 @@
-//! How a container's commands run, and what its image says: variables, user, entrypoint, labels, ports.
+//! How a container's commands run, and what its image says: variables, user, entrypoint, labels, ports, health check.
 
-use crate::{Container, Secret, text::owned};
+use crate::{Container, HealthcheckOptions, Secret, text::owned};
 
 impl Container {
     /// Set an environment variable.
@@ -248,5 +248,44 @@ impl Container {
     #[must_use]
     pub fn without_exposed_port(&self, port: u16, protocol: impl AsRef<str>) -> Self {
         Self(self.0.without_exposed_port(port, protocol.as_ref()))
+    }
+    /// Set the image's health check, Docker's `HEALTHCHECK`: a command that exits with 0 where the container is well. Services count
+    /// as started when it has passed.
+    ///
+    /// ```
+    /// # use wharf_sdk::prelude::*;
+    /// let database = image::pull("postgres:17").with_docker_healthcheck(["pg_isready", "--username", "postgres"]);
+    /// ```
+    #[must_use]
+    pub fn with_docker_healthcheck(&self, args: impl IntoIterator<Item: Into<String>>) -> Self {
+        Self(self.0.with_docker_healthcheck(&owned(args), None))
+    }
+
+    /// As [`with_docker_healthcheck`](Self::with_docker_healthcheck), with options.
+    ///
+    /// ```
+    /// # use wharf_sdk::prelude::*;
+    /// # use std::time::Duration;
+    /// let options = HealthcheckOptions::new().interval(Duration::from_secs(5)).retries(10);
+    /// let database = image::pull("postgres:17").with_docker_healthcheck_opts(["pg_isready"], &options);
+    /// ```
+    #[must_use]
+    pub fn with_docker_healthcheck_opts(
+        &self,
+        args: impl IntoIterator<Item: Into<String>>,
+        options: &HealthcheckOptions,
+    ) -> Self {
+        Self(self.0.with_docker_healthcheck(&owned(args), Some(&options.0)))
+    }
+
+    /// Remove the image's health check.
+    ///
+    /// ```
+    /// # use wharf_sdk::prelude::*;
+    /// let unchecked = image::pull("nginx:1").without_docker_healthcheck();
+    /// ```
+    #[must_use]
+    pub fn without_docker_healthcheck(&self) -> Self {
+        Self(self.0.without_docker_healthcheck())
     }
 }

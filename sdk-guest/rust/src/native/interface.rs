@@ -225,6 +225,14 @@ pub mod container {
         set_reason as "reason"(text: &str);
     });
 
+    options!(HealthcheckOptions {
+        set_interval as "interval"(milliseconds: u64);
+        set_timeout as "timeout"(milliseconds: u64);
+        set_start_period as "start_period"(milliseconds: u64);
+        set_start_interval as "start_interval"(milliseconds: u64);
+        set_retries as "retries"(count: u32);
+    });
+
     handle!(Container, "container" {
         make new();
         make scratch(platform: &Platform);
@@ -252,6 +260,8 @@ pub mod container {
         fn without_annotation(name: &str) -> Container;
         fn with_exposed_port(port: u16, protocol: &str) -> Container;
         fn without_exposed_port(port: u16, protocol: &str) -> Container;
+        fn with_docker_healthcheck(args: &[String], options: Option<&HealthcheckOptions>) -> Container;
+        fn without_docker_healthcheck() -> Container;
         fn with_directory(path: &str, source: &Directory, options: Option<&CopyOptions>) -> Container;
         fn with_file(path: &str, source: &File, options: Option<&CopyOptions>) -> Container;
         fn with_files(path: &str, sources: &[&File], options: Option<&CopyOptions>) -> Container;

@@ -4,47 +4,41 @@ use std::{fs, path::PathBuf, process::Command};
 
 use serde_json::Value;
 use wharf_testkit::{
-    World,
-    docker::Daemon,
-    paths, process,
+    Hub, World, models, process,
     registry::{Registry, Request},
     world::Done,
 };
 
-use crate::{hub::Hub, module, random, weights};
+use crate::{gpu, module, pulled, random};
 
 const REPOSITORY: &str = "acme/minilm";
-const SENTENCES: &str =
+pub(crate) const SENTENCES: &str =
     r#"{"sentences": ["A harbour for ships.", "Boats lie in the port.", "The tax return is due."]}"#;
-/// Kinds of files of a model's repository that are needed.
-const FILES: [&str; 3] = ["config.json", "tokenizer.json", "model.safetensors"];
+/// What quantizing, trying, packaging and fetching are called.
+const COMPUTED: [&str; 4] = ["quantize", "evaluate", "install", "/resolve/"];
 
-/// A world with a copy of the example, a hub that has the model for whoever has the token, and a registry for whoever has the
-/// password.
-struct Setting {
-    world: World,
+/// A world with a GPU and a copy of the example, a hub that has the model for whoever has the token, and a registry for whoever has
+/// the password.
+pub(crate) struct Setting {
+    pub(crate) world: World,
     hub: Hub,
-    registry: Registry,
-    secrets: [String; 2],
+    pub(crate) registry: Registry,
+    pub(crate) secrets: [String; 2],
 }
 
 impl Setting {
     fn new() -> Self {
         let mut world = World::new().expect("a world");
         let secrets = [random(), random()];
-        let hub = Hub::start();
-        let weights = weights();
-        let model = world.path("model");
-        fs::create_dir(&model).expect("a directory");
-        for name in FILES {
-            fs::copy(weights.join(name), model.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
-        }
-        hub.commit(REPOSITORY, &["main"], &model);
+        let hub = Hub::start().expect("a hub");
+        let model = models::minilm().expect("the model");
+        hub.commit(REPOSITORY, &["main"], &model).expect("a commit");
         hub.close(REPOSITORY, &secrets[0]);
         let registry = Registry::start_for(&world.path("registry"), "ann", &secrets[1]).expect("a registry");
         world.set("HF_TOKEN", &secrets[0]);
         world.set("REGISTRY_PASSWORD", &secrets[1]);
-        copy_example(&world);
+        models::copy_pipeline(&world.path("work/llm-deploy"), "127.0.0.1").expect("a copy");
+        gpu::give(&mut world);
         Self {
             world,
             hub,
@@ -57,7 +51,7 @@ impl Setting {
         format!("{}/{name}", self.registry.address())
     }
 
-    fn deploy(&self, to: &str, words: &[&str]) -> Done {
+    pub(crate) fn deploy(&self, to: &str, words: &[&str]) -> Done {
         let mut command = self
             .world
             .command(["call", "--progress", "plain", "-m", "llm-deploy", "deploy"]);
@@ -77,7 +71,7 @@ impl Setting {
             "--password",
             "env:REGISTRY_PASSWORD",
         ]);
-        command.args(words);
+        command.args(gpu::PACKAGE).args(words);
         Done::of(command)
     }
 
@@ -107,35 +101,6 @@ impl Setting {
     }
 }
 
-/// A copy of the example that finds the modules and may ask this machine's hub.
-fn copy_example(world: &World) {
-    let example = paths::workspace().join("examples/llm-deploy");
-    let to = world.path("work/llm-deploy");
-    fs::create_dir(&to).expect("a directory");
-    for part in [
-        "src",
-        "app",
-        "minilm",
-        "evaluation",
-        "Cargo.toml",
-        "Cargo.lock",
-        "wharf.toml",
-    ] {
-        process::run(Command::new("cp").arg("-r").arg(example.join(part)).arg(&to)).expect("a copy");
-    }
-    let change = |file: &str, change: &dyn Fn(String) -> String| {
-        let path = to.join(file);
-        let text = change(fs::read_to_string(&path).expect("text"));
-        fs::write(&path, text).expect("the file is written");
-    };
-    let workspace = paths::workspace().display().to_string();
-    change("Cargo.toml", &|text| text.replace("../..", &workspace));
-    change("wharf.toml", &|text| {
-        text.replace("../..", &workspace)
-            .replace("\"huggingface.co\"", "\"127.0.0.1\"")
-    });
-}
-
 /// How many steps were remembered and how many ran, as a run's last line has them.
 fn counts(done: &Done) -> (usize, usize) {
     let before = |line: &str, word: &str| {
@@ -153,7 +118,7 @@ fn counts(done: &Done) -> (usize, usize) {
 }
 
 /// Lines that say that a step ran whose title has this.
-fn ran(done: &Done, title: &str) -> usize {
+pub(crate) fn ran(done: &Done, title: &str) -> usize {
     let lines = done.stderr.lines();
     lines
         .filter(|line| line.contains(title) && !line.contains("remembered"))
@@ -173,7 +138,9 @@ fn a_model_is_deployed_with_real_weights() {
     for level in ["original", "fp16", "int8", "int4"] {
         assert!(first.stderr.contains(level), "{level}: {}", first.stderr);
     }
-    let weights = fs::metadata(world.path("model/model.safetensors"))
+    gpu::had_it(&first);
+    let model = models::minilm().expect("the model");
+    let weights = fs::metadata(model.join("model.safetensors"))
         .expect("a file")
         .len();
     assert_eq!(hub.sent(), weights, "each byte was sent once");
@@ -188,7 +155,9 @@ fn a_model_is_deployed_with_real_weights() {
 
     another_application_sends_its_layer_alone(&setting);
     another_threshold_runs_nothing_but_the_choice(&setting);
-    let answer = docker_runs_it(&setting, &reference);
+    gpu::is_left_to_who_has_it(&setting);
+    let by_docker = pulled::by_docker(&setting, &reference);
+    let by_podman = pulled::by_podman(&setting, &reference);
     let ours = {
         let mut command = world.command(["call", "-q", "-m"]);
         command.arg(module("serve"));
@@ -209,7 +178,8 @@ fn a_model_is_deployed_with_real_weights() {
         Done::of(world.command(["logout", setting.registry.address()])).ok();
         serde_json::from_str::<Value>(done.ok()).expect("JSON")
     };
-    assert_eq!(answer, ours, "the same vectors wherever it runs");
+    assert_eq!(by_docker, ours, "the same vectors in Docker");
+    assert_eq!(by_podman, ours, "the same vectors in Podman");
     nothing_tells(&setting);
 }
 
@@ -221,7 +191,7 @@ fn another_application_sends_its_layer_alone(setting: &Setting) {
     let (sent, before) = (setting.hub.sent(), setting.registry.requests().len());
     let done = setting.deploy("search/minilm:2", &[]);
     done.ok();
-    for title in ["quantize", "evaluate", "install", "/resolve/"] {
+    for title in COMPUTED {
         assert_eq!(ran(&done, title), 0, "{title}: {}", done.stderr);
     }
     assert_eq!(setting.hub.sent(), sent);
@@ -247,49 +217,10 @@ fn another_threshold_runs_nothing_but_the_choice(setting: &Setting) {
     assert_eq!(setting.sent(before), []);
     let low = setting.deploy("search/minilm:3", &["--threshold=-1"]);
     low.ok();
-    for title in ["quantize", "evaluate", "install", "/resolve/"] {
+    for title in COMPUTED {
         assert_eq!(ran(&low, title), 0, "{title}: {}", low.stderr);
     }
     assert!(low.stderr.contains("Int4"), "the smallest: {}", low.stderr);
-}
-
-/// Docker pulls the image and asks it.
-fn docker_runs_it(setting: &Setting, reference: &str) -> Value {
-    let daemon = Daemon::existing_or_start().expect("a Docker daemon");
-    let docker = |args: &[&str]| {
-        let mut command = daemon.docker();
-        command
-            .env("DOCKER_CONFIG", setting.world.path("docker"))
-            .args(args);
-        let output = process::run(&mut command).unwrap_or_else(|error| panic!("{error}"));
-        String::from_utf8(output.stdout).expect("text").trim().to_owned()
-    };
-    docker(&[
-        "login",
-        "--username",
-        "ann",
-        "--password",
-        &setting.secrets[1],
-        setting.registry.address(),
-    ]);
-    docker(&["pull", "--quiet", reference]);
-    let container = docker(&["run", "--detach", "--network=none", reference]);
-    let script = "import sys, time, urllib.request\n\
-         def ask(path, body=None):\n\
-         \x20   head = {'Content-Type': 'application/json'}\n\
-         \x20   return urllib.request.urlopen(urllib.request.Request('http://127.0.0.1:8000' + path, body, head)).read()\n\
-         for attempt in range(600):\n\
-         \x20   try:\n\
-         \x20       ask('/health')\n\
-         \x20       break\n\
-         \x20   except OSError:\n\
-         \x20       time.sleep(0.1)\n\
-         print(ask('/predict', sys.argv[1].encode()).decode())";
-    let answer = docker(&["exec", &container, "python3", "-c", script, SENTENCES]);
-    assert_eq!(docker(&["exec", &container, "id", "-u"]), "10001");
-    docker(&["rm", "--force", &container]);
-    docker(&["image", "rm", "--force", reference]);
-    serde_json::from_str(&answer).expect("JSON")
 }
 
 /// Neither the token nor the password is in anything that the runs left behind.
@@ -344,7 +275,7 @@ fn forms(value: &str) -> Vec<String> {
 #[test]
 fn a_model_is_described_by_its_header() {
     let world = World::new().expect("a world");
-    let weights = weights();
+    let weights = models::minilm().expect("the model");
     fs::create_dir(world.path("work/model")).expect("a directory");
     fs::copy(
         weights.join("model.safetensors"),

@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use super::super::data;
 use super::super::figures::{Budget, Figures, Measured, Outcome, Unit};
-use super::super::machine::kibibytes;
 use super::super::wharf::{Call, milliseconds};
 use super::super::{Bench, Failure};
 use super::{DOCKER_BUILD, Row};
+use crate::machine::kibibytes;
 
 pub(super) const ROWS: &[Row] = &[
     Row {

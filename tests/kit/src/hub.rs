@@ -3,13 +3,17 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
+    net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
     process::Command,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use serde_json::{Value, json};
-use wharf_testkit::{
+
+use crate::{
+    Error, Result,
     http::{Asked, HttpServer, Reply},
     process,
 };
@@ -20,10 +24,11 @@ const LARGE: u64 = 1 << 20;
 const PAGE: usize = 3;
 
 /// What is done with an answer that brings a large file's bytes.
-pub(crate) type Fault = Box<dyn Fn(&Asked, Reply) -> Reply + Send>;
+pub type Fault = Box<dyn Fn(&Asked, Reply) -> Reply + Send>;
 
 /// A hub.
-pub(crate) struct Hub {
+#[derive(Debug)]
+pub struct Hub {
     server: HttpServer,
     storage: HttpServer,
     state: Arc<State>,
@@ -36,7 +41,7 @@ struct State {
     storage: Mutex<String>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Repository {
     /// Who may see it: everybody when there is none.
     token: Option<String>,
@@ -60,28 +65,25 @@ fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn said(program: &str, args: &[&str], file: &Path) -> String {
-    let output = process::run(Command::new(program).args(args).arg(file)).expect("the tool runs");
-    let text = String::from_utf8(output.stdout).expect("text");
-    text.split_whitespace().next().expect("a digest").to_owned()
+/// The first word that a program says of a file: its digest.
+fn said(program: &str, args: &[&str], file: &Path) -> Result<String> {
+    let output = process::run(Command::new(program).args(args).arg(file))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(text.split_whitespace().next().unwrap_or_default().to_owned())
 }
 
 impl Entry {
-    fn of(root: &Path, place: PathBuf) -> Self {
-        let path = place
-            .strip_prefix(root)
-            .expect("below it")
-            .to_str()
-            .expect("text")
-            .to_owned();
-        let size = place.metadata().expect("a file").len();
-        Self {
-            git: said("git", &["hash-object", "--no-filters"], &place),
-            sha256: (size >= LARGE).then(|| said("sha256sum", &[], &place)),
+    fn of(root: &Path, place: PathBuf) -> Result<Self> {
+        let path = place.strip_prefix(root).unwrap_or(&place).display().to_string();
+        let size = place.metadata().map_err(Error::io("reading", &place))?.len();
+        let sha256 = (size >= LARGE).then(|| said("sha256sum", &[], &place));
+        Ok(Self {
+            git: said("git", &["hash-object", "--no-filters"], &place)?,
+            sha256: sha256.transpose()?,
             path,
             place,
             size,
-        }
+        })
     }
 
     fn lfs(&self, digest: &str) -> Option<Value> {
@@ -115,83 +117,95 @@ impl Entry {
 }
 
 impl Hub {
-    /// A hub without repositories.
-    pub(crate) fn start() -> Self {
+    /// A hub on loopback, without repositories.
+    pub fn start() -> Result<Self> {
+        Self::start_on(IpAddr::V4(Ipv4Addr::LOCALHOST))
+    }
+
+    /// The same on another address of this machine.
+    pub fn start_on(address: IpAddr) -> Result<Self> {
         let state: Arc<State> = Arc::default();
         let own = Arc::clone(&state);
-        let storage = HttpServer::start(move |asked| own.stored(asked)).expect("a server");
+        let storage = HttpServer::start_on(address, move |asked| own.stored(asked))?;
         *lock(&state.storage) = storage.url("");
         let own = Arc::clone(&state);
-        let server = HttpServer::start(move |asked| own.answer(asked)).expect("a server");
-        Self {
+        let server = HttpServer::start_on(address, move |asked| own.answer(asked))?;
+        Ok(Self {
             server,
             storage,
             state,
-        }
+        })
     }
 
     /// Where it is.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         self.server.url("")
     }
 
     /// Makes a commit of a directory's files, under these names.
-    pub(crate) fn commit(&self, repository: &str, names: &[&str], directory: &Path) -> String {
+    pub fn commit(&self, repository: &str, names: &[&str], directory: &Path) -> Result<String> {
         let mut files = Vec::new();
-        below(directory, &mut files);
+        below(directory, &mut files).map_err(Error::io("reading", directory))?;
         let entries: Vec<_> = files
             .into_iter()
             .map(|place| Entry::of(directory, place))
-            .collect();
+            .collect::<Result<_>>()?;
         let parts: Vec<_> = entries
             .iter()
             .map(|entry| format!("{} {}", entry.path, entry.git))
             .collect();
-        let name = tempfile::NamedTempFile::new().expect("a file");
-        std::fs::write(name.path(), parts.join("\n")).expect("the file is written");
-        let commit = said("sha1sum", &[], name.path());
+        let name =
+            tempfile::NamedTempFile::new().map_err(Error::io("making a file in", std::env::temp_dir()))?;
+        fs::write(name.path(), parts.join("\n")).map_err(Error::io("writing", name.path()))?;
+        let commit = said("sha1sum", &[], name.path())?;
         let mut repositories = lock(&self.state.repositories);
         let repository = repositories.entry(repository.to_owned()).or_default();
         for name in names.iter().copied().chain([commit.as_str()]) {
             repository.revisions.insert(name.to_owned(), commit.clone());
         }
         repository.files.insert(commit.clone(), entries);
-        commit
+        Ok(commit)
     }
 
     /// Shows a repository to nobody who has not this token.
-    pub(crate) fn close(&self, repository: &str, token: &str) {
+    pub fn close(&self, repository: &str, token: &str) {
         let mut repositories = lock(&self.state.repositories);
         repositories.entry(repository.to_owned()).or_default().token = Some(token.to_owned());
     }
 
     /// Does this with every answer that brings a large file's bytes from now on.
-    pub(crate) fn fail(&self, fault: impl Fn(&Asked, Reply) -> Reply + Send + 'static) {
+    pub fn fail(&self, fault: impl Fn(&Asked, Reply) -> Reply + Send + 'static) {
         *lock(&self.state.fault) = Some(Box::new(fault));
     }
 
     /// Brings them as they are from now on.
-    pub(crate) fn heal(&self) {
+    pub fn heal(&self) {
         *lock(&self.state.fault) = None;
     }
 
     /// Bytes of large files that were sent so far.
-    pub(crate) fn sent(&self) -> u64 {
+    pub fn sent(&self) -> u64 {
         self.storage.sent("/")
     }
 
     /// What was asked so far, of the hub and of its storage.
-    pub(crate) fn asked(&self) -> Vec<Asked> {
+    pub fn asked(&self) -> Vec<Asked> {
         [self.server.asked(), self.storage.asked()].concat()
     }
 
     /// How many files were asked for.
-    pub(crate) fn files_asked(&self) -> usize {
+    pub fn files_asked(&self) -> usize {
         let asked = self.server.asked();
         asked
             .iter()
             .filter(|asked| asked.path.contains("/resolve/"))
             .count()
+    }
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("State").field(&*lock(&self.repositories)).finish()
     }
 }
 
@@ -221,7 +235,7 @@ impl State {
         let Some(commit) = repository.revisions.get(revision) else {
             return Reply::status(404).with("X-Error-Code", "RevisionNotFound");
         };
-        let entries = &repository.files[commit];
+        let entries = repository.files.get(commit).map_or(&[][..], Vec::as_slice);
         match what {
             "revision" => {
                 let blobs = query
@@ -266,7 +280,7 @@ impl State {
             return Reply::status(404).with("X-Error-Code", "EntryNotFound");
         };
         let reply = match &entry.sha256 {
-            None => Reply::on_disk(asked, &entry.place, entry.etag()).expect("a file"),
+            None => on_disk(asked, entry, entry.etag()),
             Some(sha256) => Reply::redirect(&format!(
                 "{}/{sha256}?signature={}",
                 lock(&self.storage),
@@ -298,7 +312,7 @@ impl State {
         else {
             return Reply::status(404);
         };
-        let reply = Reply::on_disk(asked, &entry.place, sha256).expect("a file");
+        let reply = on_disk(asked, entry, sha256);
         match &*lock(&self.fault) {
             Some(fault) => fault(asked, reply),
             None => reply,
@@ -309,6 +323,11 @@ impl State {
 /// What lets a client of the storage in: only the hub says it.
 fn signature(sha256: &str) -> String {
     sha256.chars().rev().collect()
+}
+
+/// What is on the disk now; a file that has gone is the server's fault.
+fn on_disk(asked: &Asked, entry: &Entry, etag: &str) -> Reply {
+    Reply::on_disk(asked, &entry.place, etag).unwrap_or_else(|_| Reply::status(500))
 }
 
 fn json_reply(value: &Value) -> Reply {
@@ -322,26 +341,26 @@ fn plain(part: &str) -> String {
     while let Some(byte) = bytes.next() {
         if byte == b'%' {
             let digits: Vec<u8> = bytes.by_ref().take(2).collect();
-            let digits = std::str::from_utf8(&digits).expect("digits");
-            plain.push(u8::from_str_radix(digits, 16).expect("digits"));
+            let digits = String::from_utf8_lossy(&digits);
+            plain.extend(u8::from_str_radix(&digits, 16).ok());
         } else {
             plain.push(byte);
         }
     }
-    String::from_utf8(plain).expect("text")
+    String::from_utf8_lossy(&plain).into_owned()
 }
 
-fn below(directory: &Path, files: &mut Vec<PathBuf>) {
-    let mut entries: Vec<_> = std::fs::read_dir(directory)
-        .expect("a directory")
-        .map(|entry| entry.expect("an entry").path())
-        .collect();
+fn below(directory: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    let mut entries = fs::read_dir(directory)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<std::io::Result<Vec<_>>>()?;
     entries.sort();
     for entry in entries {
         if entry.is_dir() {
-            below(&entry, files);
+            below(&entry, files)?;
         } else {
             files.push(entry);
         }
     }
+    Ok(())
 }

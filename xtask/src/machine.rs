@@ -1,14 +1,14 @@
 //! What the figures were taken on.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use wharf_testkit::World;
 use wharf_testkit::docker::Daemon;
 
 /// Facts of the machine and of what was measured.
-pub(super) struct Machine {
+pub(crate) struct Machine {
     processor: String,
     processors: usize,
     memory_gib: u64,
@@ -24,8 +24,9 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    pub(super) fn look(world: &World, daemon: Option<&Daemon>) -> Self {
-        let store = world.path("wharf").display().to_string();
+    /// With a store at this place, on such an engine.
+    pub(crate) fn look(store: &Path, engine: &'static str, daemon: Option<&Daemon>) -> Self {
+        let store = store.display().to_string();
         let docker = daemon.and_then(|daemon| {
             let output = daemon.run(["version", "--format", "{{.Server.Version}}"]).ok()?;
             Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
@@ -42,11 +43,7 @@ impl Machine {
                 "v1"
             },
             file_system: said("findmnt", &["-n", "-o", "FSTYPE", "-T", &store]),
-            engine: if world.daemon().is_some() {
-                "docker"
-            } else {
-                "local"
-            },
+            engine,
             docker,
             commit: said("git", &["describe", "--always", "--dirty"]),
             date: said("date", &["--utc", "+%Y-%m-%d %H:%M UTC"]),
@@ -55,7 +52,7 @@ impl Machine {
     }
 
     /// One sentence.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let docker = self
             .docker
             .as_ref()
@@ -75,7 +72,7 @@ impl Machine {
         )
     }
 
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         json!({
             "processor": self.processor,
             "processors": self.processors,
@@ -93,7 +90,7 @@ impl Machine {
 }
 
 /// A value of `/proc/meminfo`, in KiB.
-pub(super) fn kibibytes(name: &str) -> Option<u64> {
+pub(crate) fn kibibytes(name: &str) -> Option<u64> {
     field("/proc/meminfo", name)?
         .split_whitespace()
         .next()?
