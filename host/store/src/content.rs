@@ -207,7 +207,7 @@ impl Summing {
         if is_time_set(&attributes, stat.modified) {
             self.hasher.field(b"time").field(&stat.modified.to_le_bytes());
         }
-        for (name, value) in attributes.iter().filter(|(name, _)| name != TIME_SET) {
+        for (name, value) in attributes.iter().filter(|(name, _)| *name != *TIME_SET) {
             self.hasher.field(name.as_bytes()).field(value);
         }
         Ok(())

@@ -7,6 +7,7 @@
 use std::{
     io::{self, Read, Seek, SeekFrom},
     os::fd::OwnedFd,
+    path::Path,
 };
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid, XattrFlags};
@@ -17,6 +18,7 @@ use crate::{
     edit::{self, Attributed},
     error::{Context, Error, Result},
     layer::{LayerDraft, LayerId, Snapshot},
+    ordinary,
     store::Store,
     tree::{self, shown},
 };
@@ -80,15 +82,20 @@ fn over_whiteout(here: &OwnedFd, name: &[u8]) -> Result<OwnedFd> {
 }
 
 fn hide_below(directory: &OwnedFd) -> Result<()> {
-    rustix::fs::fsetxattr(directory, tree::OPAQUE, b"y", XattrFlags::empty())
+    rustix::fs::fsetxattr(directory, tree::OPAQUE.as_str(), b"y", XattrFlags::empty())
         .context(|| "an opaque directory".to_owned())
 }
 
 impl Import {
     pub(crate) fn into(draft: &LayerDraft, kind: Kind) -> Result<Self> {
+        Self::at(&draft.path(), kind)
+    }
+
+    /// Into a directory that is there.
+    pub(crate) fn at(directory: &Path, kind: Kind) -> Result<Self> {
         Ok(Self {
             kind,
-            root: tree::open_directory(&draft.path())?,
+            root: tree::open_directory(directory)?,
             directory_times: Vec::new(),
         })
     }
@@ -308,7 +315,8 @@ fn special(entry: &Entry, directory: &OwnedFd, name: &[u8]) -> Result<()> {
 fn set_xattrs(entry: &Entry, file: &impl Attributed) -> Result<()> {
     for (name, value) in &entry.attributes {
         // Overlay's marks and ours are ours to set.
-        if name.starts_with(b"trusted.overlay.") || name.starts_with(b"trusted.wharf.") {
+        let is_ours = |begin| ordinary::is_attribute(name, begin);
+        if is_ours("overlay.") || is_ours("wharf.") || name.starts_with(b"trusted.overlay.") {
             continue;
         }
         file.set(name, value)

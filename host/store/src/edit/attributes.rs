@@ -6,14 +6,17 @@ use std::{
     ffi::CString,
     io,
     os::fd::{AsFd, AsRawFd},
+    sync::LazyLock,
 };
 
 use rustix::{fs::XattrFlags, io::Errno};
 
+use crate::ordinary;
+
 /// The attribute that says that a modification time was set explicitly and is part of the identity.
-pub(crate) const TIME_SET: &str = "trusted.wharf.time";
+pub(crate) static TIME_SET: LazyLock<String> = LazyLock::new(|| ordinary::attribute("wharf.time"));
 /// How the names of overlay's own attributes begin.
-const OVERLAY: &str = "trusted.overlay.";
+const OVERLAY: &str = "overlay.";
 /// The most bytes that the kernel takes as a value.
 const VALUE: usize = 64 * 1024;
 
@@ -92,13 +95,18 @@ pub(crate) fn copy_xattrs(source: &impl Attributed, target: &impl Attributed) ->
 
 /// Makes the modification time, in nanoseconds since 1970, part of the identity until the file is written again.
 pub(super) fn mark_time(file: &impl Attributed, modified: i64) -> io::Result<()> {
-    Ok(file.set(TIME_SET.as_bytes(), &modified.to_le_bytes())?)
+    match file.set(TIME_SET.as_bytes(), &modified.to_le_bytes()) {
+        // Attributes that users may set are for files and directories: where the machine's root alone may set others, the times
+        // of links are not part of the identity.
+        Err(Errno::PERM) if !ordinary::is_trusted() => Ok(()),
+        outcome => Ok(outcome?),
+    }
 }
 
 /// Was the modification time set explicitly, and is it still the one that was?
 pub(crate) fn is_time_set(attributes: &[(String, Vec<u8>)], modified: i64) -> bool {
     let marked =
-        |(name, value): &(String, Vec<u8>)| name == TIME_SET && value.as_slice() == modified.to_le_bytes();
+        |(name, value): &(String, Vec<u8>)| *name == *TIME_SET && value.as_slice() == modified.to_le_bytes();
     attributes.iter().any(marked)
 }
 
@@ -118,7 +126,7 @@ fn names(of: &impl Attributed) -> io::Result<Vec<String>> {
     let mut names: Vec<String> = names
         .map(|name| String::from_utf8_lossy(name).into_owned())
         .collect();
-    names.retain(|name| !name.starts_with(OVERLAY));
+    names.retain(|name| !ordinary::is_attribute(name.as_bytes(), OVERLAY));
     names.sort();
     Ok(names)
 }

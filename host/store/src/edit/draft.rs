@@ -169,8 +169,13 @@ fn open(here: &OwnedFd, name: &[u8]) -> Result<OwnedFd> {
 
 /// Hides what lower layers have in a directory.
 fn mark_opaque(directory: &OwnedFd) -> Result<()> {
-    rustix::fs::fsetxattr(directory, tree::OPAQUE, b"y", rustix::fs::XattrFlags::empty())
-        .context(|| "marking a directory".to_owned())
+    rustix::fs::fsetxattr(
+        directory,
+        tree::OPAQUE.as_str(),
+        b"y",
+        rustix::fs::XattrFlags::empty(),
+    )
+    .context(|| "marking a directory".to_owned())
 }
 
 /// Removes a name with all below it from a real directory.

@@ -4,7 +4,7 @@ use std::{
     collections::HashSet,
     os::fd::{AsFd, OwnedFd},
     path::Path,
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
 use rustix::fs::{FileType, Mode, OFlags};
@@ -13,11 +13,12 @@ use super::{is_whiteout, shown, stat_at};
 use crate::{
     error::{Context, Result},
     layer::Snapshot,
+    ordinary,
     store::Store,
 };
 
 /// The attribute by which overlay marks a directory whose lower namesakes are hidden.
-pub(crate) const OPAQUE: &str = "trusted.overlay.opaque";
+pub(crate) static OPAQUE: LazyLock<String> = LazyLock::new(|| ordinary::attribute("overlay.opaque"));
 
 /// What a path is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -195,7 +196,7 @@ pub(crate) fn open_child(parent: &OwnedFd, name: &[u8]) -> Result<OwnedFd> {
 
 pub(crate) fn is_opaque(directory: &OwnedFd) -> bool {
     let mut value = [0; 4];
-    matches!(rustix::fs::fgetxattr(directory, OPAQUE, &mut value), Ok(1) if value[0] == b'y')
+    matches!(rustix::fs::fgetxattr(directory, OPAQUE.as_str(), &mut value), Ok(1) if value[0] == b'y')
 }
 
 impl Merged {
