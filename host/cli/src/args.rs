@@ -126,11 +126,12 @@ pub(crate) struct EngineArgs {
     /// settings by default
     #[arg(long, env = "WHARF_ENGINE_CERTS", value_name = "DIR", hide_env_values = true)]
     pub(crate) engine_certs: Option<PathBuf>,
-    /// What runs steps: builtin, runc, crun or an OCI runtime's path
+    /// What runs steps: builtin, docker (each step a container of the engine's Docker), auto (builtin, or docker where that
+    /// refuses), runc, crun or an OCI runtime's path
     #[arg(
         long,
         env = "WHARF_RUNTIME",
-        default_value = "builtin",
+        default_value = "auto",
         hide_env_values = true
     )]
     pub(crate) runtime: String,

@@ -9,11 +9,12 @@ use std::{
 
 use wharf_client::{Address, ConnectError, Connection, Launch, Remote, ensure_local, proto};
 
-use wharf_docker::{Daemon, DockerOptions, Found};
+use wharf_docker::{Daemon, DockerOptions, Found, Steps};
 use wharf_gpu::GpuOptions;
 
 use crate::{
     args::{EngineArgs, GpuArgs},
+    docker_rights::{AUTO, BUILT_IN, DOCKER},
     error::Report,
     places::{Places, name_of_store},
 };
@@ -130,8 +131,13 @@ impl EngineSettings {
     }
 
     /// Arguments of `wharf engine serve`, beside the socket and the store.
-    fn serve_args(&self) -> Vec<String> {
-        let mut args = vec!["--runtime".to_owned(), self.runtime.clone()];
+    pub(crate) fn serve_args(&self, steps: Steps) -> Vec<String> {
+        let runtime = match steps {
+            Steps::InDocker => DOCKER,
+            Steps::InEngine if self.runtime == AUTO => BUILT_IN,
+            Steps::InEngine => &self.runtime,
+        };
+        let mut args = vec!["--runtime".to_owned(), runtime.to_owned()];
         for mirror in &self.mirrors {
             args.extend(["--mirror".to_owned(), mirror.clone()]);
         }
@@ -184,12 +190,14 @@ impl EngineSettings {
     /// What an engine in Docker is made of.
     pub(crate) fn docker_options(&self) -> Result<DockerOptions, ConnectError> {
         let run = self.places.run.join("docker");
+        let steps = self.docker_steps();
         Ok(DockerOptions {
             host: std::env::var("DOCKER_HOST").ok(),
             program: engine_program()?,
             name: name_of_store(&run).trim_start_matches("wharf-").to_owned(),
             run,
-            args: self.serve_args(),
+            args: self.serve_args(steps),
+            steps,
             ca_bundle: self.ca_cert.clone(),
             gpus: self.docker_gpus,
         })
@@ -207,7 +215,7 @@ impl EngineSettings {
         {
             return Ok(connection);
         }
-        if self.runtime != "builtin" {
+        if ![AUTO, BUILT_IN, DOCKER].contains(&self.runtime.as_str()) {
             return Err(ConnectError::Place(format!(
                 "an engine in Docker runs steps with its own runtime, as {} is not in its container: leave --runtime away, \
                  or use --engine local as root",
@@ -226,9 +234,12 @@ impl EngineSettings {
         {
             refuse_busy(&connection).await?;
         }
-        match found {
-            Found::Fitting => wharf_docker::ready(&daemon, options).await,
-            Found::None | Found::Other => wharf_docker::start(&daemon, options).await,
+        let settings = match found {
+            Found::Fitting => wharf_docker::ready(&daemon, options).await.map(|()| settings),
+            Found::None | Found::Other => match self.start_in_docker(&daemon, options).await {
+                Ok(started) => started.settings(),
+                Err(error) => Err(error),
+            },
         }
         .map_err(place_error)?;
         let connection = Connection::open(&options.socket()).await?;
@@ -253,7 +264,7 @@ impl EngineSettings {
         }
         match found {
             Found::Fitting => wharf_docker::ready(daemon, options).await,
-            Found::None | Found::Other => wharf_docker::start(daemon, options).await,
+            Found::None | Found::Other => self.start_in_docker(daemon, options).await.map(drop),
         }
         .map_err(place_error)?;
         let place = PathBuf::from(daemon.located().to_string());
@@ -283,6 +294,13 @@ impl EngineSettings {
             return Err(ConnectError::Place(format!(
                 "an engine on this host {why}: use --engine docker, or run this as root on Linux"
             )));
+        }
+        if self.runtime == DOCKER {
+            return Err(ConnectError::Place(
+                "steps are containers of the Docker that the engine is in, and this one is on this host: use --engine docker, or leave \
+                 --runtime away"
+                    .to_owned(),
+            ));
         }
         let launch = self.launch()?;
         let wanted = launch.args.join("\n");
@@ -324,7 +342,7 @@ impl EngineSettings {
         for directory in &self.gpus.cdi_directories {
             args.extend(["--cdi-dir".to_owned(), text_of(directory)?]);
         }
-        args.extend(self.serve_args());
+        args.extend(self.serve_args(Steps::InEngine));
         Ok(Launch {
             program: this_program()?,
             args,
@@ -451,9 +469,9 @@ fn text_of(path: &Path) -> Result<String, ConnectError> {
     text.ok_or_else(|| ConnectError::Place(format!("{}: this path has to be UTF-8", path.display())))
 }
 
-/// `builtin`, or the absolute path of a runtime.
+/// `builtin`, `docker`, `auto`, or the absolute path of a runtime.
 pub(crate) fn runtime_name(text: &str) -> Result<String, Report> {
-    if text == "builtin" || text.starts_with('/') {
+    if [AUTO, BUILT_IN, DOCKER].contains(&text) || text.starts_with('/') {
         return Ok(text.to_owned());
     }
     if text.contains('/') {
@@ -469,7 +487,7 @@ pub(crate) fn runtime_name(text: &str) -> Result<String, Report> {
         Report::usage(format!(
             "--runtime {text}: there is no program of this name in PATH"
         ))
-        .with_hint("a runtime is builtin, or an OCI runtime such as runc or crun, by name or path")
+        .with_hint("a runtime is auto, builtin, docker, or an OCI runtime such as runc or crun, by name or path")
     })
 }
 

@@ -6,6 +6,7 @@ mod colour;
 mod commands;
 mod complete;
 mod composition;
+mod docker_rights;
 mod engine_choice;
 mod error;
 mod explain;
@@ -53,6 +54,13 @@ fn main() -> ExitCode {
         .is_some_and(|first| first == RUNNER_HELPER)
     {
         wharf_runner::helper_main();
+    }
+    #[cfg(target_os = "linux")]
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|first| first == wharf_inside::COMMAND)
+    {
+        wharf_inside::main();
     }
     #[cfg(target_os = "linux")]
     if let Some(code) = ordinary::answer() {

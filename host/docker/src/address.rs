@@ -152,7 +152,15 @@ impl Located {
 
     /// Can a directory of this host be mounted into the daemon's containers?
     pub fn shares_files(&self) -> bool {
-        cfg!(target_os = "linux") && matches!(self.address, Address::Unix(_))
+        self.socket().is_some()
+    }
+
+    /// The daemon's socket, when it is on this host.
+    pub(crate) fn socket(&self) -> Option<&Path> {
+        match &self.address {
+            Address::Unix(socket) if cfg!(target_os = "linux") => Some(socket),
+            _ => None,
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use bollard::{
 };
 use futures::TryStreamExt;
 
-use crate::{Daemon, DockerError, DockerOptions, gpus, image, stream};
+use crate::{Daemon, DockerError, DockerOptions, Steps, gpus, image, stream};
 
 /// Where the host's directory for the socket is mounted.
 const RUN: &str = "/run/wharf";
@@ -28,6 +28,14 @@ const CERTIFICATES: &str = "/run/wharf/ca-certificates.crt";
 const CAPABILITIES: [&str; 4] = ["SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE", "MKNOD"];
 /// Says what a container was started with.
 const SETTINGS_LABEL: &str = "dev.wharf.settings";
+/// Where the daemon's socket is mounted when each step is a container of it.
+pub const STEP_SOCKET: &str = "/run/docker.sock";
+/// Where a daemon that is not behind a socket of this host listens on its own.
+const USUAL_SOCKET: &str = "/var/run/docker.sock";
+/// What an engine says that may not make containers, before it says why.
+pub const RIGHTS_MARK: &str = "this container may not make others: ";
+/// How a daemon, or what stands before it, says that something is forbidden.
+const FORBIDDEN: u16 = 403;
 /// How long the engine may take to listen.
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// How long it may take to end, in seconds.
@@ -81,7 +89,7 @@ pub async fn start(daemon: &Daemon, options: &DockerOptions) -> Result<(), Docke
     if !is_streamed {
         fs::remove_file(options.socket()).ok();
     }
-    let mut body = body(options, image, is_streamed)?;
+    let mut body = body(options, image, daemon.located().socket())?;
     if options.gpus
         && let Some(driver) = daemon.gpus().await?
     {
@@ -93,7 +101,7 @@ pub async fn start(daemon: &Daemon, options: &DockerOptions) -> Result<(), Docke
         .docker
         .create_container(Some(named), body)
         .await
-        .map_err(DockerError::refused("make the engine's container"))?;
+        .map_err(|error| rights_or(options, "make the engine's container", error))?;
     if let Some(bundle) = options.ca_bundle.as_ref().filter(|_| is_streamed) {
         send_certificates(daemon, &name, bundle).await?;
     }
@@ -101,8 +109,35 @@ pub async fn start(daemon: &Daemon, options: &DockerOptions) -> Result<(), Docke
         .docker
         .start_container(&name, None::<StartContainerOptions>)
         .await
-        .map_err(DockerError::refused("start the engine's container"))?;
-    ready(daemon, options).await
+        .map_err(|error| rights_or(options, "start the engine's container", error))?;
+    match ready(daemon, options).await {
+        Err(DockerError::NotUp { log, .. }) if options.steps == Steps::InEngine && log.contains(RIGHTS_MARK) => {
+            let why = log.split(RIGHTS_MARK).nth(1).unwrap_or_default();
+            Err(DockerError::Rights(why.lines().next().unwrap_or_default().to_owned()))
+        }
+        outcome => outcome,
+    }
+}
+
+/// What the daemon says of a container that it does not make: that it is the rights, or something else.
+fn rights_or(options: &DockerOptions, doing: &'static str, error: bollard::errors::Error) -> DockerError {
+    const WORDS: [&str; 6] = [
+        "not permitted",
+        "permission denied",
+        "capabilit",
+        "not allowed",
+        "seccomp",
+        "apparmor",
+    ];
+    if let (Steps::InEngine, bollard::errors::Error::DockerResponseServerError { status_code, message }) =
+        (options.steps, &error)
+    {
+        let words = message.to_lowercase();
+        if *status_code == FORBIDDEN || WORDS.iter().any(|word| words.contains(word)) {
+            return DockerError::Rights(message.trim().to_owned());
+        }
+    }
+    DockerError::refused(doing)(error)
 }
 
 /// Waits until the engine in a container that was started listens.
@@ -228,13 +263,13 @@ async fn remove(daemon: &Daemon, options: &DockerOptions) -> Result<(), DockerEr
 fn body(
     options: &DockerOptions,
     image: String,
-    is_streamed: bool,
+    socket: Option<&Path>,
 ) -> Result<ContainerCreateBody, DockerError> {
     let mut args: Vec<String> = ["engine", "serve", "--socket", SOCKET, "--store", STORE]
         .map(str::to_owned)
         .into();
     if let Some(bundle) = &options.ca_bundle {
-        if !is_streamed {
+        if socket.is_some() {
             // A copy, as the bundle may lie where the daemon cannot look.
             let copy = options.run.join("ca-certificates.crt");
             fs::copy(bundle, &copy).map_err(|source| DockerError::io("copy", bundle, source))?;
@@ -242,21 +277,34 @@ fn body(
         args.extend(["--ca-cert".to_owned(), CERTIFICATES.to_owned()]);
     }
     args.extend(options.args.iter().cloned());
+    args.extend(match options.steps {
+        Steps::InEngine => vec!["--try-rights".to_owned()],
+        Steps::InDocker => vec!["--docker-name".to_owned(), options.name.clone()],
+    });
     Ok(ContainerCreateBody {
         image: Some(image),
         cmd: Some(args),
         labels: Some(HashMap::from([(SETTINGS_LABEL.to_owned(), options.settings()?)])),
-        host_config: Some(host_config(options, is_streamed)),
+        host_config: Some(host_config(options, socket)),
         ..ContainerCreateBody::default()
     })
 }
 
 /// Everything that `--privileged` would give, less what the engine does not need.
-fn host_config(options: &DockerOptions, is_streamed: bool) -> HostConfig {
+fn host_config(options: &DockerOptions, socket: Option<&Path>) -> HostConfig {
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let mut binds = vec![format!("{}:{STORE}", options.volume())];
-    if !is_streamed {
+    if socket.is_some() {
         binds.push(format!("{}:{RUN}", text(&options.run)));
+    }
+    if options.steps == Steps::InDocker {
+        let socket = socket.unwrap_or(Path::new(USUAL_SOCKET));
+        binds.push(format!("{}:{STEP_SOCKET}", text(socket)));
+        return HostConfig {
+            binds: Some(binds),
+            shm_size: Some(1 << 30),
+            ..HostConfig::default()
+        };
     }
     HostConfig {
         binds: Some(binds),

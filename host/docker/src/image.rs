@@ -95,6 +95,51 @@ fn beside(path: &Path, program: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, Dock
     Ok(BTreeMap::new())
 }
 
+/// This program and what it needs to run in any root, below one directory.
+#[derive(Debug)]
+pub struct OwnProgram {
+    /// How it is started.
+    pub command: Vec<String>,
+    /// Files by their path in that root.
+    pub files: BTreeMap<String, Vec<u8>>,
+}
+
+impl OwnProgram {
+    /// Writes it as a layer of an image, with these directories below its own, and their modes.
+    pub fn write_layer(&self, directories: &[(&str, u32)], to: &mut dyn std::io::Write) -> std::io::Result<()> {
+        let mut archive = tar::Builder::new(to);
+        for (path, mode) in directories {
+            let mut header = header(tar::EntryType::Directory, *mode, 0);
+            archive.append_data(&mut header, format!("{}/", path.trim_matches('/')), std::io::empty())?;
+        }
+        for (path, bytes) in &self.files {
+            let mut header = header(tar::EntryType::Regular, 0o755, bytes.len() as u64);
+            archive.append_data(&mut header, path.trim_start_matches('/'), bytes.as_slice())?;
+        }
+        archive.finish()
+    }
+}
+
+/// This program as it can be put below a directory of any root: with its own loader and libraries, whatever the root has.
+pub fn own_program(directory: &str) -> Result<OwnProgram, DockerError> {
+    let own = std::env::current_exe().map_err(|source| DockerError::io("find", Path::new("/proc/self/exe"), source))?;
+    let program = read(&own)?;
+    let interpreter = interpreter_of(&program);
+    let at = |name: &str| format!("{directory}/{name}");
+    let mut files = BTreeMap::new();
+    let mut command = Vec::new();
+    if let Some(interpreter) = &interpreter {
+        for (path, bytes) in loaded_libraries(&own)? {
+            let name = if path == *interpreter { "loader" } else { path.trim_start_matches('/') };
+            files.insert(at(name), bytes);
+        }
+        command = vec![at("loader"), "--library-path".to_owned(), format!("{directory}{LIBRARIES}")];
+    }
+    files.insert(at("wharf"), program);
+    command.push(at("wharf"));
+    Ok(OwnProgram { command, files })
+}
+
 /// Removes images of programs that were replaced by others, unless a container uses them. Those that somebody gave a name of
 /// their own lose ours: the daemon keeps an image for as long as it has a name.
 async fn remove_replaced(daemon: &Daemon, present: &str) {

@@ -15,14 +15,17 @@ mod image;
 mod images;
 #[cfg_attr(not(unix), path = "no_ssh.rs")]
 mod ssh;
+mod steps;
 mod stream;
 
 pub use address::{Address, Located, Tls};
-pub use container::{Found, find, logs, ready, remove_store, start, stop};
+pub use container::{Found, RIGHTS_MARK, STEP_SOCKET, find, logs, ready, remove_store, start, stop};
 pub use daemon::{Daemon, reach, reach_at};
 pub use error::DockerError;
 pub use gpus::GpuDriver;
+pub use image::{OwnProgram, own_program};
 pub use images::{load, save};
+pub use steps::{StepContainer, StepDaemon, StepPlan, StepVolume};
 pub use stream::{Stream, dial};
 
 use std::path::PathBuf;
@@ -46,6 +49,17 @@ pub struct DockerOptions {
     pub ca_bundle: Option<PathBuf>,
     /// Give the container the host's GPUs, when it has any.
     pub gpus: bool,
+    /// Who makes the containers of steps.
+    pub steps: Steps,
+}
+
+/// Who makes the containers of steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steps {
+    /// The engine, within its own.
+    InEngine,
+    /// The daemon, one for each step: the engine needs no rights of its own.
+    InDocker,
 }
 
 impl DockerOptions {
@@ -56,7 +70,11 @@ impl DockerOptions {
 
     /// The volume's name: it holds what the engine remembers.
     pub fn volume(&self) -> String {
-        format!("wharf-store-{}", self.name)
+        match self.steps {
+            Steps::InEngine => format!("wharf-store-{}", self.name),
+            // What an engine without rights cannot read and write in the other is kept otherwise in this one.
+            Steps::InDocker => format!("wharf-steps-{}", self.name),
+        }
     }
 
     /// Is the engine reached through its daemon, as no directory of this host can be mounted?

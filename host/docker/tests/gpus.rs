@@ -112,6 +112,7 @@ async fn made(gpus: bool, info: Value) -> Value {
         args: Vec::new(),
         ca_bundle: None,
         gpus,
+        steps: wharf_docker::Steps::InEngine,
     };
     let daemon = reach(&options).await.unwrap();
     wharf_docker::start(&daemon, &options).await.unwrap();

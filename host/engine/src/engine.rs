@@ -34,11 +34,13 @@ use wharf_runner::{Runner, RunnerConfig};
 use wharf_store::{Store, StoreOptions};
 
 use crate::{
+    containers::{Containers, ContainersConfig},
     egress::name_servers,
     evaluate::Flights,
     image::{Images, registry_error},
     peer::{Peer, PeerLimits, Peers},
     remote::{Door, RemoteConfig, RemoteError, connections},
+    runs::Runs,
     server::{Service, until_idle},
     service::Services,
     session::{Outgoing, Session, SessionId, lock},
@@ -66,6 +68,8 @@ pub struct EngineConfig {
     pub registries: RegistryConfig,
     /// A file of certificates that steps with network trust, beside their image's own.
     pub ca_bundle: Option<PathBuf>,
+    /// Each step is a container of this daemon, and not one that the engine makes.
+    pub containers: Option<ContainersConfig>,
     /// Where GPUs are found.
     pub gpus: GpuOptions,
     /// End after this long without a client.
@@ -109,7 +113,7 @@ pub enum EngineError {
 pub(crate) struct Engine {
     pub(crate) store: Arc<Store>,
     pub(crate) store_path: PathBuf,
-    pub(crate) runner: Runner,
+    pub(crate) runner: Runs,
     pub(crate) runtime_name: String,
     pub(crate) registry: Registry,
     pub(crate) images: Images,
@@ -152,9 +156,18 @@ pub async fn serve(config: EngineConfig, stop: CancellationToken) -> Result<(), 
         ..StoreOptions::default()
     };
     let store = Store::open(&config.store, options)?;
-    let runtime_name = config.runner.runtime.to_string();
     let name_servers = name_servers(&config.runner.resolv_conf);
-    let runner = Runner::start(config.runner).await?;
+    let (runner, runtime_name) = match config.containers {
+        None => {
+            let name = config.runner.runtime.to_string();
+            (Runs::Own(Box::new(Runner::start(config.runner).await?)), name)
+        }
+        Some(containers) => {
+            let started = Containers::start(containers, &config.store, &config.runner.state).await?;
+            let name = started.runtime_name();
+            (Runs::Docker(Box::new(started)), name)
+        }
+    };
     // After the runner's start: steps keep the limit that this process was given.
     open_many_files();
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -365,6 +378,7 @@ impl Engine {
 
     pub(crate) async fn prune(&self, keep: Duration, volumes: bool) -> Result<PruneReply, Error> {
         let freed = self.with_store(move |store| store.prune(keep, volumes)).await?;
+        self.runner.pruned().await;
         Ok(PruneReply {
             count: freed.count,
             bytes: freed.bytes,

@@ -93,6 +93,7 @@ async fn one(
         network,
         hosts: Vec::new(),
         timeout: None,
+        private: Vec::new(),
     };
     let io = StepIo {
         stdin: null()?.into(),

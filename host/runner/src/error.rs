@@ -22,6 +22,9 @@ pub enum Error {
     /// The helper process is gone.
     #[error("the process that runs steps has ended: stop the engine with `wharf engine stop` and run again")]
     HelperGone,
+    /// Steps that run elsewhere cannot have it.
+    #[error("{0}")]
+    Elsewhere(String),
     /// Something was asked of a step that has ended.
     #[error("the step has ended")]
     Ended,

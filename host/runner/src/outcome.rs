@@ -1,5 +1,7 @@
 //! How steps end.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     cgroup::Usage,
     error::{Error, Result},
@@ -7,7 +9,7 @@ use crate::{
 };
 
 /// How a step ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Exit {
     /// By itself, with this code.
     Code(i32),
@@ -39,7 +41,7 @@ impl Exit {
 }
 
 /// What became of a step.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StepOutcome {
     /// How it ended.
     pub exit: Exit,

@@ -57,6 +57,14 @@ pub fn probe(beside: &Path) -> Vec<Feature> {
     ]
 }
 
+/// Why this process is root of less than the machine, if it is.
+pub fn lacks_root() -> Option<String> {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let all = u32::MAX.to_string();
+    let is_all = map.split_whitespace().eq(["0", "0", all.as_str()]);
+    (!is_all).then(|| "it is in a user namespace".to_owned())
+}
+
 fn works_or_fails(outcome: io::Result<()>, word: &str) -> Found {
     match outcome {
         Ok(()) => Found::Works(word.to_owned()),

@@ -104,6 +104,8 @@ pub struct Step {
     pub hosts: Vec<(String, IpAddr)>,
     /// It is ended after this long.
     pub timeout: Option<Duration>,
+    /// Which of its mounted files must not come to lie on a disk.
+    pub private: Vec<String>,
 }
 
 /// A step's standard descriptors.

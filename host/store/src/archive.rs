@@ -32,13 +32,13 @@ impl Store {
         if view.stat(path, true)?.is_directory() {
             for item in tree::walk(view.directory(path.as_bytes())?) {
                 let (path, place) = item?;
-                export_entry(&mut archive, &path, &place, &mut links)?;
+                export_entry(&mut archive, &path, &place, &mut links, Form::Plain)?;
             }
         } else {
             let place = view.find(path.as_bytes(), true)?;
             // The name that was asked for, though it may be a link to another.
             let name = path.rsplit('/').next().unwrap_or_default().as_bytes();
-            export_entry(&mut archive, name, &place, &mut links)?;
+            export_entry(&mut archive, name, &place, &mut links, Form::Plain)?;
         }
         archive.finish().context(|| "an export".to_owned())
     }
@@ -47,18 +47,42 @@ impl Store {
     pub fn export_layer(&self, layer: LayerId, to: &mut dyn Write) -> Result<()> {
         let root = tree::open_directory(&self.layer_path(layer))?;
         let mut archive = tar::Builder::new(to);
-        export_raw(&mut archive, b"", &root, &mut HashMap::new())?;
+        export_raw(&mut archive, b"", &root, &mut HashMap::new(), Form::Plain)?;
         archive.finish().context(|| "a layer".to_owned())
     }
 }
 
-type Links = HashMap<(u64, u64), Vec<u8>>;
+pub(crate) type Links = HashMap<(u64, u64), Vec<u8>>;
 
-fn export_entry<W: Write>(
+/// What of an entry an archive tells.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// What is part of its identity.
+    Plain,
+    /// Modification times, too: it goes on being used elsewhere.
+    Whole,
+}
+
+impl Form {
+    fn tells(self, attribute: &str) -> bool {
+        // What the host's own modules keep there means nothing elsewhere.
+        let is_the_hosts = || attribute.starts_with("security.") && attribute != "security.capability";
+        attribute != edit::TIME_SET.as_str() && (self == Self::Plain || !is_the_hosts())
+    }
+}
+
+/// A modification time as PAX headers have it.
+fn exact(modified: i64) -> String {
+    let modified = modified.max(0);
+    format!("{}.{:09}", modified / 1_000_000_000, modified % 1_000_000_000)
+}
+
+pub(crate) fn export_entry<W: Write>(
     archive: &mut tar::Builder<W>,
     path: &[u8],
     place: &Place,
     links: &mut Links,
+    form: Form,
 ) -> Result<()> {
     let said = || shown(path);
     let os_path = Path::new(std::ffi::OsStr::from_bytes(path));
@@ -72,15 +96,19 @@ fn export_entry<W: Write>(
         (None, Some(top)) => edit::xattrs(&top).context(said)?,
         (None, None) => edit::xattrs(&place.attributed().context(said)?).context(said)?,
     };
-    let time_set = edit::is_time_set(&attributes, stat.modified);
-    let shown_attributes = attributes.iter().filter(|(name, _)| *name != *edit::TIME_SET);
+    let time_set = form == Form::Whole || edit::is_time_set(&attributes, stat.modified);
+    let shown_attributes = attributes.iter().filter(|(name, _)| form.tells(name));
     let named: Vec<(String, &[u8])> = shown_attributes
         .map(|(name, value)| (format!("{XATTR}{name}"), value.as_slice()))
         .collect();
-    let pairs: Vec<(&str, &[u8])> = named
+    let mut pairs: Vec<(&str, &[u8])> = named
         .iter()
         .map(|(name, value)| (name.as_str(), *value))
         .collect();
+    let exact = exact(stat.modified);
+    if form == Form::Whole {
+        pairs.push(("mtime", exact.as_bytes()));
+    }
     if !pairs.is_empty() {
         archive.append_pax_extensions(pairs).context(said)?;
     }
@@ -89,7 +117,7 @@ fn export_entry<W: Write>(
     header.set_uid(u64::from(stat.uid));
     header.set_gid(u64::from(stat.gid));
     header.set_mtime(if time_set {
-        (stat.modified / 1_000_000_000) as u64
+        (stat.modified.max(0) / 1_000_000_000) as u64
     } else {
         0
     });
@@ -142,28 +170,27 @@ fn export_entry<W: Write>(
         .context(said)
 }
 
+/// An empty file whose name has a meaning.
+pub(crate) fn marker<W: Write>(archive: &mut tar::Builder<W>, path: &[u8]) -> Result<()> {
+    let mut header = tar::Header::new_gnu();
+    header.set_size(0);
+    header.set_mode(0o600);
+    let os_path = Path::new(std::ffi::OsStr::from_bytes(path));
+    archive
+        .append_data(&mut header, os_path, std::io::empty())
+        .context(|| shown(path))
+}
+
 /// A real directory of one layer, its whiteouts in the image format's spelling.
-fn export_raw<W: Write>(
+pub(crate) fn export_raw<W: Write>(
     archive: &mut tar::Builder<W>,
     path: &[u8],
     directory: &OwnedFd,
     links: &mut Links,
+    form: Form,
 ) -> Result<()> {
-    let marker = |archive: &mut tar::Builder<W>, name: &[u8]| {
-        let at = tree::join(path, name);
-        let mut header = tar::Header::new_gnu();
-        header.set_size(0);
-        header.set_mode(0o600);
-        archive
-            .append_data(
-                &mut header,
-                Path::new(std::ffi::OsStr::from_bytes(&at)),
-                std::io::empty(),
-            )
-            .context(|| shown(&at))
-    };
     if tree::is_opaque(directory) {
-        marker(archive, OPAQUE)?;
+        marker(archive, &tree::join(path, OPAQUE))?;
     }
     let own = tree::Merged::of_directory(directory.try_clone().context(|| shown(path))?);
     let mut names = tree::names(directory)?;
@@ -171,11 +198,12 @@ fn export_raw<W: Write>(
     for name in names {
         let at = tree::join(path, &name);
         match own.child(&name)? {
-            None => marker(archive, &[WHITEOUT, &name].concat())?,
+            None => marker(archive, &tree::join(path, &[WHITEOUT, &name].concat()))?,
+            Some(place) if form == Form::Whole && place.stat.kind == Kind::Socket => {}
             Some(place) => {
-                export_entry(archive, &at, &place, links)?;
+                export_entry(archive, &at, &place, links, form)?;
                 if place.is_directory() {
-                    export_raw(archive, &at, &tree::open_child(directory, &name)?, links)?;
+                    export_raw(archive, &at, &tree::open_child(directory, &name)?, links, form)?;
                 }
             }
         }

@@ -7,6 +7,7 @@
 use std::{
     io::{self, Read, Seek, SeekFrom},
     os::fd::OwnedFd,
+    path::Path,
 };
 
 use rustix::fs::{AtFlags, FileType, Mode, XattrFlags};
@@ -87,9 +88,14 @@ fn hide_below(directory: &OwnedFd) -> Result<()> {
 
 impl Import {
     pub(crate) fn into(draft: &LayerDraft, kind: Kind) -> Result<Self> {
+        Self::at(&draft.path(), kind)
+    }
+
+    /// Into a directory that is there.
+    pub(crate) fn at(directory: &Path, kind: Kind) -> Result<Self> {
         Ok(Self {
             kind,
-            root: tree::open_directory(&draft.path())?,
+            root: tree::open_directory(directory)?,
             directory_times: Vec::new(),
         })
     }

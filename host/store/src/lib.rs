@@ -10,6 +10,7 @@
 
 mod archive;
 mod blob;
+mod changes;
 mod content;
 pub mod edit;
 mod error;
@@ -32,6 +33,7 @@ mod verify;
 mod volume;
 
 pub use blob::LogDraft;
+pub use changes::{Before, read_layer, write_layer, write_tree};
 pub use error::{Error, Result};
 pub use housekeeping::{Freed, Usage};
 pub use index::{ResultRecord, Spent};

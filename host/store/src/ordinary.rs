@@ -1,18 +1,27 @@
-//! What differs where the engine is no root of the machine: names of attributes, owners, device files.
+//! What differs where the engine is no root of the machine, or one without all rights: names of attributes, owners, device files.
 
-use std::io;
+use std::{io, sync::LazyLock};
 
-use rustix::fs::{Gid, Uid};
+use rustix::{
+    fs::{Gid, Uid},
+    thread::{CapabilitySet, capabilities},
+};
 use wharf_userns::{Ids, ids};
+
+/// May this process set the attributes that only root of the machine may? In a container of a Docker it may be root, and not
+/// this one.
+pub(crate) fn is_trusted() -> bool {
+    static TRUSTED: LazyLock<bool> = LazyLock::new(|| {
+        let own = capabilities(None).map(|sets| sets.effective);
+        ids().are_the_machines() && own.is_ok_and(|own| own.contains(CapabilitySet::SYS_ADMIN))
+    });
+    *TRUSTED
+}
 
 /// The part of names of extended attributes that says who may set them: root of the machine alone, or whoever owns the file.
 /// Overlay is mounted to keep its own in the same part.
 fn part() -> &'static str {
-    if ids().are_the_machines() {
-        "trusted."
-    } else {
-        "user."
-    }
+    if is_trusted() { "trusted." } else { "user." }
 }
 
 /// The attribute of this name in that part.

@@ -5,18 +5,34 @@ use std::path::PathBuf;
 use wharf_testkit::{
     World,
     docker::Daemon,
+    hardened::Hardened,
     world::{Done, Engine},
 };
 
 /// The container, its volume and the world that `wharf` starts them in.
 pub(crate) struct DockerPlace {
     world: World,
+    // What stands before the daemon goes after the world's engine.
+    hardened: Option<Hardened>,
 }
 
 impl DockerPlace {
     pub(crate) fn start() -> Self {
         let place = Self {
             world: World::on(Engine::Docker).expect("a Docker daemon"),
+            hardened: None,
+        };
+        place.launch();
+        place
+    }
+
+    /// On a daemon that refuses engines their rights.
+    pub(crate) fn start_hardened() -> Self {
+        let mut world = World::on(Engine::Docker).expect("a Docker daemon");
+        let hardened = before_daemon(&mut world);
+        let place = Self {
+            world,
+            hardened: Some(hardened),
         };
         place.launch();
         place
@@ -59,10 +75,20 @@ impl DockerPlace {
     }
 }
 
+/// Puts something before the world's daemon that refuses engines their rights.
+pub fn before_daemon(world: &mut World) -> Hardened {
+    let host = world.daemon().expect("a daemon").host().to_owned();
+    let hardened = Hardened::before(&host, &world.path("docker.sock")).expect("a socket");
+    world.set("DOCKER_HOST", hardened.host());
+    hardened
+}
+
 impl Drop for DockerPlace {
     fn drop(&mut self) {
         self.wharf(&["engine", "stop"]);
-        let volume = format!("wharf-store-{}", self.name());
+        // What it was started for is gone, and with it whatever it holds up.
+        let kind = if self.hardened.is_some() { "steps" } else { "store" };
+        let volume = format!("wharf-{kind}-{}", self.name());
         // The daemon of a test's own goes with all it has.
         let _ = self.daemon().run(["volume", "rm", "--force", &volume]);
     }

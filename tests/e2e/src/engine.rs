@@ -118,6 +118,14 @@ impl TestEngine {
         }
     }
 
+    /// An engine in a container of the run's Docker daemon, which refuses it the rights to make containers.
+    pub fn on_hardened_docker() -> Self {
+        Self {
+            place: Place::Docker(Box::new(DockerPlace::start_hardened())),
+            directory: tempfile::tempdir().expect("a directory"),
+        }
+    }
+
     /// Starts it again on the same store.
     pub fn launch(&mut self) {
         let (socket, store, log) = (self.socket(), self.store(), self.log());

@@ -1,7 +1,7 @@
 //! A real engine for each test: a process of its own with a store of its own, spoken to as clients speak to it.
 
 pub mod components;
-mod docker;
+pub mod docker;
 pub mod engine;
 mod footprint;
 pub mod guests;

@@ -12,6 +12,7 @@ mod error;
 pub mod fixtures;
 pub mod git;
 pub mod gpus;
+pub mod hardened;
 pub mod http;
 pub mod hub;
 pub mod image;

@@ -28,6 +28,12 @@ pub(crate) struct ServeArgs {
         hide_env_values = true
     )]
     pub(crate) runtime: String,
+    /// The engine's name in the Docker daemon that each step is a container of
+    #[arg(long, value_name = "NAME", hide = true)]
+    pub(crate) docker_name: Option<String>,
+    /// Try what the built-in runtime needs before anything else
+    #[arg(long, hide = true)]
+    pub(crate) try_rights: bool,
     /// Certificates that registries and steps with network trust
     #[arg(long, env = "WHARF_CA_CERT", value_name = "PATH", hide_env_values = true)]
     pub(crate) ca_cert: Option<PathBuf>,

@@ -127,6 +127,7 @@ async fn end(settings: &EngineSettings) -> Result<bool, Report> {
         Place::Docker(options) => {
             let daemon = wharf_docker::reach(&options).await?;
             let in_docker = wharf_docker::stop(&daemon, &options).await?;
+            settings.forget_docker_refusal();
             // `auto` may have found no Docker when it started one on this host.
             in_docker | (settings.choice == EngineChoice::Auto && stop_at(&settings.places.socket()).await?)
         }

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use wharf_engine::{EngineConfig, PeerLimits, RegistryConfig, RemoteConfig, RunnerConfig, Runtime};
+use wharf_engine::{ContainersConfig, EngineConfig, PeerLimits, RegistryConfig, RemoteConfig, RunnerConfig, Runtime};
+use wharf_runner::Found;
 use wharf_userns::ids;
 
 use crate::{
     RUNNER_HELPER,
     args::{RemoteArgs, ServeArgs},
+    docker_rights::{AUTO, BUILT_IN, DOCKER},
     engine_choice::{self, mirror, runtime_name, this_program},
     error::{Ended, Report},
     interrupt, ordinary,
@@ -35,7 +37,11 @@ pub(crate) fn serve(args: ServeArgs) -> Result<(), Report> {
         .with_ansi(false)
         .with_writer(std::io::stderr)
         .init();
+    let try_rights = args.try_rights;
     let config = config(args)?;
+    if try_rights {
+        rights(&config.store)?;
+    }
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     // These threads pass messages; steps, and work on files, have processes and threads of their own. To wake one more of
     // them for a message takes longer than the message.
@@ -73,6 +79,10 @@ fn config(args: ServeArgs) -> Result<EngineConfig, Report> {
     }
     let ca_bundle = engine_choice::ca_bundle(args.ca_cert.as_deref())?;
     let runtime = runtime_name(&args.runtime)?;
+    let containers = (runtime == DOCKER).then(|| ContainersConfig {
+        socket: wharf_docker::STEP_SOCKET.into(),
+        name: args.docker_name.clone().unwrap_or_else(|| places::name_of_store(&store)),
+    });
     let remote = remote(args.remote)?;
     // An engine for other machines is not started again by those who find none.
     let usual = if remote.is_some() { u64::MAX } else { IDLE };
@@ -83,7 +93,7 @@ fn config(args: ServeArgs) -> Result<EngineConfig, Report> {
         .collect::<Result<_, _>>()?;
     Ok(EngineConfig {
         runner: RunnerConfig {
-            runtime: if runtime == "builtin" {
+            runtime: if [AUTO, BUILT_IN, DOCKER].contains(&runtime.as_str()) {
                 Runtime::BuiltIn
             } else {
                 Runtime::Binary(runtime.into())
@@ -102,6 +112,7 @@ fn config(args: ServeArgs) -> Result<EngineConfig, Report> {
             mirrors,
             ca_bundle: ca_bundle.clone(),
         },
+        containers,
         max_bytes: args.max_bytes,
         ca_bundle,
         gpus: args.gpus.into(),
@@ -110,6 +121,20 @@ fn config(args: ServeArgs) -> Result<EngineConfig, Report> {
         socket,
         store,
     })
+}
+
+/// Fails when this container may not do what the built-in runtime does; whoever started it reads why in its log.
+fn rights(store: &std::path::Path) -> Result<(), Report> {
+    let fails = wharf_runner::probe(store)
+        .into_iter()
+        .find_map(|feature| match feature.found {
+            Found::Fails(why) => Some(format!("{}: {why}", feature.name)),
+            _ => None,
+        });
+    match fails.or_else(wharf_runner::lacks_root) {
+        None => Ok(()),
+        Some(why) => Err(Report::failed(format!("{}{why}", wharf_docker::RIGHTS_MARK))),
+    }
 }
 
 /// How other machines reach the engine, when they are to.

@@ -18,7 +18,7 @@ use outputs::redirect;
 use tokio_util::sync::CancellationToken;
 use wharf_graph::{
     Error, ExecFailure,
-    op::{Network, Stdin},
+    op::{Mount, Network, Stdin},
     plan::{Step, Tree},
 };
 use wharf_runner::{
@@ -272,6 +272,7 @@ impl Engine {
             network: network_mode(&step.network),
             hosts: bound.hosts(),
             timeout: step.timeout,
+            private: secret_files(step),
         };
         Ok(Prepared {
             step,
@@ -352,6 +353,15 @@ impl Engine {
     }
 }
 
+/// Where a step finds secrets.
+fn secret_files(step: &Step) -> Vec<String> {
+    let secrets = step
+        .mounts
+        .iter()
+        .filter(|(_, mount)| matches!(mount, Mount::Secret { .. }));
+    secrets.map(|(path, _)| path.clone()).collect()
+}
+
 /// The exit code when it counts as done; the failure in words otherwise.
 fn judge(step: &Step, exit: &Exit, tails: &[Tail; 2]) -> Result<i32, Error> {
     let always_fails = matches!(exit, Exit::OutOfMemory | Exit::Cancelled | Exit::TimedOut);
@@ -406,6 +416,7 @@ pub(crate) fn io_error(error: impl Into<std::io::Error>) -> Error {
 pub(crate) fn runner_error(error: &wharf_runner::Error) -> Error {
     match error {
         wharf_runner::Error::Limit(_) => Error::Invalid(error.to_string()),
+        wharf_runner::Error::Elsewhere(words) => Error::other("unsupported", words.clone()),
         _ => Error::other("runner", error.to_string()),
     }
 }

@@ -162,7 +162,7 @@ fn reap() -> io::Result<Option<(c_int, c_int)>> {
 }
 
 /// What a wait status means.
-pub(super) fn how_ended(status: c_int) -> Report {
+pub(crate) fn how_ended(status: c_int) -> Report {
     if libc::WIFSIGNALED(status) {
         Report::Signalled(libc::WTERMSIG(status))
     } else {

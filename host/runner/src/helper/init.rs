@@ -111,7 +111,7 @@ struct Start<'s> {
 
 /// Starts the program in a process that has this one's memory until the program runs, so that no page is copied for it.
 /// Returns its number and, if it did not come to run, why.
-pub(super) fn spawn(
+pub(crate) fn spawn(
     program: &Program,
     stdio: &[OwnedFd],
     filter: Option<&Compiled>,
@@ -161,7 +161,7 @@ fn end_with_the_helper() {
 }
 
 /// Processor time of everything that was reaped, in microseconds.
-fn processor_time() -> u64 {
+pub(crate) fn processor_time() -> u64 {
     // SAFETY: the structure is plain numbers, and lives until the call returns.
     let usage = unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();

@@ -14,6 +14,16 @@ mod program;
 mod setup;
 mod terminal;
 
+/// What a first process that was not cloned here needs of this.
+pub(crate) mod inside {
+    pub(crate) use super::{
+        Report,
+        attend::how_ended,
+        init::{processor_time, spawn},
+        program::Program,
+    };
+}
+
 use std::{
     io::{self, IoSlice, IoSliceMut, Read, Seek, Write},
     mem::MaybeUninit,

@@ -28,7 +28,7 @@ struct Rights {
 }
 
 /// A step's program, ready to run.
-pub(super) struct Program {
+pub(crate) struct Program {
     args: Vec<CString>,
     env: Vec<CString>,
     cwd: String,
@@ -45,7 +45,7 @@ pub(super) struct Program {
 }
 
 impl Program {
-    pub(super) fn new(spec: &Spec) -> io::Result<Self> {
+    pub(crate) fn new(spec: &Spec) -> io::Result<Self> {
         let process = spec
             .process()
             .as_ref()
@@ -79,6 +79,16 @@ impl Program {
             no_new_privileges: process.no_new_privileges().unwrap_or_default(),
             has_terminal: process.terminal().unwrap_or_default(),
         })
+    }
+
+    /// Gives up what this process has no right to itself.
+    pub(crate) fn keep_within_own_rights(&mut self) {
+        let own = rustix::thread::capabilities(None).map_or(CapabilitySet::empty(), |own| own.permitted);
+        let sets = &mut self.rights.sets;
+        for set in [&mut sets.effective, &mut sets.permitted, &mut sets.inheritable] {
+            *set &= own;
+        }
+        self.rights.ambient &= own;
     }
 
     pub(super) fn has_terminal(&self) -> bool {

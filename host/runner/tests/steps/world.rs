@@ -158,6 +158,7 @@ impl World {
             network: wanted.network,
             hosts: wanted.hosts,
             timeout: wanted.timeout,
+            private: Vec::new(),
         };
         let io = StepIo {
             stdin: stdin.into(),

@@ -49,6 +49,7 @@ fn main() {
             ca_bundle: None,
         },
         ca_bundle: None,
+        containers: None,
         gpus: GpuOptions {
             library: std::env::var_os("WHARF_NVML").map(PathBuf::from),
             cdi_directories: std::env::split_paths(&std::env::var_os("WHARF_CDI_DIRS").unwrap_or_default())

@@ -13,6 +13,7 @@ use super::ordinary;
 use super::{Finding, Group, State, gpus, host};
 use crate::{
     args::DoctorArgs,
+    docker_rights::{AUTO, BUILT_IN, DOCKER},
     engine_choice::{
         EngineChoice, EngineSettings, ca_bundle, certificates, gpus_of_environment, runtime_name,
     },
@@ -109,7 +110,7 @@ fn settings(args: &DoctorArgs) -> Result<EngineSettings, Box<Finding>> {
                 .map_err(|why| wrong("choice", format!("`{name}` is no engine: {why}")))
         })?;
     let runtime = std::env::var("WHARF_RUNTIME").unwrap_or_default();
-    let runtime = if runtime.is_empty() { "builtin" } else { &runtime };
+    let runtime = if runtime.is_empty() { AUTO } else { &runtime };
     let places = Places::find().map_err(|report| wrong("files", report.words()))?;
     Ok(EngineSettings {
         choice,
@@ -181,7 +182,7 @@ async fn docker(settings: &EngineSettings) -> (Vec<Finding>, bool) {
         Ok(daemon) => {
             let (version, place) = (daemon.version().await, daemon.located());
             findings.push(finding(State::Ok, format!("answers on {place}: {version}")));
-            if settings.runtime != "builtin" {
+            if ![AUTO, BUILT_IN, DOCKER].contains(&settings.runtime.as_str()) {
                 let text = format!(
                     "{} is not in an engine's container: it needs --engine local",
                     settings.runtime
@@ -189,6 +190,7 @@ async fn docker(settings: &EngineSettings) -> (Vec<Finding>, bool) {
                 findings.push(Finding::new(Group::Engine, "runtime", State::Missing, text));
                 return (findings, false);
             }
+            findings.extend(steps(settings));
             if daemon.located().shares_files() {
                 findings.extend(running(&options.socket()).await.unwrap_or_default());
             } else {
@@ -210,6 +212,20 @@ async fn docker(settings: &EngineSettings) -> (Vec<Finding>, bool) {
     };
     findings.push(found);
     (findings, false)
+}
+
+/// How steps run in Docker, where that is another way than usual.
+fn steps(settings: &EngineSettings) -> Option<Finding> {
+    let finding = |state, text: String| Finding::new(Group::Engine, "steps", state, text);
+    if settings.runtime == DOCKER {
+        let text = "each is a container of this Docker, as --runtime docker says: slower, and not all works";
+        return Some(finding(State::Ok, text.to_owned()));
+    }
+    let why = settings.docker_refusal().filter(|_| settings.runtime == AUTO)?;
+    let text = format!(
+        "each is a container of this Docker, slower, and not all works: it refuses the engine what it needs to make containers ({why})"
+    );
+    Some(finding(State::Warn, text).next("wharf engine stop"))
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -237,7 +253,10 @@ async fn local(settings: &EngineSettings) -> (Vec<Finding>, bool) {
             format!("could not be tried within {} s", PROBE_LIMIT.as_secs()),
         )),
     }
-    if settings.runtime != "builtin" {
+    if settings.runtime == DOCKER {
+        let text = "steps are containers of the Docker that an engine is in: leave --runtime away for one on this host";
+        findings.push(finding("runtime", State::Missing, text.to_owned()));
+    } else if ![AUTO, BUILT_IN].contains(&settings.runtime.as_str()) {
         findings.push(if wharf_platform::process::is_root() {
             finding("runtime", State::Ok, settings.runtime.clone())
         } else {
