@@ -42,7 +42,7 @@ impl Platform {
     /// As Rust calls it.
     fn rust(self) -> &'static str {
         match self {
-            Self::Macos => "aarch64-apple-darwin",
+            Self::Macos => "x86_64-apple-darwin",
             Self::Windows => "x86_64-pc-windows-gnu",
         }
     }
@@ -50,7 +50,7 @@ impl Platform {
     /// As the compiler of C calls it.
     fn zig(self) -> &'static str {
         match self {
-            Self::Macos => "aarch64-macos",
+            Self::Macos => "x86_64-macos",
             Self::Windows => "x86_64-windows-gnu",
         }
     }

@@ -103,7 +103,10 @@ impl Before {
         }
         let mut links = HashMap::new();
         self.walk(directory, |path, place| {
-            let is_as_before = self.seen.binary_search(&(hash(&path), fingerprint(place)?)).is_ok();
+            let is_as_before = self
+                .seen
+                .binary_search(&(hash(&path), fingerprint(place)?))
+                .is_ok();
             if is_as_before || place.stat.kind == Kind::Socket {
                 return Ok(());
             }
@@ -116,7 +119,11 @@ impl Before {
     fn write_gone<W: Write>(&self, directory: &Path, archive: &mut tar::Builder<W>) -> Result<()> {
         let root = tree::open_directory(directory)?;
         let mut gone: Option<&[u8]> = None;
-        for path in self.paths.split(|byte| *byte == 0).filter(|path| !path.is_empty()) {
+        for path in self
+            .paths
+            .split(|byte| *byte == 0)
+            .filter(|path| !path.is_empty())
+        {
             if gone.is_some_and(|gone| is_below(path, gone)) {
                 continue;
             }
@@ -202,7 +209,14 @@ mod tests {
         for name in ["same/inner", "gone/inner", "replaced/inner", "mounted"] {
             fs::create_dir_all(at(name)).unwrap();
         }
-        for name in ["same/file", "gone/inner/file", "replaced/file", "moded", "mounted/file", "written"] {
+        for name in [
+            "same/file",
+            "gone/inner/file",
+            "replaced/file",
+            "moded",
+            "mounted/file",
+            "written",
+        ] {
             fs::write(at(name), "before").unwrap();
         }
         let before = Before::look(directory.path(), HashSet::from([b"mounted".to_vec()])).unwrap();
@@ -237,8 +251,16 @@ mod tests {
         assert_eq!(
             entries,
             [
-                "./", ".wh.gone", "link", "linked", "moded", "replaced", "replaced/.wh.file",
-                "replaced/.wh.inner", "replaced/new", "written"
+                "./",
+                ".wh.gone",
+                "link",
+                "linked",
+                "moded",
+                "replaced",
+                "replaced/.wh.file",
+                "replaced/.wh.inner",
+                "replaced/new",
+                "written"
             ]
         );
         let target = tempfile::tempdir().unwrap();
