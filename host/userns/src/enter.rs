@@ -8,6 +8,7 @@ use std::{
     ffi::OsString,
     fs::File,
     io::{self, Read, Write},
+    os::unix::process::CommandExt,
     path::Path,
     process::Command,
 };
@@ -140,6 +141,9 @@ impl Inside<'_> {
             Some(why) => command.env(ids::WHY_ONE, why),
             None => command.env_remove(ids::WHY_ONE),
         };
+        let held = *self.held;
+        // SAFETY: between fork and exec only the mask of signals is changed, which is safe there.
+        unsafe { command.pre_exec(move || held.release()) };
         let child = command
             .spawn()
             .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", self.program.display())))?;

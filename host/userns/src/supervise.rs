@@ -8,10 +8,11 @@ use rustix::process::{Pid, Signal};
 const PASSED_ON: [c_int; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
 
 /// Signals that wait until they are asked for.
+#[derive(Clone, Copy)]
 pub(crate) struct Held(libc::sigset_t);
 
 impl Held {
-    /// From now on, in this process and those that it forks; what they execute begins without.
+    /// From now on, in this process and those that it forks; what they execute has to [`Self::release`] them.
     pub(crate) fn hold() -> io::Result<Self> {
         let mut set = MaybeUninit::uninit();
         // SAFETY: the set is initialised by the first call and lives through the others, which change what this process of one
@@ -27,6 +28,17 @@ impl Held {
             set.assume_init()
         };
         Ok(Self(set))
+    }
+
+    /// No longer, in this process. To be called between fork and exec: it changes nothing else.
+    pub(crate) fn release(&self) -> io::Result<()> {
+        // SAFETY: the set lives until the call returns.
+        let result = unsafe { libc::sigprocmask(libc::SIG_UNBLOCK, &raw const self.0, std::ptr::null_mut()) };
+        if result == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
     }
 
     /// Waits until this child has ended, and reaps all others that end; its exit code, or 128 and the number of the signal that

@@ -134,36 +134,25 @@ fn a_docker_that_says_nothing_is_not_waited_for_long() {
 }
 
 #[test]
-fn another_users_doctor_says_that_no_engine_can_run() {
-    let world = world();
-    let program = std::env::var_os("WHARF_BIN").map_or_else(
-        || wharf_testkit::paths::target().join("debug/wharf"),
-        std::path::PathBuf::from,
-    );
-    // Where another user can read it.
+fn who_may_make_no_namespaces_is_told_that_no_engine_can_run() {
+    let mut world = world();
     let open = tempfile::tempdir().expect("a directory");
-    fs::set_permissions(open.path(), PermissionsExt::from_mode(0o755)).expect("it can be read");
-    let copy = open.path().join("wharf");
-    fs::copy(program, &copy).expect("the program is copied");
-    let line = format!(
-        "cd / && HOME=/nonexistent setpriv --reuid 65534 --regid 65534 --clear-groups {} doctor",
-        copy.display()
-    );
-    let mut command = world.shell(Path::new("/"), &line);
-    command
-        .env_remove("WHARF_HOME")
-        .env_remove("WHARF_STORE")
-        .env_remove("WHARF_CA_CERT");
-    let done = Done::of(command);
+    fs::set_permissions(open.path(), PermissionsExt::from_mode(0o777)).expect("it is open");
+    world.set("WHARF_HOME", open.path().join("home"));
+    world.set("WHARF_STORE", open.path().join("home/store"));
+    let done = Done::of(world.command_without_namespaces(open.path(), &["doctor"]));
     done.exits(4);
     let text = done.text();
     assert!(
         text.starts_with("No pipeline can run: there is no place for an engine.\n"),
         "{text}"
     );
-    assert!(text.contains("missing  root"), "{text}");
+    assert!(text.contains("missing  namespaces"), "{text}");
     assert!(text.contains("missing  docker"), "{text}");
-    assert!(text.contains("next: sudo -E wharf doctor"), "{text}");
+    assert!(
+        text.contains("next: sudo sysctl user.max_user_namespaces="),
+        "{text}"
+    );
 }
 
 #[test]

@@ -207,26 +207,30 @@ fn a_store_that_cannot_be_is_named() {
 fn a_user_without_any_place_for_an_engine_is_sent_to_the_doctor() {
     let mut world = world();
     let by_hand = guests::by_hand(&world.path("work"));
-    // Where another user can read the module and the program, and has a home.
+    // Where another user can read the module, and has a home.
     let open = tempfile::tempdir().expect("a directory");
     fs::set_permissions(open.path(), PermissionsExt::from_mode(0o777)).expect("it is open");
-    fs::copy(by_hand, open.path().join("m.wasm")).expect("the module is copied");
-    let program = std::env::var_os("WHARF_BIN").map_or_else(
-        || wharf_testkit::paths::target().join("debug/wharf"),
-        PathBuf::from,
-    );
-    fs::copy(program, open.path().join("wharf")).expect("the program is copied");
+    let module = open.path().join("m.wasm");
+    fs::copy(by_hand, &module).expect("the module is copied");
     world.set("WHARF_ENGINE", "auto");
     world.set("DOCKER_HOST", "unix:///nonexistent/docker.sock");
-    let line = "setpriv --reuid 65534 --regid 65534 --clear-groups ./wharf call -q -m m.wasm greeting --image busybox:latest";
-    let mut command = world.shell(open.path(), line);
-    command
-        .env("WHARF_HOME", open.path().join("home"))
-        .env_remove("WHARF_STORE")
-        .env_remove("WHARF_CA_CERT");
+    world.set("WHARF_HOME", open.path().join("home"));
+    world.set("WHARF_STORE", open.path().join("home/store"));
+    let module = module.display().to_string();
+    let args = [
+        "call",
+        "-q",
+        "-m",
+        &module,
+        "greeting",
+        "--image",
+        "busybox:latest",
+    ];
+    let command = world.command_without_namespaces(open.path(), &args);
     Done::of(command)
         .exits(4)
         .says("there is no engine to use")
         .says("there is no Docker at /nonexistent/docker.sock")
+        .says("user.max_user_namespaces is 0")
         .says("`wharf doctor` shows where an engine could run");
 }

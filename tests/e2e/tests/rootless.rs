@@ -99,7 +99,7 @@ fn owners(directory: &Path, into: &mut HashSet<u32>) {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_ordinary_user_is_the_root_of_an_engine() {
     let internet = Internet::start(&[]);
     let (world, module) = world();
@@ -207,12 +207,21 @@ async fn steps_are_as_root_runs_them(world: &World) {
     assert!(!said.contains("sda") && !said.contains("vda"), "{said}");
 }
 
+/// Waits for what a server says first, and says nothing itself: its end of the connection stays open meanwhile.
+fn hello(internet: &Internet) -> String {
+    format!(
+        "mkfifo /tmp/open; exec 3<> /tmp/open; nc {} {} < /tmp/open > /tmp/said & \
+         for try in $(seq 100); do grep -q . /tmp/said && break; sleep 0.1; done; kill $!; cat /tmp/said",
+        internet.address(10),
+        GREETING.0
+    )
+}
+
 async fn steps_reach_the_world_and_not_the_machine(world: &World, internet: &Internet) {
     let run = run(world);
     let connected = busybox().with_network(Network::All);
-    let (port, text) = GREETING;
-    let hello = format!("nc -w 10 {} {port} < /dev/null", internet.address(10));
-    let said = run.stdout(&script(&connected, &hello)).await;
+    let (_, text) = GREETING;
+    let said = run.stdout(&script(&connected, &hello(internet))).await;
     assert_eq!(said.as_deref(), Ok(text));
     // An address that the machine had, one that it is given while the engine runs, loopback, and the program that connects
     // steps. Nothing comes to servers there.
@@ -240,12 +249,11 @@ async fn steps_reach_the_world_and_not_the_machine(world: &World, internet: &Int
         assert_eq!(came, Err(ErrorKind::WouldBlock));
     }
     // The way to the one that was there later is not what was closed.
-    let hello = format!("nc -w 10 {} {port} < /dev/null", later.address(10));
-    let said = run.stdout(&script(&connected, &hello)).await;
+    let said = run.stdout(&script(&connected, &hello(&later))).await;
     assert_eq!(said.as_deref(), Ok(text));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn with_one_id_and_no_way_out_what_does_not_work_is_said() {
     let (mut world, module) = world();
     let programs = ["pasta", "slirp4netns"].map(paths::program);
@@ -298,6 +306,8 @@ async fn with_one_id_and_no_way_out_what_does_not_work_is_said() {
         .await
         .expect_err("there is no way out");
     assert!(error.to_string().contains("apt-get install passt"), "{error}");
+
+    drop(run);
 
     // What such an engine has made is not for one with more ids.
     world.wharf(["engine", "stop"]).ok();

@@ -169,6 +169,18 @@ impl World {
         command
     }
 
+    /// A `wharf` command of a user for whom the kernel makes no user namespaces, in that user's home, which is open to all.
+    pub fn command_without_namespaces(&self, home: &Path, args: &[&str]) -> Command {
+        let mut command = User::without_namespaces(home, &self.program, args)
+            .unwrap_or_else(|error| panic!("an ordinary user: {error}"));
+        command
+            .env_clear()
+            .envs(&self.environment)
+            .current_dir("/")
+            .stdin(Stdio::null());
+        command
+    }
+
     /// A line for a shell, where `wharf` is this world's.
     pub fn shell(&self, directory: &Path, line: &str) -> Command {
         let mut path = self

@@ -79,6 +79,7 @@ fn run_inside(program: &Path, args: &[OsString]) -> io::Error {
 
 /// What the user sees.
 fn prepare(user: &User) -> io::Result<()> {
+    let here = std::env::current_dir()?;
     // SAFETY: this process has one thread, and what it has open stays open.
     unsafe { unshare_unsafe(UnshareFlags::NEWNS)? };
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
@@ -90,7 +91,9 @@ fn prepare(user: &User) -> io::Result<()> {
     for program in &user.hidden {
         rustix::mount::mount_bind("/dev/null", program)?;
     }
-    expose(user)
+    expose(user)?;
+    // As the user sees it, which may be another mount than it was.
+    std::env::set_current_dir(here)
 }
 
 /// The files of accounts, with the user's added, over the machine's.
