@@ -1,6 +1,6 @@
 //! What comes back: images that were published, by tag, by digest, for a platform, and as archives.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use wharf_e2e::{
     TestEngine,
@@ -9,7 +9,7 @@ use wharf_e2e::{
 use wharf_graph::{
     Container, Error, File,
     image::Platform,
-    op::Configure,
+    op::{Configure, HealthCheckOptions},
     publish::{Compression, PublishOptions},
 };
 use wharf_testkit::layout::edit_config;
@@ -32,6 +32,13 @@ async fn b13_the_configuration_survives_from_pull_to_publish() {
             "docks".to_owned(),
         ))
         .configure(Configure::Expose("8080/tcp".to_owned()))
+        .configure(Configure::HealthCheck {
+            args: vec!["/bin/true".to_owned()],
+            options: HealthCheckOptions {
+                interval: Duration::from_secs(5),
+                ..HealthCheckOptions::default()
+            },
+        })
         .configure(Configure::Entrypoint {
             args: vec!["/bin/echo".to_owned()],
             keep_default_args: false,
@@ -51,7 +58,13 @@ async fn b13_the_configuration_survives_from_pull_to_publish() {
     let env = config["config"]["Env"].as_array().expect("variables");
     assert!(env.contains(&"GREETING=hello world".into()), "{env:?}");
 
-    // A health check is what only other tools set: it is kept as it is.
+    let raw = world.inspect("configured:1", &["--config", "--raw"]);
+    assert_eq!(
+        raw["config"]["Healthcheck"],
+        serde_json::json!({ "Test": ["CMD", "/bin/true"], "Interval": 5_000_000_000_u64 })
+    );
+
+    // One that another tool has set is kept as it is.
     let layout = world.engine.path().join("layout");
     copy(
         &format!("docker://{}", world.name("configured:1")),
