@@ -3,7 +3,6 @@
 use std::{
     fs,
     os::unix::{fs::PermissionsExt, net::UnixListener},
-    path::Path,
 };
 
 use serde_json::Value;
