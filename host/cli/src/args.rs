@@ -128,12 +128,7 @@ pub(crate) struct EngineArgs {
     pub(crate) engine_certs: Option<PathBuf>,
     /// What runs steps: builtin, docker (each step a container of the engine's Docker), auto (builtin, or docker where that
     /// refuses), runc, crun or an OCI runtime's path
-    #[arg(
-        long,
-        env = "WHARF_RUNTIME",
-        default_value = "auto",
-        hide_env_values = true
-    )]
+    #[arg(long, env = "WHARF_RUNTIME", default_value = "auto", hide_env_values = true)]
     pub(crate) runtime: String,
     /// Certificates that registries and steps with network trust; the host's own by default
     #[arg(long, env = "WHARF_CA_CERT", value_name = "PATH", hide_env_values = true)]

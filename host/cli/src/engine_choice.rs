@@ -478,7 +478,9 @@ pub(crate) fn runtime_name(text: &str) -> Result<String, Report> {
         Report::usage(format!(
             "--runtime {text}: there is no program of this name in PATH"
         ))
-        .with_hint("a runtime is auto, builtin, docker, or an OCI runtime such as runc or crun, by name or path")
+        .with_hint(
+            "a runtime is auto, builtin, docker, or an OCI runtime such as runc or crun, by name or path",
+        )
     })
 }
 

@@ -111,9 +111,13 @@ pub async fn start(daemon: &Daemon, options: &DockerOptions) -> Result<(), Docke
         .await
         .map_err(|error| rights_or(options, "start the engine's container", error))?;
     match ready(daemon, options).await {
-        Err(DockerError::NotUp { log, .. }) if options.steps == Steps::InEngine && log.contains(RIGHTS_MARK) => {
+        Err(DockerError::NotUp { log, .. })
+            if options.steps == Steps::InEngine && log.contains(RIGHTS_MARK) =>
+        {
             let why = log.split(RIGHTS_MARK).nth(1).unwrap_or_default();
-            Err(DockerError::Rights(why.lines().next().unwrap_or_default().to_owned()))
+            Err(DockerError::Rights(
+                why.lines().next().unwrap_or_default().to_owned(),
+            ))
         }
         outcome => outcome,
     }

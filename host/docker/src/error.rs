@@ -32,8 +32,10 @@ pub enum DockerError {
         why: String,
     },
     /// It is older than what the engine needs.
-    #[error("the Docker at {place} speaks API {found}, and 1.41 (Docker 20.10) or newer is needed: upgrade it, or use \
-         `--engine local` as root")]
+    #[error(
+        "the Docker at {place} speaks API {found}, and 1.41 (Docker 20.10) or newer is needed: upgrade it, or use \
+         `--engine local` as root"
+    )]
     Old {
         /// Where it is, and who says so.
         place: String,
@@ -124,7 +126,13 @@ mod tests {
             DockerError::refused("take the engine's image in")(error).to_string()
         };
         let full = said("write /var/lib/docker/tmp/x: no space left on device");
-        assert!(full.contains("its disk is full") && full.contains("docker system df"), "{full}");
-        assert_eq!(said("no such thing"), "Docker cannot take the engine's image in: no such thing");
+        assert!(
+            full.contains("its disk is full") && full.contains("docker system df"),
+            "{full}"
+        );
+        assert_eq!(
+            said("no such thing"),
+            "Docker cannot take the engine's image in: no such thing"
+        );
     }
 }

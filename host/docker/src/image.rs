@@ -106,11 +106,19 @@ pub struct OwnProgram {
 
 impl OwnProgram {
     /// Writes it as a layer of an image, with these directories below its own, and their modes.
-    pub fn write_layer(&self, directories: &[(&str, u32)], to: &mut dyn std::io::Write) -> std::io::Result<()> {
+    pub fn write_layer(
+        &self,
+        directories: &[(&str, u32)],
+        to: &mut dyn std::io::Write,
+    ) -> std::io::Result<()> {
         let mut archive = tar::Builder::new(to);
         for (path, mode) in directories {
             let mut header = header(tar::EntryType::Directory, *mode, 0);
-            archive.append_data(&mut header, format!("{}/", path.trim_matches('/')), std::io::empty())?;
+            archive.append_data(
+                &mut header,
+                format!("{}/", path.trim_matches('/')),
+                std::io::empty(),
+            )?;
         }
         for (path, bytes) in &self.files {
             let mut header = header(tar::EntryType::Regular, 0o755, bytes.len() as u64);
@@ -122,7 +130,8 @@ impl OwnProgram {
 
 /// This program as it can be put below a directory of any root: with its own loader and libraries, whatever the root has.
 pub fn own_program(directory: &str) -> Result<OwnProgram, DockerError> {
-    let own = std::env::current_exe().map_err(|source| DockerError::io("find", Path::new("/proc/self/exe"), source))?;
+    let own = std::env::current_exe()
+        .map_err(|source| DockerError::io("find", Path::new("/proc/self/exe"), source))?;
     let program = read(&own)?;
     let interpreter = interpreter_of(&program);
     let at = |name: &str| format!("{directory}/{name}");
@@ -130,10 +139,18 @@ pub fn own_program(directory: &str) -> Result<OwnProgram, DockerError> {
     let mut command = Vec::new();
     if let Some(interpreter) = &interpreter {
         for (path, bytes) in loaded_libraries(&own)? {
-            let name = if path == *interpreter { "loader" } else { path.trim_start_matches('/') };
+            let name = if path == *interpreter {
+                "loader"
+            } else {
+                path.trim_start_matches('/')
+            };
             files.insert(at(name), bytes);
         }
-        command = vec![at("loader"), "--library-path".to_owned(), format!("{directory}{LIBRARIES}")];
+        command = vec![
+            at("loader"),
+            "--library-path".to_owned(),
+            format!("{directory}{LIBRARIES}"),
+        ];
     }
     files.insert(at("wharf"), program);
     command.push(at("wharf"));

@@ -90,9 +90,12 @@ impl StepDaemon {
     /// The daemon behind a socket.
     pub async fn connect(socket: &Path, name: &str) -> Result<Self, DockerError> {
         let refused = DockerError::refused("be reached from the engine's container");
-        let docker =
-            Docker::connect_with_unix(&socket.to_string_lossy(), WORK_LIMIT, bollard::API_DEFAULT_VERSION)
-                .map_err(&refused)?;
+        let docker = Docker::connect_with_unix(
+            &socket.to_string_lossy(),
+            WORK_LIMIT,
+            bollard::API_DEFAULT_VERSION,
+        )
+        .map_err(&refused)?;
         let docker = docker.negotiate_version().await.map_err(&refused)?;
         Ok(Self {
             docker,
@@ -168,7 +171,8 @@ impl StepDaemon {
             ..VolumeCreateRequest::default()
         };
         let made = self.docker.create_volume(request).await;
-        made.map(drop).map_err(DockerError::refused("make a cache volume"))
+        made.map(drop)
+            .map_err(DockerError::refused("make a cache volume"))
     }
 
     /// Removes the cache volumes that are not wanted; what is used stays.

@@ -183,7 +183,10 @@ fn run(up: &Up) -> Result<()> {
     });
     let outcome = program.wait()?;
     for printed in printed {
-        printed.join().map_err(|_| Error::Gone)?.map_err(|_| Error::Gone)?;
+        printed
+            .join()
+            .map_err(|_| Error::Gone)?
+            .map_err(|_| Error::Gone)?;
     }
     // One may lie in a volume that stays.
     for path in &placed {

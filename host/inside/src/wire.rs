@@ -127,7 +127,10 @@ mod tests {
             let mut bytes = Vec::new();
             Frame::write(&mut bytes, kind, b"some bytes").unwrap();
             let frame = Frame::read(&mut bytes.as_slice()).unwrap();
-            assert_eq!((frame.kind, frame.bytes.as_slice()), (kind, b"some bytes".as_slice()));
+            assert_eq!(
+                (frame.kind, frame.bytes.as_slice()),
+                (kind, b"some bytes".as_slice())
+            );
         }
         assert!(Frame::read_header([9, 0, 0, 0, 0]).is_err());
         assert!(Frame::read_header([0, 255, 255, 255, 255]).is_err());

@@ -103,7 +103,10 @@ impl Before {
         }
         let mut links = HashMap::new();
         self.walk(directory, |path, place| {
-            let is_as_before = self.seen.binary_search(&(hash(&path), fingerprint(place)?)).is_ok();
+            let is_as_before = self
+                .seen
+                .binary_search(&(hash(&path), fingerprint(place)?))
+                .is_ok();
             if is_as_before || place.stat.kind == Kind::Socket {
                 return Ok(());
             }
@@ -115,20 +118,25 @@ impl Before {
     /// Whiteouts of what is there no more, unless what it lay in is gone as well.
     fn write_gone<W: Write>(&self, directory: &Path, archive: &mut tar::Builder<W>) -> Result<()> {
         let root = tree::open_directory(directory)?;
-        let mut gone: Option<&[u8]> = None;
-        for path in self.paths.split(|byte| *byte == 0).filter(|path| !path.is_empty()) {
-            if gone.is_some_and(|gone| is_below(path, gone)) {
+        let mut gone: HashSet<&[u8]> = HashSet::new();
+        for path in self
+            .paths
+            .split(|byte| *byte == 0)
+            .filter(|path| !path.is_empty())
+        {
+            let (parent, name) = split(path);
+            if gone.contains(parent) {
+                gone.insert(path);
                 continue;
             }
-            let (parent, name) = split(path);
             // No link is on the way: what a name lay in was a directory, and is one still.
             match tree::stat_at(&root, path)? {
                 None => {
-                    gone = Some(path);
+                    gone.insert(path);
                     marker(archive, &tree::join(parent, &[WHITEOUT, name].concat()))?;
                 }
                 // What is no directory hides what was below it.
-                Some(stat) if !tree::Stat::of(&stat).is_directory() => gone = Some(path),
+                Some(stat) if !tree::Stat::of(&stat).is_directory() => drop(gone.insert(path)),
                 Some(_) => {}
             }
         }
@@ -173,11 +181,6 @@ fn hash(of: &impl Hash) -> u64 {
     hasher.finish()
 }
 
-fn is_below(path: &[u8], directory: &[u8]) -> bool {
-    path.strip_prefix(directory)
-        .is_some_and(|rest| rest.starts_with(b"/"))
-}
-
 /// The directory of a path, and its name there.
 fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|byte| *byte == b'/') {
@@ -202,7 +205,14 @@ mod tests {
         for name in ["same/inner", "gone/inner", "replaced/inner", "mounted"] {
             fs::create_dir_all(at(name)).unwrap();
         }
-        for name in ["same/file", "gone/inner/file", "replaced/file", "moded", "mounted/file", "written"] {
+        for name in [
+            "same/file",
+            "gone/inner/file",
+            "replaced/file",
+            "moded",
+            "mounted/file",
+            "written",
+        ] {
             fs::write(at(name), "before").unwrap();
         }
         let before = Before::look(directory.path(), HashSet::from([b"mounted".to_vec()])).unwrap();
@@ -237,8 +247,16 @@ mod tests {
         assert_eq!(
             entries,
             [
-                "./", ".wh.gone", "link", "linked", "moded", "replaced", "replaced/.wh.file",
-                "replaced/.wh.inner", "replaced/new", "written"
+                "./",
+                ".wh.gone",
+                "link",
+                "linked",
+                "moded",
+                "replaced",
+                "replaced/.wh.file",
+                "replaced/.wh.inner",
+                "replaced/new",
+                "written"
             ]
         );
         let target = tempfile::tempdir().unwrap();

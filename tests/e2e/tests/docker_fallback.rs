@@ -51,8 +51,12 @@ impl OnHardened {
     fn of_steps(&self) -> [String; 3] {
         let label = format!("label=dev.wharf.step={}", self.name);
         let filter = ["--filter", label.as_str()];
-        [["ps", "-aq"].as_slice(), &["image", "ls", "-q"], &["volume", "ls", "-q"]]
-            .map(|list| self.docker(&[list, &filter].concat()))
+        [
+            ["ps", "-aq"].as_slice(),
+            &["image", "ls", "-q"],
+            &["volume", "ls", "-q"],
+        ]
+        .map(|list| self.docker(&[list, &filter].concat()))
     }
 
     /// A run on the engine, which was started.
@@ -104,7 +108,13 @@ fn a_docker_that_refuses_rights_runs_each_step_and_it_is_said() {
         .says("each step runs as a container of it, slower")
         .says("authorization denied by plugin hardened");
     assert_eq!(place.hardened.refusals(), 1);
-    assert!(place.world.wharf(["engine", "status"]).ok().contains("each step is a container of Docker"));
+    assert!(
+        place
+            .world
+            .wharf(["engine", "status"])
+            .ok()
+            .contains("each step is a container of Docker")
+    );
     // Remembered: the result, and that there is no use in trying.
     place.call(&greet).exits(0).says("1 remembered, 0 run");
     assert_eq!(place.hardened.refusals(), 1);
@@ -142,7 +152,10 @@ fn changed() -> [Container; 3] {
         "rm -r /w/gone /w/sub && mkdir /w/sub && echo new > /w/sub/new && mv /w/one /w/moved && chown 5:6 /w/kept && chmod 600 /w/hard \
          && rm /w/soft && mkdir /w/soft && mv /w/kept/b /w/pipe && stat -c '%n %a %u:%g %h %F' /w/* /w/*/*",
     );
-    let again = script(&changed, "rm -r /w/soft /w/kept; mkdir /w/kept; stat -c '%n %A %u:%g %F' /w /w/*");
+    let again = script(
+        &changed,
+        "rm -r /w/soft /w/kept; mkdir /w/kept; stat -c '%n %A %u:%g %F' /w /w/*",
+    );
     [made, changed, again]
 }
 
@@ -181,12 +194,18 @@ async fn answers(run: &Run, token: &Secret) -> Vec<String> {
             let answer = run.ask(container.directory("/w").node(), question).await;
             all.push(format!("{answer:?}"));
         }
-        all.push(format!("{:?}", run.ask(container.rootfs().node(), Question::Digest).await));
+        all.push(format!(
+            "{:?}",
+            run.ask(container.rootfs().node(), Question::Digest).await
+        ));
     }
     let given = given(token);
     all.push(run.stdout(&given).await.expect("a step"));
     all.push(run.text(&given, "/said").await.expect("a file"));
-    all.push(format!("{:?}", run.ask(given.rootfs().node(), Question::Digest).await));
+    all.push(format!(
+        "{:?}",
+        run.ask(given.rootfs().node(), Question::Digest).await
+    ));
     for (command, options) in [
         (sh("echo out; echo err >&2; exit 3"), any()),
         (sh("kill -TERM $$"), any()),
@@ -206,7 +225,11 @@ async fn answers(run: &Run, token: &Secret) -> Vec<String> {
     let cache = Volume::new("me", "lines");
     let keeps = |line: &str| {
         let seed = Directory::empty().edit(Edit::new_file("lines", b"seed\n", None, None));
-        let volume = cache.clone().with_source(&seed).with_owner("0:3").with_sharing(Sharing::Locked);
+        let volume = cache
+            .clone()
+            .with_source(&seed)
+            .with_owner("0:3")
+            .with_sharing(Sharing::Locked);
         script(
             &busybox().with_mounted_cache("/cache", &volume),
             &format!("echo {line} >> /cache/lines; cat /cache/lines; stat -c %u:%g /cache"),
@@ -215,7 +238,12 @@ async fn answers(run: &Run, token: &Secret) -> Vec<String> {
     for line in ["first", "second"] {
         all.push(run.stdout(&keeps(line)).await.expect("a step"));
     }
-    let beside = |number: usize| script(&busybox(), &format!("seq 1 20000 | tail -n {number}; echo {number} > /n"));
+    let beside = |number: usize| {
+        script(
+            &busybox(),
+            &format!("seq 1 20000 | tail -n {number}; echo {number} > /n"),
+        )
+    };
     let beside: Vec<Container> = (1..5).map(beside).collect();
     let printed = futures::future::join_all(beside.iter().map(|container| run.stdout(container))).await;
     all.extend(printed.into_iter().map(|text| text.expect("a step")));
@@ -264,7 +292,12 @@ async fn steps_as_containers_of_docker_do_what_steps_do() {
     assert_eq!(ran, Vec::<String>::new());
 
     // Networks: none, and a way out.
-    let routes = |network| script(&busybox().with_network(network), "ip route | grep -c default; true");
+    let routes = |network| {
+        script(
+            &busybox().with_network(network),
+            "ip route | grep -c default; true",
+        )
+    };
     assert_eq!(run.stdout(&routes(Network::None)).await.expect("a step"), "0\n");
     assert_eq!(run.stdout(&routes(Network::All)).await.expect("a step"), "1\n");
 
@@ -285,7 +318,12 @@ async fn steps_as_containers_of_docker_do_what_steps_do() {
         tokio::spawn(async move { session.read(&node, Question::Stdout).await })
     };
     let running = wharf_testkit::process::wait_for(Duration::from_secs(60), || {
-        let ids = place.docker(&["ps", "-q", "--filter", &format!("label=dev.wharf.step={}", place.name)]);
+        let ids = place.docker(&[
+            "ps",
+            "-q",
+            "--filter",
+            &format!("label=dev.wharf.step={}", place.name),
+        ]);
         let id = ids.lines().next()?.to_owned();
         place.docker(&["top", &id]).contains("sleep").then_some(id)
     });
@@ -311,13 +349,27 @@ async fn steps_as_containers_of_docker_do_what_steps_do() {
     place.has_no_containers();
     place.world.wharf(["engine", "start"]).exits(0);
     let mut after = place.run();
-    assert!(matches!(after.ask(last.node(), Question::ExitCode).await, Ok(Answer::ExitCode(0))));
+    assert!(matches!(
+        after.ask(last.node(), Question::ExitCode).await,
+        Ok(Answer::ExitCode(0))
+    ));
     assert_eq!(after.steps().await.0, Vec::<String>::new());
 
     // Forgotten caches go.
-    let caches = || place.docker(&["volume", "ls", "-q", "--filter", &format!("label=dev.wharf.cache={}", place.name)]);
+    let caches = || {
+        place.docker(&[
+            "volume",
+            "ls",
+            "-q",
+            "--filter",
+            &format!("label=dev.wharf.cache={}", place.name),
+        ])
+    };
     assert_eq!(caches().lines().count(), 1);
-    place.world.wharf(["cache", "prune", "--all", "--volumes"]).exits(0);
+    place
+        .world
+        .wharf(["cache", "prune", "--all", "--volumes"])
+        .exits(0);
     assert_eq!(caches(), "");
     assert_eq!(place.world.wharf(["engine", "stop"]).ok(), "the engine has ended");
     assert_eq!(place.of_steps(), ["", "", ""]);

@@ -81,7 +81,8 @@ fn serve(mut client: UnixStream, daemon: &Path, refusals: &AtomicUsize) -> std::
         body.extend(rest);
         if asks_for_rights(&body) {
             refusals.fetch_add(1, Ordering::SeqCst);
-            let said = r#"{"message":"authorization denied by plugin hardened: capabilities are not allowed"}"#;
+            let said =
+                r#"{"message":"authorization denied by plugin hardened: capabilities are not allowed"}"#;
             let length = said.len();
             return write!(
                 client,
@@ -91,7 +92,9 @@ fn serve(mut client: UnixStream, daemon: &Path, refusals: &AtomicUsize) -> std::
     }
     let has = |name: &str| {
         let name = name.to_owned() + ":";
-        lines.iter().any(|line| line.to_ascii_lowercase().starts_with(&name))
+        lines
+            .iter()
+            .any(|line| line.to_ascii_lowercase().starts_with(&name))
     };
     if !has("upgrade") {
         lines.retain(|line| !line.to_ascii_lowercase().starts_with("connection:"));

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use wharf_engine::{
+    ContainersConfig, EngineConfig, PeerLimits, RegistryConfig, RemoteConfig, RunnerConfig, Runtime,
+};
 use wharf_runner::Found;
-use wharf_engine::{ContainersConfig, EngineConfig, PeerLimits, RegistryConfig, RemoteConfig, RunnerConfig, Runtime};
 
 use crate::{
     RUNNER_HELPER,
@@ -75,7 +77,10 @@ fn config(args: ServeArgs) -> Result<EngineConfig, Report> {
     let runtime = runtime_name(&args.runtime)?;
     let containers = (runtime == DOCKER).then(|| ContainersConfig {
         socket: wharf_docker::STEP_SOCKET.into(),
-        name: args.docker_name.clone().unwrap_or_else(|| places::name_of_store(&store)),
+        name: args
+            .docker_name
+            .clone()
+            .unwrap_or_else(|| places::name_of_store(&store)),
     });
     let remote = remote(args.remote)?;
     // An engine for other machines is not started again by those who find none.

@@ -51,7 +51,13 @@ impl Caches {
         }
         let stat = std::fs::metadata(source).map_err(|error| io_error("a cache volume", error))?;
         // A name that no other ever had: one that was forgotten may still be in use.
-        let identity = format!("{} {} {} {}", source.display(), stat.ino(), stat.ctime(), stat.ctime_nsec());
+        let identity = format!(
+            "{} {} {} {}",
+            source.display(),
+            stat.ino(),
+            stat.ctime(),
+            stat.ctime_nsec()
+        );
         let identity = Digest::of(identity.as_bytes()).to_hex();
         let name = format!("wharf-cache-{}-{}", self.daemon.name(), &identity[..24]);
         self.daemon

@@ -141,7 +141,9 @@ impl Images {
     async fn load(&self, layers: Vec<Layer>, there: &[Arc<Image>]) -> Result<Image, DockerError> {
         let common = |image: &Arc<Image>| {
             let pairs = image.layers.iter().zip(&layers);
-            pairs.take_while(|(one, other)| one.digest == other.digest).count()
+            pairs
+                .take_while(|(one, other)| one.digest == other.digest)
+                .count()
         };
         let had = there.iter().map(common).max().unwrap_or_default();
         // Another engine's images of the same layers are its own.

@@ -157,7 +157,8 @@ impl Containers {
             // It ended in the middle of what it had to say.
             Ok(None) if container.was_killed().await && is_limited => Ok(ended(Exit::OutOfMemory)),
             Ok(None) => Err(Error::Setup(
-                "its container ended before it did; what the engine or somebody else removed cannot go on".to_owned(),
+                "its container ended before it did; what the engine or somebody else removed cannot go on"
+                    .to_owned(),
             )),
             Err(error) => Err(error),
         };
@@ -258,7 +259,11 @@ fn refuse(step: &Step) -> Result<()> {
     if !step.hosts.is_empty() {
         return Err(lacks("use services"));
     }
-    let devices = step.spec.linux().as_ref().and_then(|linux| linux.devices().as_ref());
+    let devices = step
+        .spec
+        .linux()
+        .as_ref()
+        .and_then(|linux| linux.devices().as_ref());
     if devices.is_some_and(|devices| !devices.is_empty()) {
         return Err(lacks("give steps GPUs"));
     }

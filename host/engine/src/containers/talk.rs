@@ -39,9 +39,7 @@ impl Content {
     fn write(&self, to: &mut dyn Write) -> io::Result<()> {
         match self {
             Self::File(path) => io::copy(&mut std::fs::File::open(path)?, to).map(drop),
-            Self::Tree(directories) => {
-                wharf_store::write_tree(directories, to).map_err(io::Error::other)
-            }
+            Self::Tree(directories) => wharf_store::write_tree(directories, to).map_err(io::Error::other),
         }
     }
 }
