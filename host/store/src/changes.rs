@@ -136,7 +136,9 @@ impl Before {
                     marker(archive, &tree::join(parent, &[WHITEOUT, name].concat()))?;
                 }
                 // What is no directory hides what was below it.
-                Some(stat) if !tree::Stat::of(&stat).is_directory() => drop(gone.insert(path)),
+                Some(stat) if !tree::Stat::of(&stat).is_directory() => {
+                    gone.insert(path);
+                }
                 Some(_) => {}
             }
         }
