@@ -6,6 +6,7 @@ use std::{
     path::PathBuf,
     process::Stdio,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use tokio::{
@@ -17,6 +18,8 @@ use tokio::{
 
 use crate::DockerError;
 
+/// How long is waited for what ssh says when nothing comes through it any more.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Bytes of what ssh says that are kept.
 const SAID: u64 = 2000;
 
@@ -44,9 +47,7 @@ impl Tunnel {
             while let Ok((stream, _)) = listener.accept().await {
                 let (destination, heard) = (destination.clone(), Arc::clone(&heard));
                 tokio::spawn(async move {
-                    if let Some(words) = carry(stream, &destination, port).await {
-                        *heard.lock().unwrap_or_else(PoisonError::into_inner) = words;
-                    }
+                    carry(stream, &destination, port, &heard).await;
                 });
             }
         });
@@ -75,8 +76,19 @@ impl Drop for Tunnel {
     }
 }
 
-/// Carries one connection to its end; what ssh says of it, when that is its failure.
-async fn carry(stream: UnixStream, destination: &str, port: Option<u16>) -> Option<String> {
+/// Carries one connection to its end. What ssh says of it, when that is its failure, is kept before the connection is closed: whoever
+/// sees it closed asks why.
+async fn carry(mut stream: UnixStream, destination: &str, port: Option<u16>, heard: &Mutex<String>) {
+    if let Some(words) = carry_until_its_end(&mut stream, destination, port).await {
+        *heard.lock().unwrap_or_else(PoisonError::into_inner) = words;
+    }
+}
+
+async fn carry_until_its_end(
+    stream: &mut UnixStream,
+    destination: &str,
+    port: Option<u16>,
+) -> Option<String> {
     let mut command = Command::new("ssh");
     // Nobody is there to be asked for a password.
     command.args(["-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10"]);
@@ -95,14 +107,13 @@ async fn carry(stream: UnixStream, destination: &str, port: Option<u16>) -> Opti
         Err(error) => return Some(format!("ssh cannot be run: {error}")),
     };
     let (mut to, mut from, errors) = (child.stdin.take()?, child.stdout.take()?, child.stderr.take()?);
-    let (mut ours, mut theirs) = stream.into_split();
+    let (mut ours, mut theirs) = stream.split();
     let up = async {
         tokio::io::copy(&mut ours, &mut to).await.ok();
         drop(to);
     };
     let down = async {
         tokio::io::copy(&mut from, &mut theirs).await.ok();
-        drop(theirs);
     };
     let hear = async {
         let mut words = Vec::new();
@@ -115,14 +126,25 @@ async fn carry(stream: UnixStream, destination: &str, port: Option<u16>) -> Opti
         String::from_utf8_lossy(&words).into_owned()
     };
     // When ssh has ended nothing comes any more, whatever is still sent.
-    let (words, ()) = tokio::select! {
-        both = async { tokio::join!(hear, down) } => both,
+    let end = async {
+        tokio::pin!(hear, down);
+        // Nothing comes any more, and what is said of that comes soon; an ssh that others share keeps its errors open.
+        tokio::select! {
+            words = &mut hear => {
+                down.await;
+                words
+            }
+            () = &mut down => tokio::time::timeout(LAST_WORDS, hear).await.unwrap_or_default(),
+        }
+    };
+    let words = tokio::select! {
+        words = end => words,
         () = async { up.await; std::future::pending().await } => return None,
     };
-    let ended = child.wait().await;
+    let ended = tokio::time::timeout(LAST_WORDS, child.wait()).await;
     match ended {
-        Ok(status) if status.success() => None,
-        Ok(status) if words.trim().is_empty() => Some(format!("ssh ended with {status}")),
-        _ => Some(words),
+        Ok(Ok(status)) if status.success() => None,
+        Ok(Ok(status)) if words.trim().is_empty() => Some(format!("ssh ended with {status}")),
+        _ => Some(words).filter(|words| !words.trim().is_empty()),
     }
 }

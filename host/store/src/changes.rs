@@ -118,24 +118,27 @@ impl Before {
     /// Whiteouts of what is there no more, unless what it lay in is gone as well.
     fn write_gone<W: Write>(&self, directory: &Path, archive: &mut tar::Builder<W>) -> Result<()> {
         let root = tree::open_directory(directory)?;
-        let mut gone: Option<&[u8]> = None;
+        let mut gone: HashSet<&[u8]> = HashSet::new();
         for path in self
             .paths
             .split(|byte| *byte == 0)
             .filter(|path| !path.is_empty())
         {
-            if gone.is_some_and(|gone| is_below(path, gone)) {
+            let (parent, name) = split(path);
+            if gone.contains(parent) {
+                gone.insert(path);
                 continue;
             }
-            let (parent, name) = split(path);
             // No link is on the way: what a name lay in was a directory, and is one still.
             match tree::stat_at(&root, path)? {
                 None => {
-                    gone = Some(path);
+                    gone.insert(path);
                     marker(archive, &tree::join(parent, &[WHITEOUT, name].concat()))?;
                 }
                 // What is no directory hides what was below it.
-                Some(stat) if !tree::Stat::of(&stat).is_directory() => gone = Some(path),
+                Some(stat) if !tree::Stat::of(&stat).is_directory() => {
+                    gone.insert(path);
+                }
                 Some(_) => {}
             }
         }
@@ -178,11 +181,6 @@ fn hash(of: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     of.hash(&mut hasher);
     hasher.finish()
-}
-
-fn is_below(path: &[u8], directory: &[u8]) -> bool {
-    path.strip_prefix(directory)
-        .is_some_and(|rest| rest.starts_with(b"/"))
 }
 
 /// The directory of a path, and its name there.
