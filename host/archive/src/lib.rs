@@ -6,8 +6,11 @@
 
 use std::io::{self, ErrorKind, Read};
 
-use tar_core::parse::{Limits, ParseError, ParseEvent, ParsedEntry, Parser};
 pub use tar_core::{EntryType, SparseEntry};
+use tar_core::{
+    PaxExtensions,
+    parse::{Limits, ParseError, ParseEvent, ParsedEntry, Parser},
+};
 
 /// Blocks that headers and contents are filled up to, in bytes.
 const BLOCK: u64 = tar_core::HEADER_SIZE as u64;
@@ -147,6 +150,23 @@ impl Read for Entries<'_> {
     }
 }
 
+/// The part of a modification time that is less than a second, which PAX headers alone have.
+fn nanoseconds(pax: Option<&[u8]>) -> i64 {
+    const DIGITS: usize = 9;
+    let records = pax.into_iter().flat_map(PaxExtensions::new).flatten();
+    let times = records.filter(|record| record.key_bytes() == b"mtime");
+    let fraction = times
+        .filter_map(|record| record.value().ok()?.split_once('.'))
+        .last();
+    let Some((_, fraction)) = fraction else { return 0 };
+    if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return 0;
+    }
+    format!("{fraction:0<DIGITS$}")[..DIGITS]
+        .parse()
+        .unwrap_or_default()
+}
+
 impl Entry {
     fn of(entry: &ParsedEntry<'_>, sparse: Option<Sparse>) -> Self {
         // Before directories had a kind of their own, they were files whose names end so.
@@ -162,7 +182,9 @@ impl Entry {
             link_target: entry.link_target.as_ref().map(|target| target.to_vec()),
             mode: entry.mode & 0o7777,
             owner: (entry.uid as u32, entry.gid as u32),
-            modified: seconds.saturating_mul(1_000_000_000),
+            modified: seconds
+                .saturating_mul(1_000_000_000)
+                .saturating_add(nanoseconds(entry.pax)),
             device: (
                 entry.dev_major.unwrap_or_default(),
                 entry.dev_minor.unwrap_or_default(),
