@@ -7,7 +7,9 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use self::engine::{CertsArgs, RemoteArgs, ServeArgs};
+#[cfg(target_os = "linux")]
+pub(crate) use self::engine::RemoteArgs;
+pub(crate) use self::engine::{CertsArgs, ServeArgs};
 pub(crate) use self::registry::{
     AddArgs, GitArgs, LoginArgs, LogoutArgs, ProjectArgs, PublishArgs, RemoveArgs, UpdateArgs,
 };

@@ -8,9 +8,9 @@ use wharf_client::{
 };
 use wharf_docker::DockerError;
 
+use super::{Finding, Group, State, gpus};
 #[cfg(target_os = "linux")]
-use super::ordinary;
-use super::{Finding, Group, State, gpus, host};
+use super::{host, ordinary};
 use crate::{
     args::DoctorArgs,
     docker_rights::{AUTO, BUILT_IN, DOCKER},
