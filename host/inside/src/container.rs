@@ -156,10 +156,10 @@ fn run(up: &Up) -> Result<()> {
     };
     let mut passed_over = mount_points()?;
     passed_over.insert(relative(Path::new(HOME)));
-    let mut placed = Vec::new();
+    let (mut placed, mut made) = (Vec::new(), Vec::new());
     for (number, file) in job.files.iter().enumerate() {
         let mut part = Part::of(&mut down);
-        placed.push(place(file, number, &mut part)?);
+        placed.push(place(file, number, &mut part, &mut made)?);
         part.finish().context(&file.path)?;
     }
     passed_over.extend(placed.iter().map(|path| relative(path)));
@@ -171,7 +171,8 @@ fn run(up: &Up) -> Result<()> {
     let Some(spec) = job.spec else {
         return up.send(Kind::Done, b"").context("the engine");
     };
-    let before = Before::look(Path::new("/"), passed_over)?;
+    let made_paths = made.iter().map(|path| relative(path)).collect();
+    let before = Before::look(Path::new("/"), passed_over, &made_paths)?;
     let (stdin, to_program) = pipe()?;
     let (from_stdout, stdout) = pipe()?;
     let (from_stderr, stderr) = pipe()?;
@@ -191,6 +192,10 @@ fn run(up: &Up) -> Result<()> {
     // One may lie in a volume that stays.
     for path in &placed {
         fs::remove_file(path).ok();
+    }
+    // Those that the step has put something into are its own now.
+    for path in made.iter().rev() {
+        fs::remove_dir(path).ok();
     }
     let outcome = serde_json::to_vec(&outcome).map_err(unreadable)?;
     up.send(Kind::Outcome, &outcome).map_err(|_| Error::Gone)?;
@@ -241,11 +246,21 @@ fn pass_on(up: &Up, kind: Kind, mut from: File) -> io::Result<()> {
     }
 }
 
-/// Puts a file where the step finds it; returns where that is once links are followed.
-fn place(file: &PlacedFile, number: usize, content: &mut Part<'_>) -> Result<PathBuf> {
+/// Puts a file where the step finds it; returns where that is once links are followed. Directories that have to be made for it
+/// are added to `made`, outer ones first.
+fn place(
+    file: &PlacedFile,
+    number: usize,
+    content: &mut Part<'_>,
+    made: &mut Vec<PathBuf>,
+) -> Result<PathBuf> {
     let path = Path::new(&file.path);
     let parent = path.parent().unwrap_or(Path::new("/"));
+    let missing: Vec<&Path> = parent.ancestors().take_while(|above| !above.exists()).collect();
     fs::create_dir_all(parent).context(&file.path)?;
+    for directory in missing.into_iter().rev() {
+        made.push(directory.canonicalize().context(&file.path)?);
+    }
     let name = path.file_name().unwrap_or_default();
     let placed = parent.canonicalize().context(&file.path)?.join(name);
     match fs::remove_file(&placed) {

@@ -74,8 +74,13 @@ pub struct Before {
 }
 
 impl Before {
-    /// Looks at everything but these paths, which are relative to the directory.
-    pub fn look(directory: &Path, passed_over: HashSet<Vec<u8>>) -> Result<Self> {
+    /// Looks at everything but what is passed over, with all below it. Directories that count as not there yet tell of
+    /// nothing when they are gone, and are new when they are still there. Paths are relative to the directory.
+    pub fn look(
+        directory: &Path,
+        passed_over: HashSet<Vec<u8>>,
+        not_yet_there: &HashSet<Vec<u8>>,
+    ) -> Result<Self> {
         let mut before = Self {
             paths: Vec::new(),
             seen: Vec::new(),
@@ -83,6 +88,9 @@ impl Before {
         };
         let (mut paths, mut seen) = (Vec::new(), Vec::new());
         before.walk(directory, |path, place| {
+            if not_yet_there.contains(path) {
+                return Ok(());
+            }
             paths.extend_from_slice(path);
             paths.push(0);
             seen.push((hash(&path), fingerprint(place)?));
@@ -204,7 +212,14 @@ mod tests {
     fn what_has_changed_is_a_layer() {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
-        for name in ["same/inner", "gone/inner", "replaced/inner", "mounted"] {
+        for name in [
+            "same/inner",
+            "gone/inner",
+            "replaced/inner",
+            "mounted",
+            "unused/inner",
+            "used",
+        ] {
             fs::create_dir_all(at(name)).unwrap();
         }
         for name in [
@@ -217,7 +232,11 @@ mod tests {
         ] {
             fs::write(at(name), "before").unwrap();
         }
-        let before = Before::look(directory.path(), HashSet::from([b"mounted".to_vec()])).unwrap();
+        let set = |paths: &[&str]| -> HashSet<Vec<u8>> {
+            paths.iter().map(|path| path.as_bytes().to_vec()).collect()
+        };
+        let not_yet_there = set(&["unused", "unused/inner", "used"]);
+        let before = Before::look(directory.path(), set(&["mounted"]), &not_yet_there).unwrap();
         // The kernel's clock moves by some milliseconds at a time.
         let stamp = fs::metadata(at("same/file")).unwrap();
         while {
@@ -228,6 +247,8 @@ mod tests {
             std::thread::yield_now();
         }
         fs::remove_dir_all(at("gone")).unwrap();
+        fs::remove_dir_all(at("unused")).unwrap();
+        fs::write(at("used/file"), "after").unwrap();
         fs::remove_dir_all(at("replaced")).unwrap();
         fs::create_dir(at("replaced")).unwrap();
         fs::write(at("replaced/new"), "after").unwrap();
@@ -258,6 +279,8 @@ mod tests {
                 "replaced/.wh.file",
                 "replaced/.wh.inner",
                 "replaced/new",
+                "used",
+                "used/file",
                 "written"
             ]
         );
