@@ -218,7 +218,7 @@ impl EngineSettings {
         if ![AUTO, BUILT_IN, DOCKER].contains(&self.runtime.as_str()) {
             return Err(ConnectError::Place(format!(
                 "an engine in Docker runs steps with its own runtime, as {} is not in its container: leave --runtime away, \
-                 or use --engine local as root",
+                 or use --engine local on Linux",
                 self.runtime
             )));
         }

@@ -9,12 +9,12 @@ use std::{
 #[derive(Debug, thiserror::Error)]
 pub enum DockerError {
     /// There is no daemon.
-    #[error("there is no Docker at {0}: start it, or use `--engine local` as root")]
+    #[error("there is no Docker at {0}: start it, or use `--engine local` on Linux")]
     Absent(String),
     /// There is one, for others.
     #[error(
         "this user may not use the Docker at {0}: join the group that owns the socket (usually `docker`), or use \
-         `--engine local` as root"
+         `--engine local` on Linux"
     )]
     Forbidden(String),
     /// It is not known where it is, or how it is spoken to.
@@ -34,7 +34,7 @@ pub enum DockerError {
     /// It is older than what the engine needs.
     #[error(
         "the Docker at {place} speaks API {found}, and 1.41 (Docker 20.10) or newer is needed: upgrade it, or use \
-         `--engine local` as root"
+         `--engine local` on Linux"
     )]
     Old {
         /// Where it is, and who says so.

@@ -231,7 +231,7 @@ fn an_engine_that_cannot_be_is_said_with_what_to_do() {
         call(&world, &module, &["greeting", "--image", "busybox:latest"])
             .exits(4)
             .says(says)
-            .says("`--engine local` as root");
+            .says("`--engine local` on Linux");
     }
     world.set("WHARF_ENGINE", "podman");
     call(&world, &module, &["greeting", "--image", "busybox:latest"])

@@ -274,7 +274,7 @@ fn refuse(step: &Step) -> Result<()> {
 pub(crate) fn lacks(what: &str) -> Error {
     Error::Elsewhere(format!(
         "there is no way to {what} here: this Docker refuses the engine the rights to make containers itself, so each step is a \
-         container of it (`wharf engine status`); use an engine with those rights, or --engine local as root"
+         container of it (`wharf engine status`); use an engine with those rights, or --engine local"
     ))
 }
 
