@@ -2,7 +2,7 @@
 
 use std::{io, path::Path};
 
-use wharf_archive::Entries;
+use wharf_archive::{Entries, Entry};
 use wharf_graph::Error;
 use wharf_platform::file;
 
@@ -57,4 +57,15 @@ pub(crate) fn write_archive(mut stream: impl io::Read, to: &Path) -> Result<(), 
     file::set_mode(draft.path(), 0o644).map_err(failed)?;
     draft.persist(to).map_err(|error| failed(error.error))?;
     Ok(())
+}
+
+/// Where a link leads.
+pub(crate) fn link_target(entry: &Entry) -> io::Result<&[u8]> {
+    let target = entry.link_target.as_deref();
+    target.ok_or_else(|| refused("it is a link to nothing"))
+}
+
+/// Why an entry is not unpacked.
+pub(crate) fn refused(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
 }

@@ -18,6 +18,8 @@ use rustix::{
 };
 use wharf_archive::{Entries, Entry, EntryType};
 
+use crate::export::{link_target, refused};
+
 /// A directory's bits while it is filled.
 const FILLING: RawMode = 0o700;
 
@@ -101,10 +103,13 @@ impl Unpacker {
                 let mut file = File::from(file);
                 io::copy(content, &mut file)?;
                 rustix::fs::fchmod(&file, mode)?;
-                return Ok(rustix::fs::futimens(&file, &times(entry.modified))?);
+                if let Some(times) = times(entry.modified) {
+                    rustix::fs::futimens(&file, &times)?;
+                }
+                return Ok(());
             }
             EntryType::Link => {
-                let mut path = components(target(entry)?)?;
+                let mut path = components(link_target(entry)?)?;
                 let name = path
                     .pop()
                     .ok_or_else(|| refused("it is a second name of nothing"))?;
@@ -118,7 +123,7 @@ impl Unpacker {
                     no_follow,
                 )?);
             }
-            EntryType::Symlink => rustix::fs::symlinkat(target(entry)?, parent, &self.draft)?,
+            EntryType::Symlink => rustix::fs::symlinkat(link_target(entry)?, parent, &self.draft)?,
             #[cfg(target_os = "linux")]
             EntryType::Fifo => {
                 rustix::fs::mknodat(parent, &self.draft, FileType::Fifo, mode, 0)?;
@@ -131,13 +136,10 @@ impl Unpacker {
             }
             _ => return Err(refused("it is of an unknown kind")),
         }
-        let no_follow = AtFlags::SYMLINK_NOFOLLOW;
-        Ok(rustix::fs::utimensat(
-            parent,
-            &self.draft,
-            &times(entry.modified),
-            no_follow,
-        )?)
+        if let Some(times) = times(entry.modified) {
+            rustix::fs::utimensat(parent, &self.draft, &times, AtFlags::SYMLINK_NOFOLLOW)?;
+        }
+        Ok(())
     }
 
     /// The directory at a path, made when it is not there.
@@ -168,7 +170,9 @@ impl Unpacker {
         for (path, mode, modified) in std::mem::take(&mut self.directories).into_iter().rev() {
             let directory = self.open(&path)?;
             rustix::fs::fchmod(&directory, Mode::from_raw_mode(mode as RawMode))?;
-            rustix::fs::futimens(&directory, &times(modified))?;
+            if let Some(times) = times(modified) {
+                rustix::fs::futimens(&directory, &times)?;
+            }
         }
         Ok(())
     }
@@ -194,15 +198,19 @@ fn make_directory(parent: &OwnedFd, name: &[u8]) -> io::Result<()> {
     Ok(rustix::fs::chmodat(parent, name, mode, AtFlags::empty())?)
 }
 
-fn times(modified: i64) -> Timestamps {
+/// The times of what has any of its own: what was given none, which is told as the year 1970, is as old as this copy of it.
+fn times(modified: i64) -> Option<Timestamps> {
+    if modified == 0 {
+        return None;
+    }
     let time = Timespec {
         tv_sec: modified.div_euclid(1_000_000_000),
         tv_nsec: modified.rem_euclid(1_000_000_000) as _,
     };
-    Timestamps {
+    Some(Timestamps {
         last_access: time,
         last_modification: time,
-    }
+    })
 }
 
 /// The names of a path that stays inside the directory.
@@ -216,15 +224,6 @@ fn components(path: &[u8]) -> io::Result<Vec<Vec<u8>>> {
         return Err(refused("it leads out of the directory"));
     }
     Ok(names)
-}
-
-fn target(entry: &Entry) -> io::Result<&[u8]> {
-    let target = entry.link_target.as_deref();
-    target.ok_or_else(|| refused("it is a link to nothing"))
-}
-
-fn refused(why: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
 /// A path for people.
@@ -313,6 +312,23 @@ mod tests {
             let names = fs::read_dir(to.path()).unwrap().count();
             assert_eq!(names, 6, "something is left behind");
         }
+    }
+
+    #[test]
+    fn times_are_those_that_were_set_and_otherwise_the_copys_own() {
+        let to = tempfile::tempdir().unwrap();
+        let bytes = archive(|builder| {
+            let mut dated = header(tar::EntryType::Regular, 0o644, 0);
+            dated.set_mtime(981_173_106);
+            builder.append_data(&mut dated, "dated", io::empty()).unwrap();
+            add(builder, "undated", 0o644, "text");
+        });
+        let before = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
+        unpacked(&bytes, to.path()).unwrap();
+        let modified = |name: &str| fs::metadata(to.path().join(name)).unwrap().modified().unwrap();
+        let set = std::time::UNIX_EPOCH + std::time::Duration::from_secs(981_173_106);
+        assert_eq!(modified("dated"), set);
+        assert!(modified("undated") > before);
     }
 
     #[test]

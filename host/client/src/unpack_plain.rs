@@ -11,6 +11,8 @@ use std::{
 use wharf_archive::{Entries, Entry, EntryType};
 use wharf_platform::{file, path::name_from_bytes};
 
+use crate::export::{link_target, refused};
+
 /// Unpacks the stream into `to`, which is there.
 ///
 /// # Errors
@@ -49,7 +51,7 @@ fn make(entry: &Entry, content: &mut dyn io::Read, root: &Path) -> io::Result<()
             file::set_mode(&path, entry.mode)
         }
         EntryType::Link => {
-            let target = self::names(target(entry)?)?;
+            let target = self::names(link_target(entry)?)?;
             let (name, above) = target
                 .split_last()
                 .ok_or_else(|| refused("it is a second name of nothing"))?;
@@ -58,7 +60,7 @@ fn make(entry: &Entry, content: &mut dyn io::Read, root: &Path) -> io::Result<()
             fs::hard_link(target, &path)
         }
         EntryType::Symlink => {
-            let target = wharf_platform::path::from_bytes(target(entry)?);
+            let target = wharf_platform::path::from_bytes(link_target(entry)?);
             free(&path)?;
             symlink(&target, &path)
         }
@@ -130,13 +132,4 @@ fn names(path: &[u8]) -> io::Result<Vec<&[u8]>> {
         return Err(refused("this system has no such names"));
     }
     Ok(names)
-}
-
-fn target(entry: &Entry) -> io::Result<&[u8]> {
-    let target = entry.link_target.as_deref();
-    target.ok_or_else(|| refused("it is a link to nothing"))
-}
-
-fn refused(why: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, why)
 }
