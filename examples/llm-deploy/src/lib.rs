@@ -61,11 +61,11 @@ mod functions {
             about.bytes / 1_000_000
         ));
 
-        // Where the levels are tried: on a GPU when one is free, on the CPU otherwise.
+        // Where the levels are tried: on a GPU when one is free, here or on one of the user's other engines; on the CPU otherwise.
         let mut needed = packages();
         match free_gpu().await? {
             Some(gpu) => {
-                log::info(format!("the levels are tried on a GPU: {} is free", gpu.name));
+                log::info(format!("the levels are tried on a GPU: {gpu} is free"));
                 needed.push(cupy);
             }
             None => log::info("the levels are tried on the CPU: no GPU is free"),
@@ -100,24 +100,18 @@ mod functions {
         serve::release(&image, REQUEST.to_owned(), to, Vec::new(), user, password).await
     }
 
-    /// A GPU of the engine that nobody has. Where there is none, says which of the user's other engines has one.
-    async fn free_gpu() -> Result<Option<gpu::Device>> {
+    /// A GPU that nobody has: of this engine, or else of a target, where `wharf:model` sends what it tries.
+    async fn free_gpu() -> Result<Option<String>> {
         let free = |devices: Vec<gpu::Device>| {
             let mut devices = devices.into_iter();
             devices.find(|device| device.is_free && device.is_usable)
         };
         if let Some(device) = free(gpu::devices().await?) {
-            return Ok(Some(device));
+            return Ok(Some(device.name));
         }
-        for target in gpu::targets().await? {
-            if let Some(device) = free(target.devices) {
-                let (name, gpu) = (target.name, device.name);
-                log::info(format!(
-                    "{name} has a free {gpu}: call this with --engine and its address"
-                ));
-            }
-        }
-        Ok(None)
+        let targets = gpu::targets().await?.into_iter();
+        let mut free = targets.filter_map(|target| Some((target.name, free(target.devices)?.name)));
+        Ok(free.next().map(|(target, device)| format!("{device} of {target}")))
     }
 
     fn packages() -> Vec<String> {

@@ -226,12 +226,10 @@ impl Session {
     }
 
     fn notice(&self, about: &Arc<Node>, text: String) {
-        self.events()
-            .send(Event {
-                key: about.id().0.as_bytes().to_vec(),
-                what: Some(event::What::Notice(Notice { text })),
-            })
-            .ok();
+        self.events().send(Event {
+            key: about.id().0.as_bytes().to_vec(),
+            what: Some(event::What::Notice(Notice { text })),
+        });
     }
 
     async fn accept(&self, service: &Arc<Node>, listener: &TcpListener, port: u16) -> Error {

@@ -5,12 +5,14 @@
 
 mod answers;
 mod connect;
+mod events;
 mod export;
 mod forward;
 mod launch;
 mod remote;
 mod secrets;
 mod session;
+mod targets;
 mod terminal;
 #[cfg_attr(not(unix), path = "unpack_plain.rs")]
 mod unpack;
@@ -23,6 +25,7 @@ pub use launch::{Launch, LaunchError, ensure_local, local_socket};
 pub use remote::Remote;
 pub use secrets::{SecretError, SecretsRead};
 pub use session::{Connector, DockerImages, Meanings, Session, SessionOptions};
+pub use targets::Targets;
 pub use terminal::{Line, Occasion, Showing, Terminals, Typing};
 pub use wharf_proto::v1 as proto;
 pub use wharf_tls::Address;

@@ -3,10 +3,10 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex, OnceLock, Weak},
 };
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, try_join_all};
 use tokio::sync::{OnceCell, mpsc};
 use tokio_stream::{StreamExt, wrappers::UnboundedReceiverStream};
 use tokio_util::io::SyncIoBridge;
@@ -34,10 +34,12 @@ use zeroize::Zeroizing;
 use crate::{
     answers::Answers,
     connect::{ConnectError, Connection, gpu},
+    events::Events,
     export,
     forward::{Allowed, answer_dial},
     lock,
     secrets::{Secrets, SecretsRead},
+    targets::{InUse, Made, Targets},
     terminal::{Terminals, answer_terminal},
     upload::Uploader,
 };
@@ -74,17 +76,25 @@ pub struct Session(Arc<Inner>);
 
 struct Inner {
     connector: Connector,
-    options: SessionOptions,
-    events: mpsc::UnboundedSender<Event>,
+    events: Events,
     open: OnceCell<Open>,
     sent: Mutex<HashSet<NodeId>>,
+    uploads: Mutex<HashMap<NodeId, Arc<OnceCell<Digest>>>>,
+    run: Arc<Run>,
+    /// The run's other engines, which end with the session of its own.
+    targets: Weak<InUse>,
+    _own_targets: Option<Arc<InUse>>,
+}
+
+/// What the sessions of one run share, whichever engines they are with.
+struct Run {
+    options: SessionOptions,
     secrets: Arc<Secrets>,
     allowed: Allowed,
     credentials: CredentialSource,
     docker: OnceLock<DockerImages>,
     terminals: OnceLock<Arc<Terminals>>,
     uploader: Uploader,
-    uploads: Mutex<HashMap<NodeId, Arc<OnceCell<Digest>>>>,
     /// What this run has found out.
     found: Arc<Mutex<Meanings>>,
 }
@@ -100,67 +110,96 @@ struct Open {
 impl Session {
     /// A session that connects when something is first forced. Events about its work go to `events`.
     pub fn new(connector: Connector, options: SessionOptions, events: mpsc::UnboundedSender<Event>) -> Self {
-        let uploader = Uploader::new(options.stat_cache.clone());
-        Self(Arc::new(Inner {
-            connector,
+        let targets = Arc::new(InUse::default());
+        let run = Run {
+            uploader: Uploader::new(options.stat_cache.clone()),
             options,
-            events,
-            open: OnceCell::new(),
-            sent: Mutex::default(),
             secrets: Arc::default(),
             allowed: Allowed::default(),
             credentials: docker_credentials(),
             docker: OnceLock::new(),
             terminals: OnceLock::new(),
-            uploader,
-            uploads: Mutex::default(),
             found: Arc::default(),
+        };
+        Self(Arc::new(Inner {
+            connector,
+            events: Events::new(events),
+            open: OnceCell::new(),
+            sent: Mutex::default(),
+            uploads: Mutex::default(),
+            run: Arc::new(run),
+            targets: Arc::downgrade(&targets),
+            _own_targets: Some(targets),
         }))
+    }
+
+    /// The same run's session with another engine.
+    fn with_target(&self, name: &str) -> Result<Self, Error> {
+        let targets = self.0.targets.upgrade().ok_or(Error::Cancelled)?;
+        targets.session(name, |connector| {
+            Self(Arc::new(Inner {
+                connector,
+                events: self.0.events.of_target(name),
+                open: OnceCell::new(),
+                sent: Mutex::default(),
+                uploads: Mutex::default(),
+                run: Arc::clone(&self.0.run),
+                targets: Weak::clone(&self.0.targets),
+                _own_targets: None,
+            }))
+        })
+    }
+
+    /// Says how engines are found that the user's configuration names; there are none otherwise.
+    pub fn offer_targets(&self, targets: Targets) {
+        if let Some(in_use) = self.0.targets.upgrade() {
+            in_use.offer(targets);
+        }
     }
 
     /// Says how images of the user's Docker are had; there are none otherwise.
     pub fn offer_docker(&self, images: DockerImages) {
-        self.0.docker.set(images).ok();
+        self.0.run.docker.set(images).ok();
     }
 
     /// Says how the user's terminal is lent; there is none otherwise.
     pub fn offer_terminal(&self, terminals: Terminals) {
-        self.0.terminals.set(Arc::new(terminals)).ok();
+        self.0.run.terminals.set(Arc::new(terminals)).ok();
     }
 
     /// Allows the engine to ask for this secret.
     pub fn register_secret(&self, secret: SecretId) {
-        self.0.secrets.register(secret);
+        self.0.run.secrets.register(secret);
     }
 
     /// Keeps a value that a module made, for the length of the run, and says how it is named.
     pub fn hold_secret(&self, owner: &str, value: Zeroizing<Vec<u8>>) -> SecretId {
-        self.0.secrets.hold(owner, value)
+        self.0.run.secrets.hold(owner, value)
     }
 
     /// Was this passed to the run as a secret, whoever it belongs to?
     pub fn is_secret(&self, uri: &str) -> bool {
-        self.0.secrets.is_source(uri)
+        self.0.run.secrets.is_source(uri)
     }
 
     /// The files that were passed to the run as secrets.
     pub fn secret_files(&self) -> Vec<std::path::PathBuf> {
-        self.0.secrets.files()
+        self.0.run.secrets.files()
     }
 
     /// The values of secrets that this run reads.
     pub fn secrets_read(&self) -> SecretsRead {
-        SecretsRead(Arc::clone(&self.0.secrets))
+        SecretsRead(Arc::clone(&self.0.run.secrets))
     }
 
     /// What this run has found out that references mean, beside what it was told.
     pub fn found_meanings(&self) -> Meanings {
-        lock(&self.0.found).clone()
+        lock(&self.0.run.found).clone()
     }
 
     /// The value of a secret of this run.
     pub async fn secret_value(&self, secret: SecretId) -> Result<Zeroizing<Vec<u8>>, Error> {
-        let secrets = Arc::clone(&self.0.secrets);
+        let secrets = Arc::clone(&self.0.run.secrets);
         let value = tokio::task::spawn_blocking(move || secrets.value(&secret)).await;
         value
             .map_err(defect)?
@@ -169,11 +208,11 @@ impl Session {
 
     /// Places of this machine that the engine may ask for connections to.
     pub(crate) fn allowed(&self) -> &Allowed {
-        &self.0.allowed
+        &self.0.run.allowed
     }
 
     /// Where events about this run's work go.
-    pub(crate) fn events(&self) -> &mpsc::UnboundedSender<Event> {
+    pub(crate) fn events(&self) -> &Events {
         &self.0.events
     }
 
@@ -318,12 +357,15 @@ impl Session {
     async fn open_now(&self) -> Result<Open, ConnectError> {
         let connection = (self.0.connector)().await?;
         let (up, up_messages) = mpsc::unbounded_channel();
+        let mut meanings = self.found_meanings();
+        meanings.extend(self.0.run.options.meanings.clone());
         let opening = SessionOpen {
-            no_cache: self.0.options.no_cache,
-            explain: self.0.options.explain,
-            interactive: self.0.options.interactive,
-            meanings: self.0.options.meanings.iter().map(meaning).collect(),
-            locked: self.0.options.locked,
+            no_cache: self.0.run.options.no_cache,
+            explain: self.0.run.options.explain,
+            interactive: self.0.run.options.interactive,
+            // What another engine of this run has found out holds here, too.
+            meanings: meanings.iter().map(meaning).collect(),
+            locked: self.0.run.options.locked,
         };
         up.send(SessionUp {
             message: Some(session_up::Message::Open(opening)),
@@ -345,12 +387,12 @@ impl Session {
             return Err(broken("its first message was another"));
         };
         let events = self.0.events.clone();
-        let found = Arc::clone(&self.0.found);
-        let secrets = Arc::clone(&self.0.secrets);
-        let credentials = Arc::clone(&self.0.credentials);
-        let terminals = self.0.terminals.get().cloned();
+        let found = Arc::clone(&self.0.run.found);
+        let secrets = Arc::clone(&self.0.run.secrets);
+        let credentials = Arc::clone(&self.0.run.credentials);
+        let terminals = self.0.run.terminals.get().cloned();
         let ups = up.downgrade();
-        let (allowed, calls) = (Arc::clone(&self.0.allowed), connection.clone());
+        let (allowed, calls) = (Arc::clone(&self.0.run.allowed), connection.clone());
         let id = opened.session;
         let answers = Answers::default();
         let answered = answers.clone();
@@ -370,7 +412,7 @@ impl Session {
                         lock(&found).insert(meaning.reference, meaning.value);
                     }
                     Some(session_down::Message::Event(event)) => {
-                        events.send(event).ok();
+                        events.send(event);
                     }
                     Some(session_down::Message::Secret(request)) => {
                         let Some(ups) = ups.upgrade() else {
@@ -415,39 +457,68 @@ impl Session {
             let sent = lock(&self.0.sent);
             node.closure(|id| sent.contains(&id))
         };
-        let mut pins = Vec::new();
-        for node in &nodes {
-            if matches!(
+        let of_client = nodes.iter().filter(|node| {
+            matches!(
                 node.op(),
-                Op::HostDirectory { .. } | Op::HostFile(_) | Op::DockerArchive(_)
-            ) {
-                let content = self.pin(open, node).await?;
-                pins.push(Pin {
-                    node: node.id().0.as_bytes().to_vec(),
-                    content: content.as_bytes().to_vec(),
-                });
-            }
-        }
+                Op::HostDirectory { .. } | Op::HostFile(_) | Op::DockerArchive(_) | Op::OnTarget { .. }
+            )
+        });
+        let pins = try_join_all(of_client.map(|node| self.pin(open, node))).await?;
         Ok((nodes, pins))
     }
 
-    /// The content of a host directory or file, uploaded once per run however many reads need it.
-    async fn pin(&self, open: &Open, node: &Arc<Node>) -> Result<Digest, Error> {
+    /// The content of a source that this client has, brought to the engine once per run however many reads need it.
+    async fn pin(&self, open: &Open, node: &Arc<Node>) -> Result<Pin, Error> {
         let cell = Arc::clone(lock(&self.0.uploads).entry(node.id()).or_default());
-        let upload = || self.upload(open, node.op(), node.id());
-        cell.get_or_try_init(upload).await.copied()
+        let content = cell.get_or_try_init(|| self.bring(open, node)).await?;
+        Ok(Pin {
+            node: node.id().0.as_bytes().to_vec(),
+            content: content.as_bytes().to_vec(),
+        })
     }
 
-    async fn upload(&self, open: &Open, op: &Op, node: NodeId) -> Result<Digest, Error> {
-        let uploader = &self.0.uploader;
-        let Op::DockerArchive(name) = op else {
-            return uploader.upload(&open.connection, op, &self.0.events, node).await;
-        };
+    async fn bring(&self, open: &Open, node: &Arc<Node>) -> Result<Digest, Error> {
+        match node.op() {
+            Op::DockerArchive(name) => self.bring_image(open, name, node.id()).await,
+            Op::OnTarget { target, .. } => self.bring_from(open, target, node).await,
+            op => {
+                let uploader = &self.0.run.uploader;
+                let (connection, events) = (&open.connection, &self.0.events);
+                uploader.upload(connection, op, events, node.id()).await
+            }
+        }
+    }
+
+    /// What another engine makes. Boxed, as its session may need what yet another one makes: it would contain itself.
+    fn bring_from<'a>(
+        &'a self,
+        open: &'a Open,
+        target: &'a str,
+        node: &'a Node,
+    ) -> BoxFuture<'a, Result<Digest, Error>> {
+        Box::pin(async move {
+            let directory = node
+                .elsewhere()
+                .ok_or_else(|| defect("a directory of a target was sent without what it is made of"))?;
+            let made = Made {
+                there: self.with_target(target)?,
+                node: directory,
+                cache: &self.0.run.options.stat_cache,
+            };
+            let (title, events) = (format!("bring what {target} makes"), &self.0.events);
+            events
+                .upload(node.id(), title, made.bring(&open.connection))
+                .await
+        })
+    }
+
+    async fn bring_image(&self, open: &Open, name: &str, node: NodeId) -> Result<Digest, Error> {
+        let uploader = &self.0.run.uploader;
         let none = || Error::Unavailable(format!("there is no Docker to take the image {name} from"));
-        let images = self.0.docker.get().ok_or_else(none)?;
+        let images = self.0.run.docker.get().ok_or_else(none)?;
         let directory = tempfile::tempdir().map_err(defect)?;
         let archive = directory.path().join(DOCKER_ARCHIVE);
-        images(name.clone(), archive.clone()).await?;
+        images(name.to_owned(), archive.clone()).await?;
         let file = Op::HostFile(archive.display().to_string());
         uploader
             .upload(&open.connection, &file, &self.0.events, node)

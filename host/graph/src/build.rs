@@ -234,6 +234,16 @@ impl Directory {
         )
     }
 
+    /// What another engine makes of this, by its name in the user's configuration.
+    #[must_use]
+    pub fn on_target(&self, target: &str) -> Self {
+        let op = Op::OnTarget {
+            directory: self.0.id(),
+            target: target.to_owned(),
+        };
+        Self(Node::made_elsewhere(op, &self.0))
+    }
+
     /// The part below `path`.
     #[must_use]
     pub fn directory(&self, path: &str) -> Self {

@@ -18,6 +18,7 @@ pub struct Node {
     encoding: Vec<u8>,
     op: Op,
     inputs: Vec<Arc<Node>>,
+    elsewhere: Option<Arc<Node>>,
 }
 
 /// Bytes that are not a node of this version, or a node whose inputs were not supplied.
@@ -41,13 +42,23 @@ impl Node {
             op.inputs().into_iter().eq(inputs.iter().map(|node| node.id)),
             "a node's inputs are those that its operation names"
         );
+        Arc::new(Self::of(op, inputs, None))
+    }
+
+    /// A node whose content another engine makes of `node`, which is no input: it is never sent with it.
+    pub(crate) fn made_elsewhere(op: Op, node: &Arc<Node>) -> Arc<Self> {
+        Arc::new(Self::of(op, Vec::new(), Some(Arc::clone(node))))
+    }
+
+    fn of(op: Op, inputs: Vec<Arc<Node>>, elsewhere: Option<Arc<Node>>) -> Self {
         let encoding = postcard::to_stdvec(&op).expect("operations always encode");
-        Arc::new(Self {
+        Self {
             id: NodeId(Digest::of(&encoding)),
             encoding,
             op,
             inputs,
-        })
+            elsewhere,
+        }
     }
 
     /// The node in these bytes; `find` supplies inputs by id.
@@ -80,6 +91,11 @@ impl Node {
         &self.inputs
     }
 
+    /// What another engine makes this node's content of; none once it was sent.
+    pub fn elsewhere(&self) -> Option<&Arc<Node>> {
+        self.elsewhere.as_ref()
+    }
+
     /// This node and all below it that `skip` does not hold back, inputs before what uses them. What is skipped is not
     /// descended into.
     pub fn closure(self: &Arc<Self>, mut skip: impl FnMut(NodeId) -> bool) -> Vec<Arc<Node>> {
@@ -108,9 +124,11 @@ impl Drop for Node {
     /// Chains are thousands of nodes long: taken apart in a loop, as recursion would overflow the stack.
     fn drop(&mut self) {
         let mut orphans = std::mem::take(&mut self.inputs);
+        orphans.extend(self.elsewhere.take());
         while let Some(node) = orphans.pop() {
             if let Some(mut node) = Arc::into_inner(node) {
                 orphans.append(&mut node.inputs);
+                orphans.extend(node.elsewhere.take());
             }
         }
     }

@@ -712,6 +712,15 @@ pub enum Op {
     StepOutput(NodeId, Stream),
     /// Changeset: from the first directory to the second.
     Changeset(NodeId, NodeId),
+
+    /// Directory: what another engine makes of a directory. It is a source: the client brings its content, and the engine that
+    /// is asked for it never sees of what it is made.
+    OnTarget {
+        /// The directory; no input.
+        directory: NodeId,
+        /// The engine, as the user's configuration names it.
+        target: String,
+    },
 }
 
 impl Op {
@@ -785,6 +794,7 @@ impl Op {
             Self::Fail(_)
             | Self::EmptyDirectory
             | Self::HostDirectory { .. }
+            | Self::OnTarget { .. }
             | Self::HostFile(_)
             | Self::NewFile { .. }
             | Self::Scratch(_)

@@ -43,7 +43,7 @@ fn pins(node: &Arc<wharf_graph::Node>, content: &str) -> Pins {
                 };
                 pins.images.insert(node.id(), pin);
             }
-            Op::HostDirectory { .. } | Op::HostFile(_) => {
+            Op::HostDirectory { .. } | Op::HostFile(_) | Op::OnTarget { .. } => {
                 pins.uploads.insert(node.id(), Digest::of(content.as_bytes()));
             }
             _ => {}
@@ -100,6 +100,28 @@ fn b27_where_a_host_directory_lies_is_not_in_the_key_its_content_is() {
     assert_eq!(key(&on("/home/a/src")), key(&on("/builds/7/src")));
     let other_content = plan_with(&on("/home/a/src"), "other").unwrap().root.key;
     assert_ne!(key(&on("/home/a/src")), other_content);
+}
+
+#[test]
+fn b27_what_a_target_makes_is_its_content_wherever_and_of_whatever_it_is_made() {
+    let of = |directory: &Directory| run(&base().with_mounted_directory("/src", directory, None));
+    let made = run(&base()).directory("/made");
+    let on_box = of(&made.on_target("box"));
+    assert_eq!(key(&on_box), key(&of(&Directory::empty().on_target("other"))));
+    assert_eq!(
+        key(&on_box),
+        key(&of(&Directory::host("/home/a/src", Filter::default())))
+    );
+    let other_content = plan_with(&on_box, "other").unwrap().root.key;
+    assert_ne!(key(&on_box), other_content);
+    // The engine that is asked for it is not told of what it is made.
+    let closure = on_box.node().closure(|_| false);
+    let is_told = |node: &Directory| closure.iter().any(|told| told.id() == node.node().id());
+    assert!(is_told(&made.on_target("box")) && !is_told(&made));
+    assert_eq!(
+        made.on_target("box").node().elsewhere().unwrap().id(),
+        made.node().id()
+    );
 }
 
 #[test]

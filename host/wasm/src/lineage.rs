@@ -89,6 +89,7 @@ impl Lineage {
             let unknown = next
                 .inputs()
                 .iter()
+                .chain(next.elsewhere())
                 .filter(|input| !self.known.contains_key(&input.id()));
             let unknown: Vec<_> = unknown.cloned().collect();
             let own = self.given.get(&next.id()).cloned();
@@ -96,6 +97,7 @@ impl Lineage {
                 let below = || {
                     next.inputs()
                         .iter()
+                        .chain(next.elsewhere())
                         .find_map(|input| self.known.get(&input.id())?.clone())
                 };
                 let maker = own.or_else(below);
@@ -207,6 +209,9 @@ mod tests {
         let (mut lineage, made) = given();
         let networked = Container::scratch(None).with_network(Network::All);
         let mounted = networked.with_mounted_directory("/src", &made.rootfs(), None);
+        assert_eq!(&*lineage.exposed(&run(&mounted)).unwrap().maker, "acme:b");
+        let by_target = made.rootfs().on_target("box");
+        let mounted = networked.with_mounted_directory("/src", &by_target, None);
         assert_eq!(&*lineage.exposed(&run(&mounted)).unwrap().maker, "acme:b");
         let own = networked.with_mounted_directory("/src", &Directory::empty(), None);
         assert_eq!(lineage.exposed(&run(&own)), None);

@@ -63,6 +63,18 @@ pub(crate) enum Place {
     Cpu,
     /// On a GPU of this name.
     Gpu(String),
+    /// On a GPU of another engine, which the user calls so.
+    Target(String, String),
+}
+
+impl Place {
+    /// What computes there.
+    fn device(&self) -> &str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Gpu(device) | Self::Target(_, device) => device,
+        }
+    }
 }
 
 /// What a script says.
@@ -73,14 +85,26 @@ pub(crate) struct Score {
     device: Option<String>,
 }
 
-/// A GPU, when this module was granted them and one is free.
+/// A GPU, when this module was granted them and one is free: of the engine that it runs on, or else of a target.
 pub(crate) async fn place() -> Result<Place> {
     if !module::granted("gpu") {
         return Ok(Place::Cpu);
     }
-    let mut devices = gpu::devices().await?;
-    devices.retain(|device| device.is_free && device.is_usable);
-    Ok(devices.pop().map_or(Place::Cpu, |device| Place::Gpu(device.name)))
+    if let Some(device) = free(gpu::devices().await?) {
+        return Ok(Place::Gpu(device));
+    }
+    for target in gpu::targets().await? {
+        if let Some(device) = free(target.devices) {
+            return Ok(Place::Target(target.name, device));
+        }
+    }
+    Ok(Place::Cpu)
+}
+
+/// The name of one that a step can have now.
+fn free(devices: Vec<gpu::Device>) -> Option<String> {
+    let mut devices = devices.into_iter();
+    devices.find(|device| device.is_free && device.is_usable).map(|device| device.name)
 }
 
 pub(crate) fn loader() -> File {
@@ -126,7 +150,7 @@ pub(crate) async fn scored(
         .with_mounted_file(DATA, data);
     let (ready, device) = match place {
         Place::Cpu => (ready, "cpu"),
-        Place::Gpu(_) => (ready.with_gpu(&gpu::Request::new()), "cuda"),
+        Place::Gpu(_) | Place::Target(..) => (ready.with_gpu(&gpu::Request::new()), "cuda"),
     };
     let script = format!("{EVALUATION}/evaluate.py");
     let run = ready.with_env_variable("WHARF_DEVICE", device).with_exec_opts(
@@ -136,7 +160,14 @@ pub(crate) async fn scored(
             if device == "cpu" { "CPU" } else { "GPU" }
         )),
     );
-    read(&run.stdout().await?)
+    let said = match place {
+        Place::Cpu | Place::Gpu(_) => run.stdout().await?,
+        Place::Target(target, _) => {
+            let said = Directory::new().with_file("said", &run.stdout_file());
+            said.on_target(target).file("said").contents().await?
+        }
+    };
+    read(&said)
 }
 
 /// What the last line that a script printed says.
@@ -183,11 +214,7 @@ pub(crate) async fn compared(
         let model = quantized(model, *level, python);
         let (score, bytes) = join!(scored(&model, evaluation, data, python, place), model.size());
         let Score { score, device } = score?;
-        let device = match (device, place) {
-            (Some(device), _) => device,
-            (None, Place::Cpu) => "cpu".to_owned(),
-            (None, Place::Gpu(name)) => name.clone(),
-        };
+        let device = device.unwrap_or_else(|| place.device().to_owned());
         Ok(Candidate {
             level: *level,
             bytes: bytes?,

@@ -13,7 +13,7 @@
 //! ```
 
 use crate::bindings::wharf::pipeline::{gpu as raw, gpu_eval};
-use crate::{Container, Result};
+use crate::{Container, Directory, Result};
 
 pub use raw::{Device, Sharing, Target, WhenBusy};
 
@@ -156,5 +156,37 @@ impl Container {
     #[must_use]
     pub fn without_gpu(&self) -> Self {
         Self(raw::without_gpu(&self.0))
+    }
+}
+
+impl Directory {
+    /// The same directory, made by the engine that the user's configuration gives this name: its steps run there, with that
+    /// engine's GPUs, images and remembered results. What another engine lacks of it is brought there through the caller's
+    /// machine when it is used; files belong to root then, as those of a directory of the host. A name that the
+    /// configuration lacks is an error "not found", an engine that does not answer "unavailable".
+    ///
+    /// ```
+    /// # use wharf_sdk::{prelude::*, testing::Planner};
+    /// /// Trains wherever a GPU is free, and here when none is.
+    /// async fn trained(data: &Directory) -> Result<Directory> {
+    ///     let trains = image::pull("pytorch/pytorch")
+    ///         .with_mounted_directory("/data", data)
+    ///         .with_gpu(&gpu::Request::new())
+    ///         .with_exec(["python", "train.py", "--data", "/data", "--to", "/model"]);
+    ///     let model = trains.directory("/model");
+    ///     let targets = gpu::targets().await?;
+    ///     let free = targets.iter().find(|target| target.devices.iter().any(|device| device.is_free));
+    ///     Ok(match free {
+    ///         Some(target) => model.on_target(&target.name),
+    ///         None => model,
+    ///     })
+    /// }
+    /// # let targets = vec![gpu::Target { name: "box".into(), labels: vec![], devices: vec![], why_not: None }];
+    /// # let plan = Planner::new().answer("gpu::targets", targets).plan(trained(&Directory::new()));
+    /// # assert!(!plan.to_string().contains("on_target"), "{plan}");
+    /// ```
+    #[must_use]
+    pub fn on_target(&self, target: &str) -> Self {
+        Self(raw::on_target(&self.0, target))
     }
 }

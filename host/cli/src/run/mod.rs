@@ -150,6 +150,7 @@ where
         .boxed()
     });
     let session = Session::new(connector, options, progress.events.clone());
+    session.offer_targets(Box::new(crate::targets::find));
     session.offer_docker(Box::new(|name, to| pipeline::save_image(name, to).boxed()));
     keeper.masks(session.secrets_read());
     let lender = Lender::new(progress.stage.clone());

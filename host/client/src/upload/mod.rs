@@ -7,7 +7,6 @@ use std::{
     fs::File,
     io::Read,
     path::{Path, PathBuf},
-    time::Instant,
 };
 
 use tokio::sync::mpsc;
@@ -16,13 +15,10 @@ use wharf_graph::{Error, NodeId, Op, op::Filter};
 use wharf_proto::{
     Manifest, encode,
     manifest::EntryKind,
-    v1::{
-        Event, Finished, Kind, MissingRequest, Outcome, Started, UploadRequest, WholeFile, WholeFiles, event,
-        upload_request::Message,
-    },
+    v1::{MissingRequest, UploadRequest, WholeFile, WholeFiles, upload_request::Message},
 };
 
-use crate::connect::Connection;
+use crate::{connect::Connection, events::Events};
 
 /// Bytes of one message.
 const PIECE: usize = 1024 * 1024;
@@ -32,6 +28,39 @@ const WHOLE: u64 = 256 * 1024;
 const PIECES_AHEAD: usize = 8;
 /// How often a tree that changes while it is read is read again.
 const ATTEMPTS: u32 = 3;
+
+/// A tree, as engines know it that it was sent to.
+pub(crate) struct Content {
+    /// Digest of everything but modification times.
+    pub(crate) digest: Digest,
+    /// Digest of everything.
+    pub(crate) stamp: Digest,
+}
+
+impl Content {
+    fn of(manifest: &Manifest) -> Self {
+        Self {
+            digest: manifest.content(),
+            stamp: manifest.stamp(),
+        }
+    }
+
+    /// The question whether an engine has it.
+    fn request(&self) -> MissingRequest {
+        MissingRequest {
+            files: Vec::new(),
+            content: self.digest.as_bytes().to_vec(),
+            stamp: self.stamp.as_bytes().to_vec(),
+        }
+    }
+}
+
+/// Does the engine have it, as far as this client may know?
+pub(crate) async fn is_complete(connection: &Connection, content: &Content) -> Result<bool, Error> {
+    let reply = connection.client().missing(content.request()).await;
+    let reply = reply.map_err(|status| Error::Unavailable(status.message().to_owned()))?;
+    Ok(reply.into_inner().complete)
+}
 
 /// Uploads for one run.
 pub(crate) struct Uploader {
@@ -48,7 +77,7 @@ impl Uploader {
         &self,
         connection: &Connection,
         op: &Op,
-        events: &mpsc::UnboundedSender<Event>,
+        events: &Events,
         node: NodeId,
     ) -> Result<Digest, Error> {
         let (path, filter) = match op {
@@ -61,42 +90,22 @@ impl Uploader {
                 ));
             }
         };
-        let tell = |what| {
-            events
-                .send(Event {
-                    key: node.0.as_bytes().to_vec(),
-                    what: Some(what),
-                })
-                .ok();
-        };
-        let started = Instant::now();
-        tell(event::What::Started(Started {
-            title: format!("upload {path}"),
-            kind: Kind::Upload.into(),
-        }));
-        let outcome = self.upload_tree(connection, Path::new(path), filter).await;
-        let (word, error) = match &outcome {
-            Ok((_, true)) => (Outcome::Done, String::new()),
-            Ok((_, false)) => (Outcome::Hit, String::new()),
-            Err(error) => (Outcome::Failed, error.to_string()),
-        };
-        let microseconds = started.elapsed().as_micros() as u64;
-        tell(event::What::Finished(Finished {
-            outcome: word.into(),
-            microseconds,
-            error,
-            ..Finished::default()
-        }));
-        outcome.map(|(content, _)| content)
+        events
+            .upload(node, format!("upload {path}"), async {
+                let (content, sent) = self.upload_tree(connection, Path::new(path), filter).await?;
+                Ok((content.digest, sent))
+            })
+            .await
     }
 
-    /// The content's digest and whether anything had to be sent.
-    async fn upload_tree(
+    /// Makes sure that the engine has what is at a path, a directory where there is a filter; what it is, and whether anything had
+    /// to be sent.
+    pub(crate) async fn upload_tree(
         &self,
         connection: &Connection,
         path: &Path,
         filter: Option<&Filter>,
-    ) -> Result<(Digest, bool), Error> {
+    ) -> Result<(Content, bool), Error> {
         let mut attempt = 1;
         loop {
             let manifest = self.read(path, filter).await?;
@@ -104,7 +113,7 @@ impl Uploader {
                 Err(Error::Other { code, .. }) if code == CHANGED && attempt < ATTEMPTS => {
                     attempt += 1;
                 }
-                outcome => return outcome.map(|sent| (manifest.content(), sent)),
+                outcome => return outcome.map(|sent| (Content::of(&manifest), sent)),
             }
         }
     }
@@ -137,11 +146,7 @@ async fn send(connection: &Connection, root: &Path, manifest: &Manifest) -> Resu
         EntryKind::Directory | EntryKind::Symlink(_) => None,
     });
     let by_digest: std::collections::BTreeMap<Digest, &[u8]> = files.collect();
-    let mut request = MissingRequest {
-        files: Vec::new(),
-        content: manifest.content().as_bytes().to_vec(),
-        stamp: manifest.stamp().as_bytes().to_vec(),
-    };
+    let mut request = Content::of(manifest).request();
     let broken = |status: tonic::Status| {
         let message = format!("upload of {}: {}", root.display(), status.message());
         match status.code() {

@@ -119,7 +119,7 @@ impl Planner {
         nodes.retain(|node| match node.op() {
             op if is_unnamed(op) => true,
             Op::Image { .. } | Op::ImageArchive { .. } => !pins.images.contains_key(&node.id()),
-            Op::HostDirectory { .. } | Op::HostFile(_) | Op::DockerArchive(_) => {
+            Op::HostDirectory { .. } | Op::OnTarget { .. } | Op::HostFile(_) | Op::DockerArchive(_) => {
                 !pins.uploads.contains_key(&node.id())
             }
             Op::Fetch(request) => {
@@ -180,6 +180,11 @@ impl Planner {
             Op::HostDirectory { path, .. } => {
                 let content = *pins.uploads.get(&node.id()).ok_or(unpinned)?;
                 Ok(Planned::Directory(upload(node.id(), content, path)))
+            }
+            Op::OnTarget { target, .. } => {
+                let content = *pins.uploads.get(&node.id()).ok_or(unpinned)?;
+                let made_there = format!("what {target} made");
+                Ok(Planned::Directory(upload(node.id(), content, &made_there)))
             }
             Op::HostFile(path) => {
                 let content = *pins.uploads.get(&node.id()).ok_or(unpinned)?;
@@ -322,6 +327,7 @@ impl Planner {
             | Op::ImageArchive { .. }
             | Op::DockerArchive(_)
             | Op::HostDirectory { .. }
+            | Op::OnTarget { .. }
             | Op::HostFile(_)
             | Op::Fetch(_)
             | Op::Git { .. } => {

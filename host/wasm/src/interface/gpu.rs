@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use wasmtime::component::{Accessor, Resource};
 use wharf_graph::{
-    Container,
+    Container, Directory,
     gpu::{Gpu, GpuRequest, GpuSharing, Target, WhenBusy},
 };
 use wharf_manifest::Capability;
@@ -69,6 +69,15 @@ impl gpu::Host for &mut State {
         };
         self.meter.describe(container.node().encoding().len())?;
         Ok(self.table.push(container)?)
+    }
+
+    fn on_target(&mut self, directory: Resource<Directory>, target: String) -> Handle<Directory> {
+        let directory = match self.held.check_all(Capability::Gpu) {
+            Ok(()) => self.table.get(&directory)?.on_target(&target),
+            Err(denied) => Directory::failed(denied),
+        };
+        self.meter.describe(directory.node().encoding().len())?;
+        Ok(self.table.push(directory)?)
     }
 
     fn without_gpu(&mut self, container: Resource<Container>) -> Handle<Container> {

@@ -9,8 +9,8 @@ use wharf_graph::{
 };
 
 use super::{
-    Method, bool_of, build, done, edits::edits, found_of, matches_of, mismatch, names_of, param, path, read,
-    search, size_of, text_of, texts,
+    Method, bool_of, build, done, edits::edits, found_of, gpu::on_target, matches_of, mismatch, names_of,
+    param, path, read, search, size_of, text_of, texts,
 };
 use crate::{DefaultValue, Handle, Type, Value};
 
@@ -151,6 +151,7 @@ pub(super) fn directory() -> Vec<Method> {
         Handle::Directory,
         |own, given| on_directory(own, |own| Some(own.edit(Edit::patch(given.text(0)?)))),
     ));
+    methods.push(on_target());
     methods
 }
 

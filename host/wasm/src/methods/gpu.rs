@@ -1,4 +1,4 @@
-//! GPUs for a container's commands, by name. Whoever writes it wants it: it takes no right.
+//! GPUs for a container's commands, and engines that have them, by name. Whoever writes it wants it: it takes no right.
 
 use serde_json::{Value as Json, json};
 use wharf_graph::gpu::{GpuRequest, GpuSharing, WhenBusy};
@@ -48,6 +48,25 @@ pub(super) fn with_gpu() -> Method {
                 },
             };
             Some(Value::Container(container.with_gpus(Some(request))))
+        },
+    )
+}
+
+pub(super) fn on_target() -> Method {
+    build(
+        "on-target",
+        "The same, made by another engine.",
+        vec![param(
+            "target",
+            Type::String,
+            "The engine, as targets.toml names it.",
+        )],
+        Handle::Directory,
+        |own, given| {
+            let Value::Directory(directory) = own else {
+                return None;
+            };
+            Some(Value::Directory(directory.on_target(given.text(0)?)))
         },
     )
 }

@@ -443,7 +443,7 @@ pub mod serve {
 }
 
 pub mod gpu {
-    use super::{container::Container, *};
+    use super::{container::Container, filesystem::Directory, *};
     use crate::gpu::{Sharing, WhenBusy};
 
     options!(Request {
@@ -459,6 +459,16 @@ pub mod gpu {
             Container::KIND,
             "with_gpu",
             Some(container.node()),
+            arguments,
+        ))
+    }
+
+    pub fn on_target(directory: &Directory, target: &str) -> Directory {
+        let arguments = arguments!(target);
+        Directory::of(Node::new(
+            Directory::KIND,
+            "on_target",
+            Some(directory.node()),
             arguments,
         ))
     }

@@ -1,6 +1,8 @@
 //! GPUs: what a step sees of them, who has which, and who may. No machine of ours has one: the library that tells of them is
 //! built by the test, and the devices are device nodes that do no harm.
 
+mod targets;
+
 use std::path::Path;
 
 use wharf_client::proto::event;
@@ -465,6 +467,13 @@ fn a_module_chooses_among_the_engines_that_the_user_has_named() {
         lines[1].starts_with("gone  no engine answers on /nowhere/engine.sock"),
         "{lines:?}"
     );
+    let doctor = world.wharf(["doctor"]);
+    for line in [
+        "ok       target        box: NVIDIA Test 16, 2 of 2 free",
+        "warn     target        gone: no engine answers on /nowhere/engine.sock",
+    ] {
+        assert!(doctor.ok().contains(line), "{line}: {}", doctor.text());
+    }
     std::fs::write(&file, "[targets.box]\nengines = 1\n").expect("a file");
     call(&world, &module, &["-q"], &["targets"])
         .exits(1)
@@ -489,7 +498,7 @@ fn a_dependency_has_no_gpu_unless_it_was_granted() {
         command.envs(without_guard.map(|guard| ("WHARF_TEST_WITHOUT_GUARD", guard)));
         Done::of(command)
     };
-    for what in ["gpu", "gpus", "targets"] {
+    for what in ["gpu", "gpus", "targets", "on-target"] {
         let denied = tries(what, None);
         denied
             .exits(3)

@@ -2,6 +2,7 @@
 //! its device is a device node that does no harm, and what would compute on it is numpy by another name.
 
 use std::{
+    fs,
     process::{Child, Stdio},
     time::Duration,
 };
@@ -42,12 +43,16 @@ cuda = types.SimpleNamespace(
 
 /// Gives a world's engines a GPU, and the example's copy something that computes on it.
 pub(crate) fn give(world: &mut World) {
+    lend(world);
+    world.write("llm-deploy/minilm/cupy.py", CUPY);
+}
+
+fn lend(world: &mut World) {
     let directory = world.path("gpus");
-    std::fs::create_dir_all(&directory).expect("a directory");
+    fs::create_dir_all(&directory).expect("a directory");
     for (name, value) in FakeGpus::equal(&directory, 1).expect("a GPU").variables() {
         world.set(name, value);
     }
-    world.write("llm-deploy/minilm/cupy.py", CUPY);
 }
 
 /// Each level was tried on the GPU, one after the other, and the report says so.
@@ -67,23 +72,67 @@ pub(crate) fn had_it(done: &Done) {
     );
 }
 
-/// While somebody else has it, the levels are tried on the CPU: nobody waits, and nothing else is done again.
+/// While somebody else has it, the levels are tried on the CPU, and on the free GPU of another engine when the user has named one.
 pub(crate) fn is_left_to_who_has_it(setting: &Setting) {
     let mut holder = hold(&setting.world);
-    let done = setting.deploy("search/minilm:2", &[]);
+    let on_cpu = setting.deploy("search/minilm:2", &[]);
+    let far = target(&setting.world);
+    let on_target = setting.deploy("search/minilm:3", &[]);
     process::terminate(holder.id());
     holder.wait().expect("it ends");
+    was_on_the_cpu(&on_cpu);
+    was_on_the_target(&on_target);
+    drop(far);
+}
+
+/// Nobody waits, and nothing else is done again.
+fn was_on_the_cpu(done: &Done) {
     done.ok();
     let said = &done.stderr;
     assert!(
         said.contains("the levels are tried on the CPU: no GPU is free"),
         "{said}"
     );
-    assert_eq!(on(&done, "cpu"), 4, "{said}");
-    assert!(ran(&done, "evaluate on the CPU") > 0, "{said}");
+    assert_eq!(on(done, "cpu"), 4, "{said}");
+    assert!(ran(done, "evaluate on the CPU") > 0, "{said}");
     for title in ["evaluate on the GPU", "quantize", "/resolve/"] {
-        assert_eq!(ran(&done, title), 0, "{title}: {said}");
+        assert_eq!(ran(done, title), 0, "{title}: {said}");
     }
+}
+
+/// All that is tried is made there, of weights that it has fetched itself; what is published is made here, and was before.
+fn was_on_the_target(done: &Done) {
+    done.ok();
+    let said = &done.stderr;
+    assert!(
+        said.contains("the levels are tried on a GPU: NVIDIA Test 16 of box is free"),
+        "{said}"
+    );
+    assert_eq!(on(done, "GPU 0"), 4, "{said}");
+    assert!(ran(done, "box: evaluate on the GPU") > 0, "{said}");
+    let ran_here: Vec<_> = said
+        .lines()
+        .filter(|line| !line.contains("remembered") && !line.contains("box: "))
+        .filter(|line| {
+            ["evaluate on", "quantize", "/resolve/"]
+                .iter()
+                .any(|title| line.contains(title))
+        })
+        .collect();
+    assert_eq!(ran_here, Vec::<&str>::new());
+}
+
+/// Another engine with a GPU, which the user has named.
+fn target(near: &World) -> World {
+    let mut far = World::new().expect("a world");
+    lend(&mut far);
+    far.wharf(["engine", "start"]).exits(0);
+    let socket = far.path("wharf/run/engine.sock");
+    let file = near.path("wharf/config/targets.toml");
+    fs::create_dir_all(file.parent().expect("a directory")).expect("a directory");
+    let text = format!("[targets.box]\nengine = \"unix://{}\"\n", socket.display());
+    fs::write(&file, text).expect("a file");
+    far
 }
 
 /// How many levels the report says were tried on this.

@@ -125,6 +125,15 @@ mod functions {
         Ok(gpu::targets().await?.into_iter().map(line).collect())
     }
 
+    /// What a script makes in `/made` on another engine's GPU, and how many GPUs a step of this engine sees beside it.
+    pub async fn on_target(image: String, script: String, token: Secret, target: String) -> Result<String> {
+        let there = image::pull(&image).with_secret_variable("TOKEN", &token).with_gpu(&gpu::Request::new());
+        let made = there.with_exec(["sh", "-c", &script]).directory("/made").on_target(&target);
+        let here = image::pull(image).with_mounted_directory("/made", &made);
+        let looks = "cat /made/*; echo here: $(ls /dev | grep -c fake)";
+        here.with_exec(["sh", "-c", looks]).stdout().await
+    }
+
     /// A file of the directory, as text.
     pub async fn read(source: Directory, path: String) -> Result<String> {
         source.file(path).contents().await

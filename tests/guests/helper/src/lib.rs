@@ -179,6 +179,7 @@ async fn tries(what: &str, value: &str, container: Container) -> Result<String> 
         }
         "gpu" => container.with_gpu(&gpu::Request::new()).with_exec(["sh", "-c", value]).stdout().await,
         "gpus" => Ok(gpu::devices().await?.len().to_string()),
+        "on-target" => Directory::new().on_target(value).digest().await,
         "targets" => Ok(gpu::targets().await?.len().to_string()),
         "step" => container.with_exec(["sh", "-c", value]).stdout().await,
         "cache" => {

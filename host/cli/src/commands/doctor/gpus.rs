@@ -1,10 +1,11 @@
-//! GPUs that steps could have, where the engine would be.
+//! GPUs that steps could have: where the engine would be, and on the user's other engines.
 
 use std::path::Path;
 
 use wharf_client::{ConnectError, Connection};
 use wharf_docker::GpuDriver;
 use wharf_gpu::GpuOptions;
+use wharf_graph::gpu::Target;
 
 use super::{Finding, Group, State, engine::Seat};
 use crate::engine_choice::EngineSettings;
@@ -96,4 +97,41 @@ async fn in_docker(settings: &EngineSettings) -> Vec<Finding> {
     }
     let text = format!("this Docker has some, {found}, and the engine does not ask for them");
     vec![finding(State::Warn, text).next("export WHARF_DOCKER_GPUS=1")]
+}
+
+/// The engines that the user's configuration names.
+pub(super) async fn targets() -> Vec<Finding> {
+    match crate::targets::look().await {
+        Ok(targets) => targets.iter().map(of_target).collect(),
+        Err(error) => vec![Finding::new(
+            Group::Targets,
+            "target",
+            State::Warn,
+            error.to_string(),
+        )],
+    }
+}
+
+fn of_target(target: &Target) -> Finding {
+    let Target {
+        name,
+        devices,
+        why_not,
+        ..
+    } = target;
+    let free = devices
+        .iter()
+        .filter(|device| device.is_free && device.is_usable)
+        .count();
+    let (state, text) = match (why_not, devices.as_slice()) {
+        (Some(why), _) => (State::Warn, why.clone()),
+        (None, []) => (State::Ok, "answers, has no GPU".to_owned()),
+        (None, devices) => {
+            let mut names: Vec<_> = devices.iter().map(|device| device.name.as_str()).collect();
+            names.dedup();
+            let (names, all) = (names.join(", "), devices.len());
+            (State::Ok, format!("{names}, {free} of {all} free"))
+        }
+    };
+    Finding::new(Group::Targets, "target", state, format!("{name}: {text}"))
 }

@@ -33,8 +33,13 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode, Report> {
 }
 
 async fn look(args: &DoctorArgs) -> (Vec<Finding>, Seat) {
-    let ((mut findings, seat), toolchain, others) =
-        tokio::join!(engine::look(args), Toolchain::look(), host::programs());
+    let ((mut findings, seat), targets, toolchain, others) = tokio::join!(
+        engine::look(args),
+        gpus::targets(),
+        Toolchain::look(),
+        host::programs()
+    );
+    findings.extend(targets);
     findings.extend(of_toolchain(&toolchain));
     findings.extend(others);
     findings.push(host::certificates(args.ca_cert.as_deref()));
@@ -50,6 +55,8 @@ enum Group {
     Local,
     /// GPUs that steps could have.
     Gpus,
+    /// Engines that the user's configuration names.
+    Targets,
     /// Building modules.
     Modules,
     /// What else a pipeline may need.

@@ -8,10 +8,11 @@ use super::{Finding, Group, State, engine::Seat};
 use crate::colour::{Colour, Paint};
 
 impl Group {
-    const ALL: [(Self, &'static str); 5] = [
+    const ALL: [(Self, &'static str); 6] = [
         (Self::Engine, "Engine"),
         (Self::Local, "Engine on this host"),
         (Self::Gpus, "GPUs"),
+        (Self::Targets, "Other engines"),
         (Self::Modules, "Building modules"),
         (Self::Sources, "Sources"),
     ];
@@ -21,6 +22,7 @@ impl Group {
             Self::Engine => "engine",
             Self::Local => "local",
             Self::Gpus => "gpus",
+            Self::Targets => "targets",
             Self::Modules => "modules",
             Self::Sources => "sources",
         }
