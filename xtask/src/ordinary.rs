@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use wharf_testkit::ordinary::User;
+use wharf_testkit::ordinary::{ID, User};
 use wharf_testkit::paths;
 
 use crate::shell::Failure;
@@ -16,6 +16,9 @@ pub(crate) fn user() -> Result<Option<User>, Failure> {
     let home = paths::target().join("ordinary-user");
     std::fs::create_dir_all(&home)?;
     let mut user = User::with_home(&home)?;
+    let runtime = runtime_directory(&user);
+    std::fs::create_dir_all(&runtime)?;
+    std::os::unix::fs::chown(runtime, Some(ID), Some(ID))?;
     user.owned.push(paths::workspace().to_owned());
     if !paths::target().starts_with(paths::workspace()) {
         user.owned.push(paths::target());
@@ -32,11 +35,20 @@ pub(crate) fn user() -> Result<Option<User>, Failure> {
 /// A command that the user runs, or whoever runs this.
 pub(crate) fn command(user: Option<&User>, program: &std::path::Path) -> Command {
     let mut command = match user {
-        Some(user) => user.command(program),
+        Some(user) => {
+            let mut command = user.command(program);
+            command.env("XDG_RUNTIME_DIR", runtime_directory(user));
+            command
+        }
         None => Command::new(program),
     };
     command.envs(toolchain());
     command
+}
+
+/// Where programs of the user keep what lasts as long as it is logged in.
+fn runtime_directory(user: &User) -> PathBuf {
+    user.home.join("run")
 }
 
 /// Where cargo keeps what it has, whoever's home is looked into.

@@ -29,6 +29,15 @@ pub struct TestEngine {
     directory: tempfile::TempDir,
 }
 
+/// What runs the steps of engines that a test starts: engines of ordinary users have no runc.
+pub fn runtimes() -> &'static [&'static str] {
+    if shared::is_rootless() {
+        &["builtin"]
+    } else {
+        &["builtin", "runc"]
+    }
+}
+
 /// Where the engine runs.
 enum Place {
     /// A process of this test.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use wharf_e2e::{
     TestEngine,
-    engine::{Run, busybox, script, sh},
+    engine::{Run, busybox, runtimes, script, sh},
 };
 use wharf_graph::{
     Container, Error, Service,
@@ -62,7 +62,7 @@ async fn seen(run: &Run, service: &Service) -> Result<String, Error> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn b50_a_service_with_a_check_counts_when_the_check_passes() {
-    for runtime in ["builtin", "runc"] {
+    for runtime in runtimes() {
         let (engine, images) = (TestEngine::with_runtime(runtime), Images::new());
         let run = engine.run();
         // It listens at once, and is healthy only after its check has failed a few times.
@@ -89,7 +89,7 @@ async fn b50_a_service_with_a_check_counts_when_the_check_passes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn b50_a_service_whose_check_never_passes_fails_with_its_log_and_what_the_check_said() {
-    for runtime in ["builtin", "runc"] {
+    for runtime in runtimes() {
         let (engine, images) = (TestEngine::with_runtime(runtime), Images::new());
         let run = engine.run();
         let nonce = nonce();
@@ -172,7 +172,7 @@ async fn what_a_check_says_holds_no_secret() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn b50_a_service_is_asked_to_end_and_its_last_words_are_in_its_log() {
-    for runtime in ["builtin", "runc"] {
+    for runtime in runtimes() {
         let (engine, images) = (TestEngine::with_runtime(runtime), Images::new());
         let run = engine.run();
         let serve = |signals: &str| {
@@ -214,7 +214,7 @@ async fn b50_a_service_is_asked_to_end_and_its_last_words_are_in_its_log() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn b10_a_service_that_does_not_want_to_end_is_ended_with_its_run() {
-    for runtime in ["builtin", "runc"] {
+    for runtime in runtimes() {
         let engine = TestEngine::with_runtime(runtime);
         let run = engine.run();
         let nonce = nonce();
