@@ -8,7 +8,7 @@ mod table;
 
 use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -93,7 +93,7 @@ fn prepare_and_tell(options: &Options, interrupted: &AtomicBool) -> Done {
         say(
             "The public registry cannot be reached: its images are made from Debian's packages and served here.",
         );
-        let serving = fixtures::serve()?;
+        let serving = fixtures::serve(stage.daemon())?;
         stage.set_variable("WHARF_REGISTRY_MIRRORS", &serving.setting());
         mirror = Some(serving);
     }
@@ -105,6 +105,8 @@ fn prepare_and_tell(options: &Options, interrupted: &AtomicBool) -> Done {
     // The engine would go by itself after a while; the demo leaves nothing running.
     let _ = stage.command(["engine", "stop"]).stderr(Stdio::null()).status();
     drop(mirror);
+    // A daemon of the demo's own goes last.
+    drop(stage);
     told
 }
 
@@ -265,7 +267,7 @@ fn emptied(directory: &Path) -> Done {
 }
 
 /// A place below the target directory for what the demo makes.
-fn place() -> std::path::PathBuf {
+fn place() -> PathBuf {
     paths::target().join("demo")
 }
 

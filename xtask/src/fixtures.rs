@@ -26,7 +26,7 @@ pub(crate) fn run(options: &Options) -> Done {
     if !options.serve {
         return Ok(());
     }
-    let mirror = serve()?;
+    let mirror = serve(Daemon::existing().as_ref())?;
     println!("export WHARF_REGISTRY_MIRRORS={}", mirror.setting());
     eprintln!("serving until interrupted");
     loop {
@@ -34,11 +34,11 @@ pub(crate) fn run(options: &Options) -> Done {
     }
 }
 
-/// A mirror that an engine on this host reaches, and one in a container of a Docker daemon that runs here.
-pub(crate) fn serve() -> wharf_testkit::Result<Mirror> {
+/// A mirror that an engine on this host reaches, and one in a container of this Docker daemon, when there is one.
+pub(crate) fn serve(daemon: Option<&Daemon>) -> wharf_testkit::Result<Mirror> {
     let mut mirror = Mirror::start()?;
     // Containers of a daemon on another host reach neither address: nothing to serve there.
-    if let Some(gateway) = Daemon::existing().and_then(|daemon| daemon.gateway().ok()) {
+    if let Some(gateway) = daemon.and_then(|daemon| daemon.gateway().ok()) {
         let _ = mirror.also_on(gateway);
     }
     Ok(mirror)

@@ -217,12 +217,24 @@ fn hello(internet: &Internet) -> String {
     )
 }
 
+/// Asks a server three times, each time when the last answer has come. Both ends of the connection stay open meanwhile.
+fn answers(internet: &Internet) -> String {
+    format!(
+        "mkfifo /tmp/asked; exec 4<> /tmp/asked; nc {} 80 < /tmp/asked > /tmp/answers & for count in 1 2 3; do \
+         printf 'GET / HTTP/1.1\\r\\nHost: here\\r\\n\\r\\n' > /tmp/asked; for try in $(seq 100); do \
+         test $(grep -o 'this is here' /tmp/answers | wc -l) -ge $count && echo answered && break; sleep 0.1; done; done; kill $!",
+        internet.address(10)
+    )
+}
+
 async fn steps_reach_the_world_and_not_the_machine(world: &World, internet: &Internet) {
     let run = run(world);
     let connected = busybox().with_network(Network::All);
     let (_, text) = GREETING;
     let said = run.stdout(&script(&connected, &hello(internet))).await;
     assert_eq!(said.as_deref(), Ok(text));
+    let said = run.stdout(&script(&connected, &answers(internet))).await;
+    assert_eq!(said.as_deref(), Ok("answered\nanswered\nanswered\n"));
     // An address that the machine had, one that it is given while the engine runs, loopback, and the program that connects
     // steps. Nothing comes to servers there.
     let later = Internet::start(&[]);

@@ -26,19 +26,24 @@ pub(super) struct Stage {
     variables: Vec<(String, String)>,
     /// Who runs it, when that is another user.
     user: Option<User>,
+    /// The Docker daemon that the engine may run in.
+    daemon: Option<Daemon>,
 }
 
 impl Stage {
     /// Fetches the model, starts the servers and copies the pipeline.
     pub(super) fn set(engine: &str) -> Result<Self, Failure> {
-        let directory = place();
         let is_rootless = engine == shared::ROOTLESS;
+        // What root's engine keeps is nothing for that of another user.
+        let directory = place().join(if is_rootless { engine } else { "" });
         let engine = if is_rootless { "local" } else { engine };
-        // An engine in a container reaches this machine by another address, and trusts no registry without TLS there.
-        let gateway = match engine {
-            "auto" | "docker" => Daemon::existing().map(|daemon| daemon.gateway()).transpose()?,
+        let daemon = match engine {
+            "auto" => Daemon::existing(),
+            "docker" => Some(Daemon::existing_or_start()?),
             _ => None,
         };
+        // An engine in a container reaches this machine by another address, and trusts no registry without TLS there.
+        let gateway = daemon.as_ref().map(Daemon::gateway).transpose()?;
         let address = gateway.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let (token, password) = (secret()?, secret()?);
         models::minilm()?;
@@ -66,7 +71,12 @@ impl Stage {
                 ("REGISTRY_PASSWORD".to_owned(), password),
             ],
             directory,
+            daemon,
         };
+        if let Some(host) = stage.own_daemon() {
+            println!("No Docker runs here: one is started for the demo.");
+            stage.set_variable("DOCKER_HOST", &host);
+        }
         stage.trust()?;
         Ok(stage)
     }
@@ -83,6 +93,17 @@ impl Stage {
         fs::write(&file, bundle)?;
         self.set_variable("WHARF_CA_CERT", &file.display().to_string());
         Ok(())
+    }
+
+    /// The Docker daemon that the engine may run in.
+    pub(super) fn daemon(&self) -> Option<&Daemon> {
+        self.daemon.as_ref()
+    }
+
+    /// Where the daemon is, when it was started for the demo.
+    fn own_daemon(&self) -> Option<String> {
+        let own = self.daemon.as_ref().filter(|daemon| daemon.is_own());
+        own.map(|daemon| daemon.host().to_owned())
     }
 
     pub(super) fn set_variable(&mut self, name: &str, value: &str) {

@@ -244,7 +244,7 @@ pub(crate) fn filtered_resolv_conf() -> String {
 
 /// Sets the packet filter's rules in the network namespace that this thread is in.
 pub(crate) fn try_rules() -> io::Result<()> {
-    rules::install(&POOL, &[], &[])
+    rules::install(&POOL, &[], rules::Place::Host)
 }
 
 /// What is done once for the machine.
@@ -257,7 +257,8 @@ fn set_up(resolvers: &[Ipv4Addr]) -> io::Result<Socket> {
     if std::fs::read_to_string(forwarding).is_ok_and(|now| now.trim() != "1") {
         std::fs::write(forwarding, "1").map_err(said("allowing the host to forward packets"))?;
     }
-    rules::install(&POOL, resolvers, &[]).map_err(said("setting the packet filter's rules"))?;
+    rules::install(&POOL, resolvers, rules::Place::Host)
+        .map_err(said("setting the packet filter's rules"))?;
     accept_beside_docker();
     Socket::open(libc::NETLINK_ROUTE)
 }

@@ -73,15 +73,17 @@ const SOURCE: u32 = 12;
 const DESTINATION: u32 = 16;
 const DROP: u32 = 0;
 const ACCEPT: u32 = 1;
-/// Bits of a connection's state: established, related.
+/// Bits of a connection's state: established or related; and of a packet that belongs to none and begins none.
 const KNOWN: u32 = 0x6;
+const INVALID: u32 = 0x1;
 
 /// A part of a rule.
 enum Part<'r> {
     In,
     Out,
     NotOut,
-    KnownConnection,
+    /// Of a connection in one of these states.
+    Connection(u32),
     /// The first bytes of an address, at an offset of the network header.
     Address(u32, &'r [u8]),
     Port(u8, u16),
@@ -142,7 +144,7 @@ impl Part<'_> {
                 };
                 compare(list, operation, PREFIX.as_bytes());
             }
-            Part::KnownConnection => {
+            Part::Connection(states) => {
                 expression(list, "ct", |data| {
                     data.big(1, REGISTER);
                     data.big(2, 0);
@@ -151,7 +153,7 @@ impl Part<'_> {
                     data.big(1, REGISTER);
                     data.big(2, REGISTER);
                     data.big(3, 4);
-                    data.nest(4, &[], |mask| mask.bytes(1, &KNOWN.to_ne_bytes()));
+                    data.nest(4, &[], |mask| mask.bytes(1, &states.to_ne_bytes()));
                     data.nest(5, &[], |xor| xor.bytes(1, &[0; 4]));
                 });
                 compare(list, NOT_EQUAL, &[0; 4]);
@@ -233,9 +235,20 @@ fn rule(messages: &mut Messages, chain: &str, parts: &[Part<'_>]) {
     });
 }
 
+/// Where the rules are.
+#[derive(Clone, Copy)]
+pub(super) enum Place<'a> {
+    /// Among the host's own.
+    Host,
+    /// In a network that is there for steps alone, beyond which a program passes on what they send.
+    Own {
+        /// Addresses that steps do not reach beside those that they never do.
+        closed: &'a [Ipv4Addr],
+    },
+}
+
 /// Puts the rules in place of earlier ones. Steps reach the resolvers even where they are the host itself.
-/// `closed` are more addresses that they do not.
-pub(super) fn install(pool: &[u8], resolvers: &[Ipv4Addr], closed: &[Ipv4Addr]) -> io::Result<()> {
+pub(super) fn install(pool: &[u8], resolvers: &[Ipv4Addr], place: Place<'_>) -> io::Result<()> {
     let mut messages = begin();
     chain(
         &mut messages,
@@ -245,7 +258,16 @@ pub(super) fn install(pool: &[u8], resolvers: &[Ipv4Addr], closed: &[Ipv4Addr]) 
         -150,
     );
     let mut incoming = |parts: &[Part<'_>]| rule(&mut messages, "prerouting", parts);
-    incoming(&[Part::In, Part::KnownConnection, Part::Verdict(ACCEPT)]);
+    let closed = match place {
+        Place::Host => &[],
+        Place::Own { closed } => {
+            // Of a packet that is no part of a connection the address is not put back, so that the kernel would take it for its own
+            // and refuse it, which ends the connection. pasta tells of its window by packets without any flag.
+            incoming(&[Part::Connection(INVALID), Part::Verdict(DROP)]);
+            closed
+        }
+    };
+    incoming(&[Part::In, Part::Connection(KNOWN), Part::Verdict(ACCEPT)]);
     for resolver in resolvers {
         for transport in [libc::IPPROTO_UDP, libc::IPPROTO_TCP] {
             let address = resolver.octets();
@@ -285,7 +307,7 @@ pub(super) fn install(pool: &[u8], resolvers: &[Ipv4Addr], closed: &[Ipv4Addr]) 
     rule(
         &mut messages,
         "forward",
-        &[Part::Out, Part::KnownConnection, Part::Verdict(ACCEPT)],
+        &[Part::Out, Part::Connection(KNOWN), Part::Verdict(ACCEPT)],
     );
     rule(&mut messages, "forward", &[Part::Out, Part::Verdict(DROP)]);
 

@@ -96,7 +96,7 @@ impl Uplink {
             );
             socket.apply(&loopback)?;
             std::fs::write("/proc/sys/net/ipv4/ip_forward", "1")?;
-            rules::install(&POOL, resolvers, &closed)?;
+            rules::install(&POOL, resolvers, rules::Place::Own { closed: &closed })?;
             rustix::mount::mount_bind("/proc/thread-self/ns/net", &place)?;
             Ok((namespace, socket))
         })?;
@@ -119,7 +119,7 @@ impl Uplink {
         if closed != now.closed {
             in_thread(|| {
                 enter(&self.namespace)?;
-                rules::install(&POOL, &self.resolvers, &closed)
+                rules::install(&POOL, &self.resolvers, rules::Place::Own { closed: &closed })
             })?;
             now.closed = closed;
         }
