@@ -15,6 +15,7 @@ mod image;
 mod images;
 #[cfg_attr(not(unix), path = "no_ssh.rs")]
 mod ssh;
+#[cfg(unix)]
 mod steps;
 mod stream;
 
@@ -25,6 +26,7 @@ pub use error::DockerError;
 pub use gpus::GpuDriver;
 pub use image::{OwnProgram, own_program};
 pub use images::{load, save};
+#[cfg(unix)]
 pub use steps::{StepContainer, StepDaemon, StepPlan, StepVolume};
 pub use stream::{Stream, dial};
 
