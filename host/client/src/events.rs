@@ -1,6 +1,6 @@
 //! What is told of an engine's work.
 
-use std::{future::Future, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use tokio::sync::mpsc;
 use wharf_digest::{Digest, Hasher};

@@ -11,7 +11,6 @@ use std::{
     time::Duration,
 };
 
-use serde::{Deserialize, Serialize};
 use wharf_digest::{Digest, Hasher};
 use wharf_graph::{
     Error, Node,
@@ -137,12 +136,6 @@ fn remove_left(cache: &Path) {
 /// What a digest of a target's directory is as content of an upload.
 struct Note(PathBuf);
 
-#[derive(Serialize, Deserialize)]
-struct Noted {
-    digest: Digest,
-    stamp: Digest,
-}
-
 impl Note {
     fn of(cache: &Path, made: &str) -> Self {
         let name = Hasher::in_domain("made on a target")
@@ -152,20 +145,12 @@ impl Note {
     }
 
     fn read(&self) -> Option<Content> {
-        let noted: Noted = postcard::from_bytes(&std::fs::read(&self.0).ok()?).ok()?;
-        Some(Content {
-            digest: noted.digest,
-            stamp: noted.stamp,
-        })
+        postcard::from_bytes(&std::fs::read(&self.0).ok()?).ok()
     }
 
     /// One that cannot be written costs time, not correctness.
     fn write(&self, content: &Content) {
-        let noted = Noted {
-            digest: content.digest,
-            stamp: content.stamp,
-        };
-        let written = postcard::to_stdvec(&noted).map(|bytes| std::fs::write(&self.0, bytes));
+        let written = postcard::to_stdvec(content).map(|bytes| std::fs::write(&self.0, bytes));
         if let Ok(Err(error)) = written {
             tracing::debug!("what a target made is not noted: {error}");
         }

@@ -9,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use wharf_digest::Digest;
 use wharf_graph::{Error, NodeId, Op, op::Filter};
@@ -30,6 +31,7 @@ const PIECES_AHEAD: usize = 8;
 const ATTEMPTS: u32 = 3;
 
 /// A tree, as engines know it that it was sent to.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Content {
     /// Digest of everything but modification times.
     pub(crate) digest: Digest,
