@@ -78,8 +78,8 @@ impl Body {
         }
     }
 
-    /// Sends its first bytes, so many, and says of each piece that it was sent.
-    fn send(&self, stream: &mut TcpStream, length: u64, sent: &dyn Fn(u64)) -> std::io::Result<()> {
+    /// Sends its first bytes, so many, and counts them. Each piece is counted before it goes: whoever has it may ask at once.
+    fn send(&self, stream: &mut TcpStream, length: u64, count: &dyn Fn(i64)) -> std::io::Result<()> {
         let mut source: Box<dyn Read + '_> = match self {
             Self::Bytes(bytes) => Box::new(&bytes[..length as usize]),
             Self::Part { file, from, .. } => {
@@ -94,8 +94,11 @@ impl Body {
             if read == 0 {
                 return Ok(());
             }
-            stream.write_all(&piece[..read])?;
-            sent(read as u64);
+            count(read as i64);
+            if let Err(error) = stream.write_all(&piece[..read]) {
+                count(-(read as i64));
+                return Err(error);
+            }
         }
     }
 }
@@ -272,7 +275,7 @@ impl Reply {
         }
     }
 
-    fn send(&self, stream: &mut TcpStream, asked: &Asked, sent: &dyn Fn(u64)) -> std::io::Result<()> {
+    fn send(&self, stream: &mut TcpStream, asked: &Asked, count: &dyn Fn(i64)) -> std::io::Result<()> {
         let mut head = format!("HTTP/1.1 {} as told\r\nConnection: close\r\n", self.status);
         for (name, value) in &self.headers {
             let _ = write!(head, "{name}: {value}\r\n");
@@ -283,7 +286,7 @@ impl Reply {
         head.push_str("\r\n");
         stream.write_all(head.as_bytes())?;
         if asked.method != "HEAD" {
-            self.body.send(stream, self.length(), sent)?;
+            self.body.send(stream, self.length(), count)?;
         }
         if self
             .cut
@@ -402,8 +405,12 @@ fn serve(
         asked
     };
     let mut stream = stream;
-    let sent = |bytes| *lock(log).sent.entry(asked.path.clone()).or_default() += bytes;
-    rule(&asked).send(&mut stream, &asked, &sent)?;
+    let count = |bytes| {
+        let mut log = lock(log);
+        let sent = log.sent.entry(asked.path.clone()).or_default();
+        *sent = sent.saturating_add_signed(bytes);
+    };
+    rule(&asked).send(&mut stream, &asked, &count)?;
     // What the client still sends is read, so that what was written reaches it.
     std::io::copy(&mut reader, &mut std::io::sink()).map(|_| ())
 }
