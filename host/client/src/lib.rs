@@ -4,11 +4,13 @@
 //! by sending what the engine lacks of them, answers the engine's questions for secrets, and passes events on.
 
 mod answers;
+mod asked;
 mod connect;
 mod events;
 mod export;
 mod forward;
 mod launch;
+mod named;
 mod remote;
 mod secrets;
 mod session;

@@ -20,27 +20,28 @@ use wharf_graph::{
     publish::Publish,
     read::{Answer, Question, Read},
 };
-use wharf_oci::{Credential, CredentialSource, docker_credentials};
+use wharf_oci::{CredentialSource, docker_credentials, docker_credentials_at};
 use wharf_proto::{
     decode, encode,
     v1::{
-        CredentialReply, CredentialRequest, Event, ExportRequest, Meaning, Password, Pin, PublishRequest,
-        ReadRequest, SecretReply, SecretRequest, SessionOpen, SessionUp, credential_reply, event,
-        export_reply, publish_reply, read_reply, secret_reply, session_down, session_up,
+        Event, ExportRequest, Meaning, Pin, PublishRequest, ReadRequest, SessionOpen, SessionUp,
+        export_reply, publish_reply, read_reply, session_down, session_up,
     },
 };
 use zeroize::Zeroizing;
 
 use crate::{
     answers::Answers,
+    asked::Asked,
     connect::{ConnectError, Connection, gpu},
     events::Events,
     export,
-    forward::{Allowed, answer_dial},
+    forward::Allowed,
     lock,
+    named::Named,
     secrets::{Secrets, SecretsRead},
     targets::{InUse, Made, Targets},
-    terminal::{Terminals, answer_terminal},
+    terminal::Terminals,
     upload::Uploader,
 };
 
@@ -64,7 +65,9 @@ pub struct SessionOptions {
     /// Refuse what may mean something else tomorrow and has no meaning here.
     pub locked: bool,
     /// Where digests of the host's files are kept between runs.
-    pub stat_cache: std::path::PathBuf,
+    pub stat_cache: PathBuf,
+    /// Docker's configuration file with logins; the user's own unless given.
+    pub logins: Option<PathBuf>,
 }
 
 /// What references mean: digests of images by the images' names, commits by the repository and the reference.
@@ -80,23 +83,25 @@ struct Inner {
     open: OnceCell<Open>,
     sent: Mutex<HashSet<NodeId>>,
     uploads: Mutex<HashMap<NodeId, Arc<OnceCell<Digest>>>>,
+    named: Named,
     run: Arc<Run>,
-    /// The run's other engines, which end with the session of its own.
+    /// The run's other engines.
     targets: Weak<InUse>,
-    _own_targets: Option<Arc<InUse>>,
+    /// The same where this is the session of the run's own engine, with which they end.
+    own_targets: Option<Arc<InUse>>,
 }
 
 /// What the sessions of one run share, whichever engines they are with.
-struct Run {
+pub(crate) struct Run {
     options: SessionOptions,
-    secrets: Arc<Secrets>,
-    allowed: Allowed,
-    credentials: CredentialSource,
+    pub(crate) secrets: Arc<Secrets>,
+    pub(crate) allowed: Allowed,
+    pub(crate) credentials: CredentialSource,
     docker: OnceLock<DockerImages>,
-    terminals: OnceLock<Arc<Terminals>>,
+    pub(crate) terminals: OnceLock<Arc<Terminals>>,
     uploader: Uploader,
     /// What this run has found out.
-    found: Arc<Mutex<Meanings>>,
+    pub(crate) found: Mutex<Meanings>,
 }
 
 struct Open {
@@ -113,13 +118,16 @@ impl Session {
         let targets = Arc::new(InUse::default());
         let run = Run {
             uploader: Uploader::new(options.stat_cache.clone()),
+            credentials: match &options.logins {
+                Some(file) => docker_credentials_at(file.clone()),
+                None => docker_credentials(),
+            },
             options,
             secrets: Arc::default(),
             allowed: Allowed::default(),
-            credentials: docker_credentials(),
             docker: OnceLock::new(),
             terminals: OnceLock::new(),
-            found: Arc::default(),
+            found: Mutex::default(),
         };
         Self(Arc::new(Inner {
             connector,
@@ -127,9 +135,10 @@ impl Session {
             open: OnceCell::new(),
             sent: Mutex::default(),
             uploads: Mutex::default(),
+            named: Named::default(),
             run: Arc::new(run),
             targets: Arc::downgrade(&targets),
-            _own_targets: Some(targets),
+            own_targets: Some(targets),
         }))
     }
 
@@ -143,9 +152,10 @@ impl Session {
                 open: OnceCell::new(),
                 sent: Mutex::default(),
                 uploads: Mutex::default(),
+                named: Named::default(),
                 run: Arc::clone(&self.0.run),
                 targets: Weak::clone(&self.0.targets),
-                _own_targets: None,
+                own_targets: None,
             }))
         })
     }
@@ -265,6 +275,7 @@ impl Session {
             nodes.extend(unsent);
             pins.extend(pinned);
         }
+        self.0.named.add_publish(publish);
         let request = PublishRequest {
             session: open.id,
             nodes: encodings(&nodes),
@@ -386,66 +397,21 @@ impl Session {
         let Some(Some(session_down::Message::Opened(opened))) = opened.map(|message| message.message) else {
             return Err(broken("its first message was another"));
         };
-        let events = self.0.events.clone();
-        let found = Arc::clone(&self.0.run.found);
-        let secrets = Arc::clone(&self.0.run.secrets);
-        let credentials = Arc::clone(&self.0.run.credentials);
-        let terminals = self.0.run.terminals.get().cloned();
-        let ups = up.downgrade();
-        let (allowed, calls) = (Arc::clone(&self.0.run.allowed), connection.clone());
-        let id = opened.session;
         let answers = Answers::default();
-        let answered = answers.clone();
-        tokio::spawn(async move {
-            let ended = loop {
-                let message = match down.next().await {
-                    Some(Ok(message)) => message.message,
-                    Some(Err(status)) => break broken_call(&status),
-                    None => break Error::Unavailable("the engine ended the session".to_owned()),
-                };
-                match message {
-                    Some(session_down::Message::Answer(reply)) => answered.answer(reply),
-                    Some(session_down::Message::Event(Event {
-                        what: Some(event::What::Meaning(meaning)),
-                        ..
-                    })) => {
-                        lock(&found).insert(meaning.reference, meaning.value);
-                    }
-                    Some(session_down::Message::Event(event)) => {
-                        events.send(event);
-                    }
-                    Some(session_down::Message::Secret(request)) => {
-                        let Some(ups) = ups.upgrade() else {
-                            break Error::Cancelled;
-                        };
-                        tokio::spawn(answer_secret(request, Arc::clone(&secrets), ups));
-                    }
-                    Some(session_down::Message::Dial(dial)) => {
-                        let Some(ups) = ups.upgrade() else {
-                            break Error::Cancelled;
-                        };
-                        tokio::spawn(answer_dial(dial, id, Arc::clone(&allowed), calls.clone(), ups));
-                    }
-                    Some(session_down::Message::Terminal(asked)) => {
-                        let Some(ups) = ups.upgrade() else {
-                            break Error::Cancelled;
-                        };
-                        tokio::spawn(answer_terminal(asked, id, terminals.clone(), calls.clone(), ups));
-                    }
-                    Some(session_down::Message::Credential(request)) => {
-                        let Some(ups) = ups.upgrade() else {
-                            break Error::Cancelled;
-                        };
-                        tokio::spawn(answer_credential(request, Arc::clone(&credentials), ups));
-                    }
-                    Some(session_down::Message::Opened(_)) | None => {}
-                }
-            };
-            answered.break_off(&ended);
-        });
+        let client = Asked {
+            run: Arc::clone(&self.0.run),
+            is_target: self.0.own_targets.is_none(),
+            named: self.0.named.clone(),
+            events: self.0.events.clone(),
+            answers: answers.clone(),
+            connection: connection.clone(),
+            session: opened.session,
+            up: up.downgrade(),
+        };
+        tokio::spawn(client.until_the_end(down));
         Ok(Open {
             connection,
-            id,
+            id: opened.session,
             up,
             answers,
         })
@@ -457,6 +423,7 @@ impl Session {
             let sent = lock(&self.0.sent);
             node.closure(|id| sent.contains(&id))
         };
+        self.0.named.add(&nodes);
         let of_client = nodes.iter().filter(|node| {
             matches!(
                 node.op(),
@@ -535,58 +502,6 @@ fn meaning((reference, value): (&String, &String)) -> Meaning {
         reference: reference.clone(),
         value: value.clone(),
     }
-}
-
-async fn answer_secret(
-    request: SecretRequest,
-    secrets: Arc<Secrets>,
-    answers: mpsc::UnboundedSender<SessionUp>,
-) {
-    let id = SecretId {
-        owner: request.owner,
-        uri: request.uri,
-    };
-    let outcome = match tokio::task::spawn_blocking(move || secrets.value(&id)).await {
-        Ok(Ok(value)) => secret_reply::Outcome::Value(value.to_vec()),
-        Ok(Err(error)) => secret_reply::Outcome::Error(error.to_string()),
-        Err(error) => secret_reply::Outcome::Error(error.to_string()),
-    };
-    let reply = SecretReply {
-        request: request.request,
-        outcome: Some(outcome),
-    };
-    answers
-        .send(SessionUp {
-            message: Some(session_up::Message::Secret(reply)),
-        })
-        .ok();
-}
-
-/// Says what this user is logged in to a registry as.
-async fn answer_credential(
-    request: CredentialRequest,
-    credentials: CredentialSource,
-    answers: mpsc::UnboundedSender<SessionUp>,
-) {
-    let server = request.server;
-    // A helper is a program that is run.
-    let found = tokio::task::spawn_blocking(move || credentials(&server)).await;
-    let credential = found.ok().flatten().map(|found| match found {
-        Credential::Password { user, password } => credential_reply::Credential::Password(Password {
-            user,
-            password: password.into_bytes(),
-        }),
-        Credential::IdentityToken(token) => credential_reply::Credential::IdentityToken(token.into_bytes()),
-    });
-    let reply = CredentialReply {
-        request: request.request,
-        credential,
-    };
-    answers
-        .send(SessionUp {
-            message: Some(session_up::Message::Credential(reply)),
-        })
-        .ok();
 }
 
 fn encodings(nodes: &[Arc<Node>]) -> Vec<Vec<u8>> {

@@ -734,7 +734,7 @@ impl Op {
     }
 
     /// The secrets that are part of what the operation means.
-    fn secrets(&self) -> Vec<&SecretId> {
+    pub fn secrets(&self) -> Vec<&SecretId> {
         match self {
             Self::Configure(_, Configure::SecretEnv(_, secret))
             | Self::Configure(_, Configure::Mount(_, Mount::Secret { secret, .. })) => vec![secret],

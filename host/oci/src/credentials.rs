@@ -4,6 +4,8 @@ use std::{fmt, sync::Arc};
 
 use docker_credential::DockerCredential;
 
+use crate::place::Place;
+
 /// What a registry is told about who asks. Debugging output leaves the secret out.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credential {
@@ -38,6 +40,11 @@ impl fmt::Debug for Credential {
 
 /// Finds the credential for a registry by the name that Docker keeps it under. It may block.
 pub type CredentialSource = Arc<dyn Fn(&str) -> Option<Credential> + Send + Sync>;
+
+/// What Docker keeps the login to a registry under, which is called so in references.
+pub fn login_server(registry: &str) -> String {
+    Place::registry(registry).credentials
+}
 
 /// Docker's configuration file (`$DOCKER_CONFIG/config.json`) and the credential helpers that it names.
 pub fn docker_credentials() -> CredentialSource {

@@ -28,7 +28,9 @@ mod registry;
 mod transport;
 
 pub use artifact::RawManifest;
-pub use credentials::{Credential, CredentialSource, docker_credentials, docker_credentials_at};
+pub use credentials::{
+    Credential, CredentialSource, docker_credentials, docker_credentials_at, login_server,
+};
 pub use document::{Document, ImageParts, index};
 pub use error::{Error, Result};
 pub use layer::LayerReader;

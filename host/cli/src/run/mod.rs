@@ -134,6 +134,7 @@ where
         meanings: options.meanings,
         locked: options.locked,
         stat_cache: settings.places.cache.join("files"),
+        logins: None,
     };
     let settings = Arc::new(settings);
     // Modules see that the engine is unavailable; whoever started the run is told what to do about it.
