@@ -382,3 +382,6 @@ fn commit(mut messages: Messages) -> io::Result<()> {
     messages.add(BATCH_END, ACKNOWLEDGE, &header(0, 10), |_| {});
     Socket::open(libc::NETLINK_NETFILTER)?.apply(&messages)
 }
+
+#[cfg(test)]
+mod tests;
