@@ -14,7 +14,7 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::{BuildError, error::Result, vendor};
+use crate::{BuildError, error::Result, shared, vendor};
 
 pub(crate) const TARGET: &str = "wasm32-wasip2";
 /// How many of cargo's last lines an error shows.
@@ -47,22 +47,39 @@ impl Artifact {
 }
 
 /// Compiles the module: from the crates that lie beside the SDK when they are all it takes, with no network; from the
-/// registry otherwise.
-pub(crate) fn compile(directory: &Path, target: &Path, on_output: &dyn Fn(&str)) -> Result<Artifact> {
+/// registry otherwise. What it depends on is compiled once for all modules, below `shared`.
+pub(crate) fn compile(
+    directory: &Path,
+    target: &Path,
+    shared: &Path,
+    on_output: &dyn Fn(&str),
+) -> Result<Artifact> {
     fs::create_dir_all(target).map_err(BuildError::io("create", target))?;
-    if let Some(vendor) = vendor::sufficient(directory) {
-        let mut child = spawn(command(directory, target, Some(&vendor)), directory)?;
-        let held = vendor::Held::new(on_output);
-        let (artifact, tail) = follow(&mut child, directory, &|line| held.line(line))?;
+    let own_crates = vendor::sufficient(directory);
+    let sdk = shared::sdk(shared, directory)?;
+    let flags = Flags::of(directory, sdk.as_deref());
+    let run = |crates: Option<&Path>, on_output: &dyn Fn(&str)| {
+        let is_alone = sdk.is_none() && crates.is_some();
+        let intermediate = shared::directory(shared, directory, &flags.of_all, is_alone)?;
+        let mut command = command(directory, target, &intermediate);
+        command.args(crates.into_iter().flat_map(vendor::settings));
+        command.env("CARGO_ENCODED_RUSTFLAGS", &flags.of_all);
+        command.arg("--").arg(&flags.of_module);
+        let mut child = spawn(command, directory)?;
+        let (artifact, tail) = follow(&mut child, directory, on_output)?;
         let status = child.wait().map_err(BuildError::io("run cargo in", directory))?;
+        Ok::<_, BuildError>((status, artifact, tail))
+    };
+    if let Some(own) = own_crates {
+        let crates = sdk.as_ref().map_or(own, |sdk| sdk.join(wharf_scaffold::CRATES));
+        let held = vendor::Held::new(on_output);
+        let (status, artifact, tail) = run(Some(&crates), &|line| held.line(line))?;
         if status.success() || !vendor::lacks_a_crate(&tail) {
             held.release();
             return finish(directory, status, artifact, tail);
         }
     }
-    let mut child = spawn(command(directory, target, None), directory)?;
-    let (artifact, tail) = follow(&mut child, directory, on_output)?;
-    let status = child.wait().map_err(BuildError::io("run cargo in", directory))?;
+    let (status, artifact, tail) = run(None, on_output)?;
     finish(directory, status, artifact, tail)
 }
 
@@ -93,40 +110,32 @@ fn finish(directory: &Path, status: ExitStatus, artifact: Option<PathBuf>, tail:
     Ok(Artifact { wasm, sources })
 }
 
-fn command(directory: &Path, target: &Path, vendor: Option<&Path>) -> Command {
+fn command(directory: &Path, target: &Path, intermediate: &Path) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
         .current_dir(directory)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    command.args(arguments(target, vendor));
+    command.arg("rustc").args(arguments(target));
     command.args(["--message-format", "json-render-diagnostics"]);
+    let place = toml::Value::from(intermediate.to_string_lossy().into_owned());
+    command.args(["--config", &format!("build.build-dir={place}")]);
     for (name, _) in env::vars_os() {
         if shapes_code(&name) {
             command.env_remove(name);
         }
     }
-    command.env("CARGO_ENCODED_RUSTFLAGS", flags(directory));
     command
 }
 
-/// What cargo is told, wherever it runs.
-pub(crate) fn arguments(target: &Path, vendor: Option<&Path>) -> Vec<OsString> {
-    let mut arguments: Vec<OsString> = [
-        "build",
-        "--lib",
-        "--target",
-        TARGET,
-        "--profile",
-        "wharf",
-        "--target-dir",
-    ]
-    .map(OsString::from)
-    .into();
+/// What `cargo build` and `cargo rustc` are told, wherever they run.
+pub(crate) fn arguments(target: &Path) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = ["--lib", "--target", TARGET, "--profile", "wharf", "--target-dir"]
+        .map(OsString::from)
+        .into();
     arguments.push(target.into());
-    let settings = vendor.into_iter().flat_map(vendor::settings);
-    for setting in PROFILE.map(str::to_owned).into_iter().chain(settings) {
+    for setting in PROFILE {
         arguments.extend(["--config".into(), setting.into()]);
     }
     arguments
@@ -157,27 +166,57 @@ fn shapes_code(name: &OsString) -> bool {
 }
 
 /// Flags that take this machine's paths out of the component. The last one that fits a path wins.
-fn flags(directory: &Path) -> OsString {
-    let home = env::var_os("HOME").map(PathBuf::from);
-    let cargo = env::var_os("CARGO_HOME")
-        .map(PathBuf::from)
-        .or_else(|| home.map(|home| home.join(".cargo")));
-    let mut flags = OsString::new();
-    for (from, to) in path_dependencies(directory)
-        .into_iter()
-        .map(|(path, name)| (path, format!("/dependency/{name}")))
-        .chain(cargo.map(|cargo| (cargo, "/cargo".to_owned())))
-        .chain([(directory.to_owned(), "/module".to_owned())])
-    {
-        if !flags.is_empty() {
-            flags.push("\u{1f}");
+struct Flags {
+    /// Of all that is compiled. Modules that have the same share it.
+    of_all: OsString,
+    /// Of the module's own code.
+    of_module: OsString,
+}
+
+impl Flags {
+    /// For a module whose SDK is the one that lies here for all modules, if it is.
+    fn of(directory: &Path, sdk: Option<&Path>) -> Self {
+        let home = env::var_os("HOME").map(PathBuf::from);
+        let cargo = env::var_os("CARGO_HOME")
+            .map(PathBuf::from)
+            .or_else(|| home.map(|home| home.join(".cargo")))
+            .map(|cargo| (cargo, "/cargo".to_owned()));
+        let own_sdk = directory.join(wharf_scaffold::SDK);
+        let real = fs::canonicalize(&own_sdk).ok();
+        // Cargo calls the SDK in the module by the path from there, which is the same in all modules.
+        let is_named_alike = |path: &Path| {
+            let own = real.as_ref().filter(|_| sdk.is_some());
+            own.is_some_and(|own| path.starts_with(own))
+        };
+        let dependencies = path_dependencies(directory)
+            .into_iter()
+            .filter(|(path, _)| !is_named_alike(path))
+            .map(|(path, name)| (path, format!("/dependency/{name}")));
+        // The crates beside it are called what they would be called in the module.
+        let sdk = sdk
+            .map(Path::to_owned)
+            .or_else(|| real.is_some().then_some(own_sdk));
+        let sdk = sdk.map(|sdk| (sdk, wharf_scaffold::SDK.to_owned()));
+        let mut of_all = OsString::new();
+        for (from, to) in dependencies.chain(cargo).chain(sdk) {
+            if !of_all.is_empty() {
+                of_all.push("\u{1f}");
+            }
+            of_all.push(remap(&from, &to));
         }
-        flags.push("--remap-path-prefix=");
-        flags.push(from);
-        flags.push("=");
-        flags.push(to);
+        Self {
+            of_all,
+            of_module: remap(directory, "/module"),
+        }
     }
-    flags
+}
+
+fn remap(from: &Path, to: &str) -> OsString {
+    let mut flag = OsString::from("--remap-path-prefix=");
+    flag.push(from);
+    flag.push("=");
+    flag.push(to);
+    flag
 }
 
 /// The packages outside the module that its manifest names by path, and theirs.

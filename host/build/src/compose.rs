@@ -66,6 +66,8 @@ pub struct Workshop<'a> {
     pub finder: &'a dyn Finder,
     /// Whether what has changed is built. Otherwise what was not built is an error.
     pub builds: bool,
+    /// Where what modules depend on is compiled once for all of them.
+    pub shared: &'a Path,
     /// Gets each line that cargo prints, as it comes.
     pub on_output: &'a dyn Fn(&str),
 }
@@ -239,7 +241,7 @@ impl<'a> Walk<'a> {
         if let Some(foreign) = foreign {
             return foreign::build(foreign, manifest, self.workshop);
         }
-        build_one(directory, manifest, self.workshop.on_output)
+        build_one(directory, manifest, self.workshop)
     }
 
     /// A module by its component, and the name that it is depended on by.

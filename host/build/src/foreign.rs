@@ -76,11 +76,14 @@ impl Foreign {
         let vendor = vendor::sufficient(&self.directory).filter(|_| complete);
         let vendor =
             vendor.and_then(|vendor| Some(directory.join(vendor.strip_prefix(&self.directory).ok()?)));
-        let arguments = cargo::arguments(Path::new(TARGET_DIRECTORY), vendor.as_deref());
+        let arguments = cargo::arguments(Path::new(TARGET_DIRECTORY));
+        let crates = vendor.iter().flat_map(|vendor| vendor::settings(vendor));
         let target = cargo::TARGET;
-        let build = format!("cargo \"$@\" && cp {TARGET_DIRECTORY}/{target}/wharf/*.wasm {COMPONENT}");
+        let build = format!("cargo build \"$@\" && cp {TARGET_DIRECTORY}/{target}/wharf/*.wasm {COMPONENT}");
         let args = ["sh", "-ec", &build, "cargo"].map(str::to_owned).into_iter();
-        let args = args.chain(arguments.iter().map(|one| one.to_string_lossy().into_owned()));
+        let args = args
+            .chain(arguments.iter().map(|one| one.to_string_lossy().into_owned()))
+            .chain(crates);
         let flags = format!("--remap-path-prefix={}=/module", directory.display());
         Recipe {
             tree: TREE,

@@ -11,6 +11,7 @@ mod foreign;
 mod fresh;
 mod package;
 mod sections;
+mod shared;
 mod vendor;
 
 use std::{
@@ -44,7 +45,7 @@ pub fn built_component(directory: &Path) -> PathBuf {
 }
 
 /// Builds the module in this directory when its sources have changed.
-fn build_one(directory: &Path, manifest: &Manifest, on_output: &dyn Fn(&str)) -> Result<Built> {
+fn build_one(directory: &Path, manifest: &Manifest, workshop: &Workshop<'_>) -> Result<Built> {
     let output = directory.join(".wharf");
     let component = built_component(directory);
     let record = output.join("module.json");
@@ -61,7 +62,12 @@ fn build_one(directory: &Path, manifest: &Manifest, on_output: &dyn Fn(&str)) ->
             if carries_sdk(directory) {
                 wharf_scaffold::ensure_sdk(directory)?;
             }
-            cargo::compile(directory, &output.join("target"), on_output)?
+            cargo::compile(
+                directory,
+                &output.join("target"),
+                workshop.shared,
+                workshop.on_output,
+            )?
         }
     };
     let compiled = fs::read(&artifact.wasm).map_err(BuildError::io("read", &artifact.wasm))?;

@@ -26,11 +26,13 @@ pub(crate) fn sufficient(directory: &Path) -> Option<PathBuf> {
     all_there.then_some(vendor)
 }
 
-/// Settings by which cargo takes the registry's crates from this directory.
-pub(crate) fn settings(vendor: &Path) -> [String; 2] {
+/// Arguments by which cargo takes the registry's crates from this directory.
+pub(crate) fn settings(vendor: &Path) -> [String; 4] {
     let place = toml::Value::from(vendor.to_string_lossy().into_owned());
     [
+        "--config".to_owned(),
         "source.crates-io.replace-with=\"wharf-sdk\"".to_owned(),
+        "--config".to_owned(),
         format!("source.wharf-sdk.directory={place}"),
     ]
 }

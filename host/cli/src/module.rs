@@ -103,6 +103,7 @@ pub(crate) fn load_built(path: &Path, places: &Places) -> Result<Loaded, Report>
     let workshop = Workshop {
         finder: &shelf,
         builds: false,
+        shared: &places.builds,
         on_output: &|_| {},
     };
     load_composed(path, wharf_build::compose(path, &workshop)?, places)
@@ -156,6 +157,7 @@ fn load_pulled(wanted: &ModuleRef, places: &Places, style: Style, reach: &Reach)
     let workshop = Workshop {
         finder: &shelf,
         builds: false,
+        shared: &places.builds,
         on_output: &|_| {},
     };
     let composed = wharf_build::compose_found(&found, &workshop)?;
@@ -220,6 +222,7 @@ pub(crate) fn build(
     let workshop = Workshop {
         finder: &shelf,
         builds: true,
+        shared: &places.builds,
         on_output: &say,
     };
     let composed = wharf_build::compose(directory, &workshop);

@@ -18,6 +18,8 @@ const TMPFS: u64 = 0x0102_1994;
 pub(crate) struct Places {
     /// What can be made again: precompiled modules, digests of files.
     pub(crate) cache: PathBuf,
+    /// What modules depend on, compiled once for all of them.
+    pub(crate) builds: PathBuf,
     /// Logs, and records of runs.
     pub(crate) state: PathBuf,
     /// The engine's socket.
@@ -60,6 +62,7 @@ impl Places {
                 std::path::absolute(base).map_err(|error| Report::usage(format!("WHARF_HOME: {error}")))?;
             Self {
                 cache: base.join("cache"),
+                builds: base.join("cache/builds"),
                 state: base.join("state"),
                 run: base.join("run"),
                 store: base.join("store"),
@@ -84,8 +87,10 @@ impl Places {
                 None => state.join("run"),
             };
             let config = xdg("XDG_CONFIG_HOME", ".config");
+            let cache = xdg("XDG_CACHE_HOME", ".cache");
             Self {
-                cache: xdg("XDG_CACHE_HOME", ".cache"),
+                builds: cache.join("builds"),
+                cache,
                 run,
                 wkg_config: Some(config.with_file_name("wasm-pkg").join("config.toml")),
                 config,
@@ -93,9 +98,14 @@ impl Places {
                 state,
             }
         };
-        if let Some(store) = variable("WHARF_STORE") {
-            places.store =
-                std::path::absolute(store).map_err(|error| Report::usage(format!("WHARF_STORE: {error}")))?;
+        for (name, place) in [
+            ("WHARF_STORE", &mut places.store),
+            ("WHARF_BUILDS", &mut places.builds),
+        ] {
+            if let Some(path) = variable(name) {
+                *place =
+                    std::path::absolute(path).map_err(|error| Report::usage(format!("{name}: {error}")))?;
+            }
         }
         Ok(places)
     }
@@ -193,17 +203,23 @@ mod tests {
         let places = places(&[("WHARF_HOME", "/w"), ("XDG_RUNTIME_DIR", "/run/user/1")], 1);
         assert_eq!(places.socket(), Path::new("/w/run/engine.sock"));
         assert_eq!(places.store, Path::new("/w/store"));
+        assert_eq!(places.builds, Path::new("/w/cache/builds"));
     }
 
     #[test]
     fn the_usual_places_otherwise() {
         let places = places(
-            &[("XDG_RUNTIME_DIR", "/run/user/1"), ("WHARF_STORE", "/big/store")],
+            &[
+                ("XDG_RUNTIME_DIR", "/run/user/1"),
+                ("WHARF_STORE", "/big/store"),
+                ("WHARF_BUILDS", "/big/builds"),
+            ],
             1,
         );
         assert_eq!(places.run, Path::new("/run/user/1/wharf"));
         assert_eq!(places.cache, Path::new("/home/me/.cache/wharf"));
         assert_eq!(places.store, Path::new("/big/store"));
+        assert_eq!(places.builds, Path::new("/big/builds"));
         assert_eq!(
             places.registries(),
             [

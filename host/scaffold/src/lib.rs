@@ -12,7 +12,7 @@ use std::{
 
 pub use ci::{Ci, CiFile};
 pub use project::{Project, suggested_name};
-pub use sdk::{SDK, SDK_DIGEST, ensure_sdk, vendored_crates};
+pub use sdk::{CRATES, SDK, SDK_DIGEST, ensure_sdk, ensure_sdk_at, is_edited, vendored_crates};
 
 /// What can go wrong when files are written.
 #[derive(Debug, thiserror::Error)]

@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use crate::ScaffoldError;
@@ -13,6 +14,8 @@ pub const SDK: &str = ".wharf/sdk";
 pub const SDK_DIGEST: &str = include_str!(concat!(env!("OUT_DIR"), "/digest"));
 
 const ARCHIVE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sdk.tar.zst"));
+/// Where the crates that it is built from lie, in the SDK.
+pub const CRATES: &str = "vendor";
 /// The file that says which SDK lies there. It is written last.
 const MARK: &str = "DIGEST";
 
@@ -21,17 +24,27 @@ const MARK: &str = "DIGEST";
 /// # Errors
 /// When the directory cannot be written.
 pub fn ensure_sdk(module: &Path) -> Result<(), ScaffoldError> {
-    let place = module.join(SDK);
+    ensure_sdk_at(&module.join(SDK))
+}
+
+/// Writes the SDK into this directory, unless this one is there.
+///
+/// # Errors
+/// When the directory cannot be written.
+pub fn ensure_sdk_at(place: &Path) -> Result<(), ScaffoldError> {
     let is_there = || fs::read_to_string(place.join(MARK)).is_ok_and(|digest| digest == SDK_DIGEST);
     if is_there() {
         return Ok(());
     }
     let new = place.with_extension(format!("new-{}", std::process::id()));
-    let written = unpack(&new).and_then(|()| {
+    // Cargo compares times of change with those of what it has compiled. Where another SDK was, what is new has to look new; where none
+    // was, it is as old as this program, so that what was compiled of it for other modules is not compiled again.
+    let age = if place.exists() { None } else { age_of_program() };
+    let written = unpack(&new, age).and_then(|()| {
         if place.exists() {
-            fs::remove_dir_all(&place).map_err(ScaffoldError::io(&place))?;
+            fs::remove_dir_all(place).map_err(ScaffoldError::io(place))?;
         }
-        fs::rename(&new, &place).map_err(ScaffoldError::io(&place))
+        fs::rename(&new, place).map_err(ScaffoldError::io(place))
     });
     if written.is_err() {
         fs::remove_dir_all(&new).ok();
@@ -43,19 +56,58 @@ pub fn ensure_sdk(module: &Path) -> Result<(), ScaffoldError> {
     written
 }
 
-fn unpack(to: &Path) -> Result<(), ScaffoldError> {
+/// Whether a file of the SDK in a module's directory was written after it was put there. Crates beside it are checked by cargo.
+pub fn is_edited(module: &Path) -> bool {
+    let place = module.join(SDK);
+    let written = |path: &Path| fs::symlink_metadata(path).and_then(|facts| facts.modified()).ok();
+    let whole = written(&place.join(MARK));
+    own_files(&place).iter().any(|file| written(file) > whole)
+}
+
+fn unpack(to: &Path, age: Option<SystemTime>) -> Result<(), ScaffoldError> {
     fs::create_dir_all(to).map_err(ScaffoldError::io(to))?;
     let decoder = zstd::Decoder::new(ARCHIVE).map_err(ScaffoldError::io(to))?;
     let mut archive = tar::Archive::new(decoder);
-    // Cargo compares times of change: what is new has to look new.
     archive.set_preserve_mtime(false);
     archive.unpack(to).map_err(ScaffoldError::io(to))?;
-    fs::write(to.join(MARK), SDK_DIGEST).map_err(ScaffoldError::io(to))
+    let mark = to.join(MARK);
+    fs::write(&mark, SDK_DIGEST).map_err(ScaffoldError::io(to))?;
+    if let Some(age) = age {
+        for file in own_files(to).iter().chain([&mark]) {
+            fs::File::options()
+                .write(true)
+                .open(file)
+                .and_then(|file| file.set_modified(age))
+                .map_err(ScaffoldError::io(file))?;
+        }
+    }
+    Ok(())
+}
+
+fn age_of_program() -> Option<SystemTime> {
+    std::env::current_exe()
+        .and_then(|program| program.metadata()?.modified())
+        .ok()
+}
+
+/// The files of the SDK itself.
+fn own_files(place: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut directories = vec![place.join("guest"), place.join("wit")];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => directories.push(entry.path()),
+                _ => files.push(entry.path()),
+            }
+        }
+    }
+    files
 }
 
 /// The crates that lie beside the SDK, as a directory source of cargo's, when it is there.
 pub fn vendored_crates(module: &Path) -> Option<PathBuf> {
-    Some(module.join(SDK).join("vendor")).filter(|vendor| vendor.is_dir())
+    Some(module.join(SDK).join(CRATES)).filter(|vendor| vendor.is_dir())
 }
 
 #[cfg(test)]
@@ -71,8 +123,10 @@ mod tests {
         assert!(sdk.join("wit/container.wit").is_file());
         assert!(vendored_crates(module.path()).is_some());
 
+        assert!(!is_edited(module.path()));
         let edited = sdk.join("guest/rust/src/lib.rs");
         fs::write(&edited, "").unwrap();
+        assert!(is_edited(module.path()));
         ensure_sdk(module.path()).unwrap();
         assert_eq!(
             fs::read_to_string(&edited).unwrap(),

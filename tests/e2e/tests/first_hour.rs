@@ -1,6 +1,10 @@
 //! The first hour: what docs/guide/first-module.md has a newcomer type, typed, and what it says they see, compared.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use wharf_testkit::{World, paths, world::Done};
 
@@ -130,6 +134,31 @@ fn an_sdk_of_another_version_is_put_there_again() {
     fs::write(module.join(".wharf/sdk/DIGEST"), "older").unwrap();
     fs::write(module.join(".wharf/sdk/guest/rust/src/lib.rs"), "what is no SDK").unwrap();
     assert_eq!(names("functions"), before);
+}
+
+/// Builds the module that `wharf init tools` begins in a new world, with another greeting; its component.
+fn component(greeting: &str) -> Vec<u8> {
+    let world = World::new().expect("a world");
+    world.wharf(["init", "tools"]).exits(0);
+    let module = world.path("work/tools");
+    let source = module.join("src/lib.rs");
+    let text = fs::read_to_string(&source).unwrap();
+    assert!(text.contains("Hello, "), "{text}");
+    fs::write(&source, text.replace("Hello, ", greeting)).unwrap();
+    // As of a checkout that is older than what was compiled of others.
+    let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let file = fs::File::options().write(true).open(&source).unwrap();
+    file.set_modified(long_ago).unwrap();
+    let said = world.wharf(["call", "-m", "tools", "hello"]).ok().to_owned();
+    assert_eq!(said, format!("{greeting}world!"));
+    fs::read(module.join(".wharf/module.wasm")).unwrap()
+}
+
+#[test]
+fn modules_share_what_is_compiled_and_are_never_taken_for_each_other() {
+    let first = component("Hello, ");
+    assert!(component("Good day, ") != first);
+    assert!(component("Hello, ") == first, "one source gives one component");
 }
 
 #[test]
