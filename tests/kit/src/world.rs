@@ -78,6 +78,8 @@ impl World {
         world.set("PATH", env::var_os("PATH").unwrap_or_default());
         world.set("HOME", world.path("home"));
         world.set("WHARF_HOME", world.path("wharf"));
+        // What modules depend on is the same in all worlds, and takes longest.
+        world.set("WHARF_BUILDS", paths::target().join("builds"));
         world.set("WHARF_STORE", world.path("wharf/store"));
         for (name, usual) in [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")] {
             // The toolchain is the host's; without these it would be looked for in the new home.
@@ -114,6 +116,8 @@ impl World {
 
     /// The same, in which an ordinary user runs `wharf`, and which is the user's with all that is in it. Needs root.
     pub fn of_an_ordinary_user(mut self) -> Result<Self> {
+        // What is compiled for all worlds is not the user's.
+        self.set("WHARF_BUILDS", self.path("wharf/builds"));
         let mut user = User::with_home(&self.path("home"))?;
         user.exposed.push(self.program.clone());
         give(self.root.path())?;
@@ -131,6 +135,20 @@ impl World {
     /// A path in the world; the directory `work` is where `wharf` runs.
     pub fn path(&self, below: impl AsRef<Path>) -> PathBuf {
         self.root.path().join(below)
+    }
+
+    /// Writes the user's `targets.toml`.
+    pub fn set_targets(&self, text: &str) -> Result<()> {
+        let file = self.path("wharf/config/targets.toml");
+        let directory = self.path("wharf/config");
+        fs::create_dir_all(&directory).map_err(Error::io("creating", &directory))?;
+        fs::write(&file, text).map_err(Error::io("writing", &file))
+    }
+
+    /// This world's engine, as another's `targets.toml` has it.
+    pub fn as_target(&self, name: &str) -> String {
+        let socket = self.path("wharf/run/engine.sock");
+        format!("[targets.{name}]\nengine = \"unix://{}\"\n", socket.display())
     }
 
     /// Writes a file below `work`, with its directories.

@@ -452,14 +452,9 @@ fn a_module_chooses_among_the_engines_that_the_user_has_named() {
     let module = guests::sdk(&world);
     assert_eq!(call(&world, &module, &["-q"], &["targets"]).ok(), "");
     world.wharf(["engine", "start"]).exits(0);
-    let socket = world.path("wharf/run/engine.sock");
-    let file = world.path("wharf/config/targets.toml");
-    std::fs::create_dir_all(file.parent().expect("a directory")).expect("a directory");
-    let text = format!(
-        "[targets.box]\nengine = \"unix://{}\"\nlabels = [\"large\"]\n[targets.gone]\nengine = \"unix:///nowhere/engine.sock\"\n",
-        socket.display()
-    );
-    std::fs::write(&file, text).expect("a file");
+    let gone = "[targets.gone]\nengine = \"unix:///nowhere/engine.sock\"\n";
+    let text = format!("{}labels = [\"large\"]\n{gone}", world.as_target("box"));
+    world.set_targets(&text).expect("a file");
     let targets = call(&world, &module, &["-q"], &["targets"]);
     let lines: Vec<_> = targets.ok().lines().collect();
     assert_eq!(lines[0], "box large 2 free");
@@ -474,7 +469,7 @@ fn a_module_chooses_among_the_engines_that_the_user_has_named() {
     ] {
         assert!(doctor.ok().contains(line), "{line}: {}", doctor.text());
     }
-    std::fs::write(&file, "[targets.box]\nengines = 1\n").expect("a file");
+    world.set_targets("[targets.box]\nengines = 1\n").expect("a file");
     call(&world, &module, &["-q"], &["targets"])
         .exits(1)
         .says("targets.toml");

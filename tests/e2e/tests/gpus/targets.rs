@@ -222,21 +222,12 @@ async fn what_fails_there_fails_here_and_says_so() {
     );
 }
 
-/// Names the engine of another world as a target of this one.
-fn name(world: &World, target: &str, other: &World) {
-    let socket = other.path("wharf/run/engine.sock");
-    let file = world.path("wharf/config/targets.toml");
-    std::fs::create_dir_all(file.parent().expect("a directory")).expect("a directory");
-    let text = format!("[targets.{target}]\nengine = \"unix://{}\"\n", socket.display());
-    std::fs::write(&file, text).expect("a file");
-}
-
 #[test]
 fn users_send_directories_to_targets_and_secrets_follow() {
     let (mut near, far) = (World::new().expect("a world"), world(1));
     let module = guests::sdk(&near);
     far.wharf(["engine", "start"]).exits(0);
-    name(&near, "box", &far);
+    near.set_targets(&far.as_target("box")).expect("a file");
     let secret = std::fs::read_to_string("/proc/sys/kernel/random/uuid").expect("the kernel's");
     let secret = secret.trim();
     near.set("TOKEN", secret);

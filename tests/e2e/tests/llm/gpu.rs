@@ -127,11 +127,7 @@ fn target(near: &World) -> World {
     let mut far = World::new().expect("a world");
     lend(&mut far);
     far.wharf(["engine", "start"]).exits(0);
-    let socket = far.path("wharf/run/engine.sock");
-    let file = near.path("wharf/config/targets.toml");
-    fs::create_dir_all(file.parent().expect("a directory")).expect("a directory");
-    let text = format!("[targets.box]\nengine = \"unix://{}\"\n", socket.display());
-    fs::write(&file, text).expect("a file");
+    near.set_targets(&far.as_target("box")).expect("a file");
     far
 }
 
