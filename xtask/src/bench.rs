@@ -10,6 +10,7 @@ mod report;
 mod rows;
 mod wharf;
 
+use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
@@ -109,6 +110,9 @@ const QUICK: Sizes = Sizes {
     fetch_bytes: 48 << 20,
 };
 
+/// What all rows together take of the disk in between, in bytes.
+const ROOM: u64 = 45_000_000_000;
+
 /// What rows are measured with.
 struct Bench<'a> {
     wharf: Wharf<'a>,
@@ -155,8 +159,31 @@ impl Bench<'_> {
     }
 }
 
+/// A disk that fills up after an hour costs the hour.
+fn look_for_room() -> Done {
+    for place in [env::temp_dir(), paths::workspace().to_owned()] {
+        let disk = rustix::fs::statvfs(&place)?;
+        let free = disk.f_bavail * disk.f_frsize;
+        if free < ROOM {
+            let gigabytes = |bytes| bytes / 1_000_000_000;
+            return Err(format!(
+                "all rows take up to {} GB of the disk, and {} has {} GB free: make room, set TMPDIR to another place, or measure \
+                 rows one by one with --only",
+                gigabytes(ROOM),
+                place.display(),
+                gigabytes(free)
+            )
+            .into());
+        }
+    }
+    Ok(())
+}
+
 /// Measures, and prints a table.
 pub(crate) fn run(options: &Options) -> Done {
+    if options.only.is_empty() && !options.quick {
+        look_for_room()?;
+    }
     setup::run()?;
     let program = match &options.program {
         Some(program) => program.canonicalize()?,

@@ -60,7 +60,7 @@ struct Run {
 /// Tells the story of three runs.
 pub(crate) fn run(options: &Options) -> Done {
     setup::run()?;
-    shell::run(shell::cargo().args(["build", "--package", "wharf-cli"]))?;
+    shell::build_wharf()?;
     // Ctrl-C ends what runs at that moment; that fails, and everything is cleaned up on the way out.
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {

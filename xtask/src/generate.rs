@@ -42,8 +42,7 @@ fn files() -> Result<Vec<(PathBuf, String)>, Failure> {
 
 /// The reference of the command line, as `wharf` itself has it.
 fn command_line() -> Result<(PathBuf, String), Failure> {
-    // As the tests build it: built apart, its dependencies would be compiled twice with other features.
-    shell::run(shell::cargo().args(["build", "--quiet", "--workspace", "--bins", "--tests"]))?;
+    shell::build_wharf()?;
     let mut wharf = Command::new(paths::target().join("debug/wharf"));
     let output = wharf.arg("__reference").stderr(Stdio::inherit()).output()?;
     if !output.status.success() {

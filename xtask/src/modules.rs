@@ -85,7 +85,7 @@ fn publish(wharf: &Path, module: &Path, options: &Publish) -> Done {
 
 /// The program, built when it is not.
 fn wharf() -> Result<PathBuf, Failure> {
-    shell::run(shell::cargo().args(["build", "--package", "wharf-cli"]))?;
+    shell::build_wharf()?;
     Ok(paths::target().join("debug/wharf"))
 }
 

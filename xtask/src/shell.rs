@@ -36,6 +36,14 @@ pub(crate) fn run(command: &mut Command) -> Done {
     }
 }
 
+/// Builds `wharf`, and what runs it as another user.
+pub(crate) fn build_wharf() -> Done {
+    let mut command = cargo();
+    command.args(["build", "--workspace", "--bin", "wharf", "--bin", "as-user"]);
+    // With a test among them, a small one, dependencies have the features that tests need: they are not compiled again for those.
+    run(command.args(["--test", "process"]))
+}
+
 /// A command as a person would type it.
 pub(crate) fn line_of(command: &Command) -> String {
     let program = std::path::Path::new(command.get_program())
