@@ -97,11 +97,16 @@ pub async fn start(daemon: &Daemon, options: &DockerOptions) -> Result<(), Docke
     }
     let name = options.container();
     let named = CreateContainerOptionsBuilder::new().name(&name).build();
-    daemon
-        .docker
-        .create_container(Some(named), body)
-        .await
-        .map_err(|error| rights_or(options, "make the engine's container", error))?;
+    let create = || daemon.docker.create_container(Some(named.clone()), body.clone());
+    let created = match create().await {
+        // Somebody who uses another version here has removed the image in between, as no container used it.
+        Err(error) if is_missing(&error) => {
+            image::ensure(daemon, options).await?;
+            create().await
+        }
+        created => created,
+    };
+    created.map_err(|error| rights_or(options, "make the engine's container", error))?;
     if let Some(bundle) = options.ca_bundle.as_ref().filter(|_| is_streamed) {
         send_certificates(daemon, &name, bundle).await?;
     }

@@ -41,6 +41,10 @@ pub fn ensure_sdk_at(place: &Path) -> Result<(), ScaffoldError> {
     // was, it is as old as this program, so that what was compiled of it for other modules is not compiled again.
     let age = if place.exists() { None } else { age_of_program() };
     let written = unpack(&new, age).and_then(|()| {
+        if is_there() {
+            // Somebody else was faster, and may use it by now.
+            return fs::remove_dir_all(&new).map_err(ScaffoldError::io(&new));
+        }
         if place.exists() {
             fs::remove_dir_all(place).map_err(ScaffoldError::io(place))?;
         }

@@ -128,8 +128,7 @@ async fn sixty_four_clients_at_once() {
         assert_eq!(ran, 0, "what is remembered ran again");
     }
     leaves_nothing_behind(&engine, &before).await;
-    let grown = engine.memory().saturating_sub(memory);
-    assert!(grown <= GROWTH, "the engine grew by {grown} bytes");
+    gives_memory_back(&engine, memory).await;
 }
 
 /// Steps of one client that have ended, counted while it waits for all of them.
@@ -140,6 +139,19 @@ async fn many(run: &Run, steps: &[Container], done: &AtomicUsize) -> Vec<Result<
         outcome
     }))
     .await
+}
+
+/// Waits until the engine uses little more memory than before: threads that waited for the disk are kept for some seconds, with what
+/// their stacks have taken.
+async fn gives_memory_back(engine: &TestEngine, before: u64) {
+    let grown = || engine.memory().saturating_sub(before);
+    for _ in 0..300 {
+        if grown() <= GROWTH {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("the engine grew by {} bytes", grown());
 }
 
 async fn until(what: &str, holds: impl Fn() -> bool) {
@@ -180,8 +192,7 @@ async fn a_thousand_steps_of_one_client_hold_up_no_other() {
     );
     drop((busy, quick));
     leaves_nothing_behind(&engine, &before).await;
-    let grown = engine.memory().saturating_sub(memory);
-    assert!(grown <= GROWTH, "the engine grew by {grown} bytes");
+    gives_memory_back(&engine, memory).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
