@@ -110,7 +110,7 @@ const QUICK: Sizes = Sizes {
     fetch_bytes: 48 << 20,
 };
 
-/// What all rows together take of the disk in between, in bytes.
+/// What has to be free of the disk before all rows are measured, in bytes: 38 GB were not enough.
 const ROOM: u64 = 45_000_000_000;
 
 /// What rows are measured with.
@@ -167,7 +167,7 @@ fn look_for_room() -> Done {
         if free < ROOM {
             let gigabytes = |bytes| bytes / 1_000_000_000;
             return Err(format!(
-                "all rows take up to {} GB of the disk, and {} has {} GB free: make room, set TMPDIR to another place, or measure \
+                "all rows together want {} GB of the disk, and {} has {} GB free: make room, set TMPDIR to another place, or measure \
                  rows one by one with --only",
                 gigabytes(ROOM),
                 place.display(),

@@ -17,6 +17,8 @@ use serde::Deserialize;
 use crate::{BuildError, error::Result, shared, vendor};
 
 pub(crate) const TARGET: &str = "wasm32-wasip2";
+/// What a module's directory is called in its component.
+pub(crate) const MODULE: &str = "/module";
 /// How many of cargo's last lines an error shows.
 const TAIL: usize = 40;
 
@@ -196,7 +198,7 @@ impl Flags {
         let sdk = sdk
             .map(Path::to_owned)
             .or_else(|| real.is_some().then_some(own_sdk));
-        let sdk = sdk.map(|sdk| (sdk, wharf_scaffold::SDK.to_owned()));
+        let sdk = sdk.map(|sdk| (sdk, format!("{MODULE}/{}", wharf_scaffold::SDK)));
         let mut of_all = OsString::new();
         for (from, to) in dependencies.chain(cargo).chain(sdk) {
             if !of_all.is_empty() {
@@ -206,7 +208,7 @@ impl Flags {
         }
         Self {
             of_all,
-            of_module: remap(directory, "/module"),
+            of_module: remap(directory, MODULE),
         }
     }
 }

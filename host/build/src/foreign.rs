@@ -84,7 +84,7 @@ impl Foreign {
         let args = args
             .chain(arguments.iter().map(|one| one.to_string_lossy().into_owned()))
             .chain(crates);
-        let flags = format!("--remap-path-prefix={}=/module", directory.display());
+        let flags = format!("--remap-path-prefix={}={}", directory.display(), cargo::MODULE);
         Recipe {
             tree: TREE,
             prepare: format!(
